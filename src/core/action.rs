@@ -1,0 +1,74 @@
+//! What the core wants done. Effects are data; the runtime carries them out and decides nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    entry::Entry,
+    event::{Reply, RequestId, Sequence},
+    name::{ChannelName, IncidentId, ServiceIndex, SignalIndex},
+    operation::{Attempt, StepKey},
+    page::Page,
+};
+
+/// One effect. Those that follow from a journal entry are handed out only after the entry is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Append to the journal, in this order.
+    Append {
+        /// The entry's place.
+        sequence: Sequence,
+        /// The entry.
+        entry: Arc<Entry>,
+    },
+    /// From now on take this signal so often; the next look comes one such interval after the last one.
+    SetCadence {
+        /// Whose.
+        service: ServiceIndex,
+        /// Which signal.
+        signal: SignalIndex,
+        /// How often.
+        every: Duration,
+    },
+    /// Look at the target now (one look at a time is enough; a running one serves).
+    Look {
+        /// Whose.
+        service: ServiceIndex,
+        /// Wait for the lock of this attempt first, and bring its receipt.
+        key: Option<StepKey>,
+    },
+    /// Carry an operation out.
+    Operate {
+        /// Whose target.
+        service: ServiceIndex,
+        /// What.
+        attempt: Attempt,
+    },
+    /// Send a page.
+    Deliver {
+        /// The page.
+        page: Arc<Page>,
+        /// By which channel.
+        channel: ChannelName,
+        /// Counts tries, from 1.
+        attempt: u32,
+    },
+    /// Answer a request.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Put a file into the incident's evidence; the same name again replaces it.
+    WriteEvidence {
+        /// Which incident.
+        incident: IncidentId,
+        /// The file's name, safe as such.
+        name: String,
+        /// Its content.
+        content: String,
+    },
+}
+
+/// The caller's buffer of effects, in the order in which they are to be carried out.
+pub type Actions = Vec<Action>;

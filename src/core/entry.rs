@@ -1,0 +1,326 @@
+//! The journal's entries. The durable state is a fold over them, by `record::apply`, live and after a restart alike.
+//!
+//! An entry is added to, never changed: an older store must fold for ever. Fields that come later have defaults.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    name::{ChannelName, IncidentId, PageId, ServiceName, Version},
+    operation::Operation,
+    page::Page,
+    policy::{Finding, Severity},
+    release::{Deploy, Mark, Standing},
+    time::WallTime,
+    verdict::{Path, PlanKind, VerdictKind},
+};
+
+/// One fact that is to outlive the process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When it became so.
+    pub at: WallTime,
+    /// About which service; absent for what concerns all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub service: Option<ServiceName>,
+    /// What.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// A release became live.
+    Deployed {
+        /// The deploy.
+        deploy: Deploy,
+    },
+    /// The deploy's first healthy answer came, or its settling time ended.
+    RolloutEnded {
+        /// The deploy's number.
+        deploy: u64,
+        /// Whether a healthy answer came.
+        healthy: bool,
+    },
+    /// The latency before the deploy, for comparing.
+    BaselineTaken {
+        /// The deploy that it is compared with.
+        deploy: u64,
+        /// By name of the atom's signal and quantile, in seconds.
+        latency_seconds: Vec<(String, f64)>,
+    },
+    /// What is known of a release changed.
+    StandingChanged {
+        /// Of which.
+        version: Version,
+        /// To what.
+        standing: Standing,
+        /// Why.
+        why: String,
+    },
+    /// A person marked a release.
+    Marked {
+        /// Which.
+        version: Version,
+        /// How.
+        mark: Mark,
+        /// Who.
+        by: String,
+    },
+    /// An incident began.
+    IncidentOpened {
+        /// Which.
+        incident: IncidentId,
+        /// The verdict.
+        verdict: VerdictKind,
+        /// How the tree came to it.
+        path: Path,
+        /// The deploy that was live.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        deploy: Option<u64>,
+        /// When the fault began, if that is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        onset: Option<WallTime>,
+    },
+    /// The incident's verdict rose.
+    VerdictRose {
+        /// Which incident.
+        incident: IncidentId,
+        /// To what.
+        verdict: VerdictKind,
+        /// How.
+        path: Path,
+    },
+    /// Something was found that the escalation table has a row for.
+    Found {
+        /// In which incident, if in one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        incident: Option<IncidentId>,
+        /// What.
+        finding: Finding,
+        /// Its severity.
+        severity: Severity,
+        /// In words.
+        detail: String,
+    },
+    /// What was found is over.
+    FindingOver {
+        /// What.
+        finding: Finding,
+    },
+    /// The incident is over.
+    IncidentResolved {
+        /// Which.
+        incident: IncidentId,
+        /// How, in words.
+        how: String,
+    },
+    /// A rollback waits for a human.
+    ApprovalRequested {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Its number within the incident.
+        approval: u32,
+        /// The plan.
+        plan: PlanKind,
+        /// From which version.
+        from: Version,
+        /// To which.
+        to: Version,
+        /// Until when it may be given.
+        expires: WallTime,
+    },
+    /// A human gave it. Single use.
+    Approved {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Which.
+        approval: u32,
+        /// Who.
+        by: String,
+    },
+    /// A human said no: this deploy is held.
+    Denied {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Which.
+        approval: u32,
+        /// Who.
+        by: String,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
+    },
+    /// It can no longer be given.
+    ApprovalVoided {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Which.
+        approval: u32,
+        /// Why.
+        why: String,
+    },
+    /// A plan began.
+    PlanStarted {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Its number within the incident.
+        number: u16,
+        /// Which plan.
+        plan: PlanKind,
+        /// The accused version.
+        from: Version,
+        /// The version to go back to.
+        to: Version,
+        /// The deploy that is undone.
+        deploy: u64,
+        /// Its steps.
+        steps: Vec<PlannedStep>,
+        /// Who approved it, if someone did.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        approved_by: Option<String>,
+    },
+    /// Something happened to a step; `saga::next_status` says what follows.
+    Step {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Of which plan.
+        plan: u16,
+        /// Which step.
+        step: u16,
+        /// What.
+        event: StepEvent,
+        /// In words, where there is something to say.
+        #[serde(skip_serializing_if = "String::is_empty", default)]
+        note: String,
+    },
+    /// A plan ended.
+    PlanEnded {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Its number.
+        plan: u16,
+        /// How.
+        outcome: PlanOutcome,
+        /// In words.
+        detail: String,
+    },
+    /// A page was put into the outbox, for these channels.
+    PageQueued {
+        /// The page.
+        page: Page,
+        /// The channels.
+        channels: Vec<ChannelName>,
+    },
+    /// A channel has a page, or will never take it.
+    PageSettled {
+        /// Which page.
+        page: PageId,
+        /// Which channel.
+        channel: ChannelName,
+        /// Whether it has it.
+        delivered: bool,
+        /// Why not.
+        #[serde(skip_serializing_if = "String::is_empty", default)]
+        why: String,
+    },
+    /// No new plans.
+    Paused {
+        /// Until when; absent: until resumed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        until: Option<WallTime>,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// The pause is over.
+    Resumed {
+        /// Who.
+        by: String,
+    },
+}
+
+/// One step of a plan, as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// What it is called on pages, as in "roll back the target".
+    pub title: String,
+    /// What is done.
+    pub action: StepAction,
+    /// How long one attempt may take.
+    pub deadline: Duration,
+    /// What undoes it, where something does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub undo: Option<Operation>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum StepAction {
+    /// An operation on the world.
+    Operate {
+        /// Which.
+        operation: Operation,
+    },
+    /// Watch until what fired is clear, and stays so.
+    Verify,
+}
+
+/// What can happen to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEvent {
+    /// An attempt begins; durable before its effect.
+    Started,
+    /// It is so.
+    Succeeded,
+    /// It is not so.
+    Failed,
+    /// Nobody knows.
+    BecameUnknown,
+    /// It was left out.
+    Skipped,
+    /// An attempt at undoing it begins; durable before its effect.
+    UndoStarted,
+    /// It is as it was before.
+    Undone,
+    /// It could not be undone.
+    UndoFailed,
+}
+
+/// How a plan ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanOutcome {
+    /// Rolled back, and everything that fired is clear.
+    Verified,
+    /// Rolled back, and it is still so.
+    Persists,
+    /// Rolled back, and nobody knows whether it helped.
+    Unverified,
+    /// Not rolled back; what was done is undone.
+    Failed,
+    /// A step can neither be finished nor undone.
+    Stuck,
+    /// Ended because a human or a deploy came between.
+    Overtaken,
+}
+
+impl PlanOutcome {
+    /// The word as in API, metrics and history.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Persists => "persists",
+            Self::Unverified => "unverified",
+            Self::Failed => "failed",
+            Self::Stuck => "stuck",
+            Self::Overtaken => "overtaken",
+        }
+    }
+}

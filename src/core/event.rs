@@ -1,0 +1,150 @@
+//! What happens to the core.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    name::{ChannelName, IncidentId, PageId, ServiceIndex, ServiceName, Version},
+    operation::{Look, OperationOutcome, StepKey},
+    page::DeliveryOutcome,
+    release::Mark,
+    sample::{Outcome, Reason, Sample},
+};
+
+/// Counts the journal's entries, from 1. The journal has no gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sequence(pub u64);
+
+/// Ties a person's request to its reply. Given by the runtime, unique while the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Everything that can happen, in one order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The process began; the journal has been folded. Comes once, first.
+    Started,
+    /// A signal was looked at.
+    Sample(Sample),
+    /// The watchdog's own network was looked at.
+    SelfCheck(Outcome),
+    /// A wake that was asked for, or the runtime's regular one.
+    Woke,
+    /// A look at the target, asked for or regular.
+    Looked {
+        /// Whose target.
+        service: ServiceIndex,
+        /// The attempt whose receipt was asked for.
+        key: Option<StepKey>,
+        /// What was found.
+        look: Look,
+    },
+    /// The service's own version endpoint, looked at.
+    VersionSeen {
+        /// Whose.
+        service: ServiceIndex,
+        /// What it says.
+        version: Result<Version, Reason>,
+    },
+    /// An operation ended.
+    OperationEnded {
+        /// Which attempt.
+        key: StepKey,
+        /// How.
+        outcome: OperationOutcome,
+    },
+    /// The journal is durable up to here.
+    Committed(Sequence),
+    /// The journal could not be written; it is being tried again.
+    StoreFailing(Reason),
+    /// A try at delivering a page ended.
+    DeliveryEnded {
+        /// The page.
+        page: PageId,
+        /// By which channel.
+        channel: ChannelName,
+        /// How.
+        outcome: DeliveryOutcome,
+    },
+    /// A person or a program asks for something.
+    Requested {
+        /// For the reply.
+        id: RequestId,
+        /// Who asks, as authenticated.
+        by: String,
+        /// For what.
+        request: Request,
+    },
+}
+
+/// What people may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Let a rollback happen that waits for approval.
+    Approve {
+        /// Of which incident.
+        incident: IncidentId,
+        /// The approval that was shown; refused if another is open by now.
+        approval: Option<u32>,
+    },
+    /// Do not roll this deploy back.
+    Deny {
+        /// Of which incident.
+        incident: IncidentId,
+        /// The approval that was shown; refused if another is open by now.
+        approval: Option<u32>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Say what is known of a release.
+    MarkRelease {
+        /// Of which service.
+        service: ServiceName,
+        /// Which one.
+        version: Version,
+        /// What.
+        mark: Mark,
+    },
+    /// A deploy begins or has just been made.
+    ReportDeploy {
+        /// Of which service.
+        service: ServiceName,
+        /// Of which version; the live one's announces a restart.
+        version: Version,
+    },
+    /// Begin no new plan.
+    Pause {
+        /// Of this service, or of all.
+        service: Option<ServiceName>,
+        /// For so long; until resumed where absent.
+        for_seconds: Option<u64>,
+        /// Why.
+        reason: String,
+    },
+    /// Take a pause back.
+    Resume {
+        /// Of this service, or the one of all.
+        service: Option<ServiceName>,
+    },
+}
+
+/// The answer to a request.
+pub type Reply = Result<String, Refusal>;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be so now: the situation is another than the one shown.
+    #[error("{0}")]
+    Conflict(String),
+    /// A gate holds it.
+    #[error("{0}")]
+    Gate(String),
+    /// Too much of it is there already.
+    #[error("{0}")]
+    Busy(String),
+}

@@ -1,0 +1,155 @@
+//! What a plan asks of the world, and what the world answers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    name::{IncidentId, Version},
+    release::Observation,
+    sample::Reason,
+};
+
+/// One thing to be done at a target. Each may be repeated safely: what is so already is left so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "snake_case")]
+pub enum Operation {
+    /// Make sure that the version to go back to is there and complete. Changes nothing that serves.
+    EnsureAvailable {
+        /// The version.
+        version: Version,
+    },
+    /// Make `to` the live version. Refused by the target if what is live is neither `from` nor `to`.
+    Switch {
+        /// The accused version.
+        from: Version,
+        /// The older one.
+        to: Version,
+    },
+    /// Wait until the target says that `version` is rolled out.
+    WaitRollout {
+        /// The version.
+        version: Version,
+    },
+    /// Every critical probe once, until all pass or the deadline ends.
+    CheckHealth,
+    /// The version endpoint, until it says `version` or the deadline ends.
+    CheckVersion {
+        /// The version.
+        version: Version,
+    },
+    /// Append to (or complete in) the history file.
+    Record {
+        /// The entry.
+        history: HistoryRecord,
+    },
+}
+
+impl Operation {
+    /// A short name for logs, metrics and evidence file names.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::EnsureAvailable { .. } => "ensure_available",
+            Self::Switch { .. } => "switch",
+            Self::WaitRollout { .. } => "wait_rollout",
+            Self::CheckHealth => "check_health",
+            Self::CheckVersion { .. } => "check_version",
+            Self::Record { .. } => "record",
+        }
+    }
+}
+
+/// Which attempt at which step of which plan: the identity under which an operation runs, holds its lock and leaves its
+/// receipt. Unique for ever within one store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepKey {
+    /// The incident that the plan belongs to.
+    pub incident: IncidentId,
+    /// The plan's number within the incident.
+    pub plan: u16,
+    /// The step's place in the plan.
+    pub step: u16,
+    /// Counts up with each try, undoing included.
+    pub attempt: u16,
+}
+
+impl std::fmt::Display for StepKey {
+    /// Safe as a file name.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}.{}.{}.{}", self.incident, self.plan, self.step, self.attempt)
+    }
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperationOutcome {
+    /// It is so now. With a note for people ("was there already", "3 of 3 replicas").
+    Done(String),
+    /// It is not so, and nothing is going on any more.
+    Failed(Reason),
+    /// Nobody knows: it ran into its deadline, or the answer got lost. Look before doing anything.
+    Unknown(Reason),
+}
+
+/// What was left behind by an attempt of an earlier process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipt {
+    /// It never began, or left no trace.
+    Nothing,
+    /// It was ended before it was through.
+    Interrupted,
+    /// It came to its end and succeeded.
+    Succeeded,
+    /// It came to its end and failed.
+    Failed,
+}
+
+/// What a look at a target found, with what the last attempt left behind. The look waits until no child of an earlier
+/// attempt runs any more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// The world, or why it could not be seen.
+    pub observation: Result<Observation, Reason>,
+    /// The receipt of the attempt asked for, if one was.
+    pub receipt: Option<Receipt>,
+}
+
+/// One rollback as the runbook's history file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRecord {
+    /// When the rollback began, RFC 3339 in UTC, whole seconds.
+    pub date: String,
+    /// The accused version.
+    pub version_from: String,
+    /// The version restored.
+    pub version_to: String,
+    /// Why, in one line.
+    pub reason: String,
+    /// From the plan's start to verified, rounded up to whole minutes.
+    pub duration_minutes: u64,
+    /// Filled in by a person.
+    pub root_cause: String,
+    /// Filled in by a person.
+    pub post_mortem_link: String,
+    /// Which service; beyond the runbook's own keys, since a file serves several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub service: String,
+    /// The incident; beyond the runbook's own keys.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub incident: String,
+    /// How it ended: verified, persists, unverified or failed; beyond the runbook's own keys.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub outcome: String,
+}
+
+/// A step's deadline, and what is done when the time is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its identity.
+    pub key: StepKey,
+    /// What to do.
+    pub operation: Operation,
+    /// After this the outcome is [`OperationOutcome::Unknown`], unless it is known by then.
+    pub deadline: Duration,
+}

@@ -1,0 +1,189 @@
+//! One service's policy.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::condition::{Atom, ConditionPolicy, Question};
+use crate::core::name::{ServiceName, SignalName};
+
+/// Whether Backstop acts by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Rolls back without asking where the verdict is `roll_back`.
+    #[default]
+    Act,
+    /// Every rollback waits for a human.
+    Ask,
+    /// Nothing is done; pages say what would have been.
+    Observe,
+}
+
+/// A kind of report that people or other systems may make about a service. The list is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the runbook's own")]
+pub enum ReportKind {
+    Complaint,
+    DataCorruption,
+    SecurityExploited,
+    MinorUi,
+    NonCriticalFeature,
+    #[serde(rename = "under_1_percent")]
+    UnderOnePercent,
+    WorkaroundAvailable,
+}
+
+/// What a signal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SignalKind {
+    /// An availability probe. `critical` ones answer "Is system down?".
+    Probe {
+        /// Whether its failure takes the system for down.
+        critical: bool,
+    },
+    /// A feature check. `critical` ones answer "Is key feature broken?".
+    Feature {
+        /// Whether its failure can lead to a rollback.
+        critical: bool,
+    },
+    /// Request counts, errors and perhaps latency.
+    Requests,
+}
+
+/// One signal of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignalPolicy {
+    /// Its name; the request source is called `requests`.
+    pub name: SignalName,
+    /// What it is.
+    pub kind: SignalKind,
+    /// How often it is taken.
+    pub every: Duration,
+    /// How long one look may take.
+    pub timeout: Duration,
+}
+
+/// One service, as the core knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServicePolicy {
+    /// Its name.
+    pub name: ServiceName,
+    /// Whether Backstop acts by itself here.
+    pub mode: Mode,
+    /// Its signals; [`crate::core::name::SignalIndex`] counts in this order.
+    pub signals: Vec<SignalPolicy>,
+    /// Whether a `version` endpoint is configured, so that a rollback can check it.
+    pub checks_version: bool,
+    /// Whether the target can stop and start traffic.
+    pub can_stop_traffic: bool,
+    /// Measured facts.
+    pub atoms: Vec<Atom>,
+    /// Named conditions; each refers only to earlier ones.
+    pub conditions: Vec<ConditionPolicy>,
+    /// How many `Sustained` places the conditions use.
+    pub sustained_count: u16,
+    /// The decision tree, asked from the top.
+    pub tree: Vec<Question>,
+    /// `conditions[index]`: is the system down? Verification and rollouts look at it.
+    pub thresholds: ThresholdsPolicy,
+    /// What a verdict of consider leads to.
+    pub consider: ConsiderPolicy,
+    /// Reported facts that turn consider into monitor.
+    pub hold_back_when: Vec<ReportKind>,
+    /// How long a reported fact counts.
+    pub reports_expire: Duration,
+    /// What must hold before a rollback.
+    pub gates: GatesPolicy,
+    /// How a rollback is proved.
+    pub verify: VerifyPolicy,
+}
+
+/// When probes make an incident.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThresholdsPolicy {
+    /// Failed probes in a row that open the incident and page.
+    pub down_after: u32,
+    /// After the first failure the probe repeats so often.
+    pub confirm_every: Duration,
+    /// Unbroken failure before it is acted on.
+    pub down_for: Duration,
+}
+
+/// What follows from a verdict of consider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsiderPolicy {
+    /// Ask, or do it.
+    pub then: ConsiderThen,
+    /// With [`ConsiderThen::RollBack`]: do it when it is still so after this. With ask: how long an approval stays open
+    /// at least (see `core::approval`).
+    pub window: Duration,
+}
+
+/// What follows from a verdict of consider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConsiderThen {
+    /// Page for approval at once.
+    #[default]
+    Ask,
+    /// Roll back when it is still so after the window.
+    RollBack,
+}
+
+/// When a release counts as a place to go back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KnownGoodPolicy {
+    /// Soaked here, or marked by hand.
+    #[default]
+    Soaked,
+    /// Whatever ran before, as `kubectl rollout undo` does.
+    Previous,
+}
+
+/// At most so many rollbacks over a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollbacksPolicy {
+    /// The most.
+    pub at_most: u32,
+    /// Over this time.
+    pub over: Duration,
+}
+
+/// What must hold before a rollback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatesPolicy {
+    /// What may be gone back to.
+    pub known_good: KnownGoodPolicy,
+    /// Healthy for so long, with enough requests served, a release becomes known-good.
+    pub known_good_after: Duration,
+    /// Requests it must have served meanwhile, where requests are measured.
+    pub known_good_min_requests: u64,
+    /// A rollout may take so long to its first healthy answer.
+    pub settle: Duration,
+    /// A deploy older than this is not to blame.
+    pub deployed_within: Duration,
+    /// The budget.
+    pub rollbacks: RollbacksPolicy,
+    /// Time between two rollbacks.
+    pub cooldown: Duration,
+    /// An unfinished plan found at start goes on within this time.
+    pub resume_within: Duration,
+}
+
+/// How a rollback is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifyPolicy {
+    /// Clear for so long.
+    pub healthy_for: Duration,
+    /// Given up after so long.
+    pub timeout: Duration,
+}
+
+impl ServicePolicy {
+    /// The place of the signal called `name`.
+    pub fn signal_index(&self, name: &str) -> Option<crate::core::name::SignalIndex> {
+        let place = self.signals.iter().position(|signal| signal.name.as_str() == name)?;
+        Some(crate::core::name::SignalIndex(u16::try_from(place).expect("the configuration bounds signals")))
+    }
+}

@@ -1,0 +1,118 @@
+//! Releases and what is known of them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{name::Version, time::WallTime};
+
+/// What runs, or ran: more than a tag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Release {
+    /// As the target names it.
+    pub version: Version,
+    /// The image's or directory's digest, where the target knows one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub digest: Option<String>,
+    /// A hash of its configuration, where the target knows one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub configuration: Option<String>,
+    /// The database's schema version at its deploy, where a database is watched.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub schema: Option<String>,
+}
+
+impl Release {
+    /// A release of which only the version is known.
+    pub fn of(version: impl Into<Version>) -> Self {
+        Self { version: version.into(), digest: None, configuration: None, schema: None }
+    }
+}
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.version.fmt(formatter)
+    }
+}
+
+/// What is known of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Nothing yet: it has not soaked.
+    Unproven,
+    /// Healthy for long enough here, or marked good.
+    KnownGood,
+    /// Rolled back from, but the rollback was not proved to help.
+    Suspect,
+    /// Rolled back from, and that helped; or marked bad.
+    KnownBad,
+}
+
+impl Standing {
+    /// The word as in API and command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::KnownGood => "known_good",
+            Self::Suspect => "suspect",
+            Self::KnownBad => "known_bad",
+        }
+    }
+}
+
+/// What a person says of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// A place to go back to.
+    Good,
+    /// Never to be gone back to.
+    Bad,
+    /// As if nothing had been said.
+    Clear,
+}
+
+/// How a deploy became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeploySource {
+    /// It was there when the watch first began.
+    FirstSeen,
+    /// The target changed.
+    Target,
+    /// The service's own version endpoint changed.
+    VersionEndpoint,
+    /// Someone said so.
+    Reported,
+    /// Backstop rolled back to it.
+    Rollback,
+}
+
+/// A deploy: a release became the live one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deploy {
+    /// Counts up in each service; a deploy's identity.
+    pub number: u64,
+    /// What became live.
+    pub release: Release,
+    /// When that was noticed.
+    pub at: WallTime,
+    /// How.
+    pub source: DeploySource,
+    /// Who, where known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
+}
+
+/// What a look at the target found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// What is live, if the target can tell.
+    pub current: Option<Release>,
+    /// What could be gone back to, as far as the target can tell; newest first.
+    pub available: Vec<Release>,
+    /// Whether the target says that it is changing just now.
+    pub rolling_out: bool,
+    /// Why the target itself says that its rollout fails.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failing: Option<String>,
+}

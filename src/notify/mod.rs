@@ -1,0 +1,1 @@
+//! Delivers pages; one file a channel.

@@ -1,0 +1,1 @@
+//! Looks at the world: http, tcp, command, Prometheus, exposition pages, the version endpoint.

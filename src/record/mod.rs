@@ -1,0 +1,1 @@
+//! What stays for people: history file and evidence folders.

@@ -1,0 +1,1 @@
+//! The journal: the trait and its SQLite.

@@ -1,0 +1,1 @@
+//! What is rolled back: releases directories and the user's own tools.
