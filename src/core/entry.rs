@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    gate::Gate,
     name::{ChannelName, IncidentId, PageId, ServiceName, Version},
     operation::Operation,
     page::Page,
@@ -105,6 +106,9 @@ pub enum Fact {
         severity: Severity,
         /// In words.
         detail: String,
+        /// The gate that held a rollback.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        gate: Option<Gate>,
     },
     /// What was found is over.
     FindingOver {

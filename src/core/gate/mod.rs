@@ -1,0 +1,69 @@
+//! Gates: may this rollback happen, and would it help? Each answers yes, no or unknown; unknown holds.
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+
+macro_rules! gates {
+    ($($(#[$documentation:meta])* $variant:ident $name:literal;)*) => {
+        /// One gate.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Gate {
+            $($(#[$documentation])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Gate {
+            /// Every gate, in the order in which they are asked.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name as in API, metrics and `--override`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+gates! {
+    /// The live release is known, and it is the one that the incident accuses.
+    Accused "accused";
+    /// The accused deploy is recent enough to be to blame.
+    DeployedRecently "deployed_recently";
+    /// The fault began after the deploy.
+    FaultAfterDeploy "fault_after_deploy";
+    /// There is a release to go back to that is known to be good.
+    KnownGood "known_good";
+    /// The release to go back to is not known to be bad, nor suspect.
+    NotKnownBad "not_known_bad";
+    /// This deploy was not rolled back already, and is not itself the result of a rollback.
+    OneRollbackForADeploy "one_rollback_for_a_deploy";
+    /// No human denied it.
+    NotDenied "not_denied";
+    /// Fewer rollbacks than the budget allows.
+    Budget "budget";
+    /// The last rollback is long enough ago.
+    Cooldown "cooldown";
+    /// Not paused.
+    NotPaused "not_paused";
+    /// The watchdog's own network is well.
+    SelfCheck "self_check";
+    /// The journal can be written.
+    Store "store";
+}
+
+impl std::fmt::Display for Gate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// What a gate says, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// Which.
+    pub gate: Gate,
+    /// Yes lets the rollback through.
+    pub answer: Answer,
+    /// In words, with numbers.
+    pub why: String,
+}

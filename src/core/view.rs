@@ -1,0 +1,212 @@
+//! Finished views for readers: the API, the command line, metrics. Plain data; rendered by the core when asked.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    answer::Answer,
+    entry::PlanOutcome,
+    gate::GateReport,
+    name::{ConditionName, IncidentId, ServiceName, Version},
+    policy::{Finding, Mode, Severity},
+    release::{DeploySource, Release, Standing},
+    saga::StepStatus,
+    time::WallTime,
+    verdict::{Path, PlanKind, VerdictKind},
+    watch::SignalView,
+};
+
+/// One service, as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: ServiceName,
+    /// Whether Backstop acts by itself here.
+    pub mode: Mode,
+    /// What the tree says just now.
+    pub verdict: VerdictKind,
+    /// The path to it.
+    pub path: Path,
+    /// What is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
+    /// Its standing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+    /// Whether a rollout is under way.
+    pub rolling_out: bool,
+    /// Every condition's answer.
+    pub conditions: BTreeMap<ConditionName, Answer>,
+    /// Every signal's state.
+    pub signals: Vec<SignalView>,
+    /// The incident that is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
+    /// Who paused it, until when and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseView>,
+    /// Whether a rollback would be possible just now, gate by gate.
+    pub gates: Vec<GateReport>,
+    /// Where it would go back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_to: Option<Version>,
+    /// When this view was made.
+    pub at: WallTime,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PauseView {
+    /// Until when; absent: until resumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<WallTime>,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One deploy, as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeployView {
+    /// Counts up in each service.
+    pub number: u64,
+    /// What became live.
+    pub release: Release,
+    /// When that was noticed.
+    pub at: WallTime,
+    /// How.
+    pub source: DeploySource,
+    /// Who, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What is known of the release.
+    pub standing: Standing,
+    /// Why that is known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// Whether it is the live one.
+    pub live: bool,
+}
+
+/// One incident, as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IncidentView {
+    /// Its identity.
+    pub id: IncidentId,
+    /// Of which service.
+    pub service: ServiceName,
+    /// When it was opened.
+    pub opened_at: WallTime,
+    /// When the fault began, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub onset: Option<WallTime>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved_at: Option<WallTime>,
+    /// How it ended, or how it stands, in words.
+    pub state: String,
+    /// The gravest verdict in it.
+    pub verdict: VerdictKind,
+    /// The gravest severity in it.
+    pub severity: Severity,
+    /// What was live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accused: Option<Version>,
+    /// What was found, in order.
+    pub findings: Vec<FindingView>,
+    /// What waits for a human.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalView>,
+    /// Plans, in order.
+    pub plans: Vec<PlanView>,
+    /// What happened, in order.
+    pub timeline: Vec<TimelineView>,
+    /// The path to the verdict that opened it, or that rose last.
+    pub path: Path,
+}
+
+/// Something found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the same fields as `Fact::Found`")]
+pub struct FindingView {
+    pub finding: Finding,
+    pub severity: Severity,
+    pub at: WallTime,
+    pub detail: String,
+}
+
+/// A rollback that waits for a human, or did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the same fields as `Fact::ApprovalRequested`")]
+pub struct ApprovalView {
+    pub approval: u32,
+    pub plan: PlanKind,
+    pub version_from: Version,
+    pub version_to: Version,
+    pub requested_at: WallTime,
+    pub expires: WallTime,
+    /// open, approved, denied or void.
+    pub state: &'static str,
+    /// Who decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// A plan's progress.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the same fields as `Fact::PlanStarted` and `Fact::PlanEnded`")]
+pub struct PlanView {
+    pub number: u16,
+    pub plan: PlanKind,
+    pub version_from: Version,
+    pub version_to: Version,
+    pub started_at: WallTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<WallTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<PlanOutcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    pub steps: Vec<StepView>,
+}
+
+/// A step's progress.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "plain words")]
+pub struct StepView {
+    pub title: String,
+    pub status: StepStatus,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<WallTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<WallTime>,
+}
+
+/// One line of an incident's timeline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "plain words")]
+pub struct TimelineView {
+    pub at: WallTime,
+    pub text: String,
+}
+
+/// What the daemon says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+pub struct DaemonView {
+    /// Pages that wait for a channel.
+    pub outbox_depth: usize,
+    /// Age of the oldest of them, in seconds.
+    pub outbox_oldest_age_seconds: f64,
+    /// Why the journal cannot be written, while it cannot.
+    pub store_failing: Option<String>,
+    /// Why the watchdog's own network is ill, while it is.
+    pub observer_impaired: Option<String>,
+    /// Samples that came too late for their window.
+    pub late_samples: u64,
+    /// The pause of all services.
+    pub paused: Option<PauseView>,
+}
