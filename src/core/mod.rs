@@ -6,12 +6,14 @@
 pub mod action;
 pub mod answer;
 pub mod durable;
+pub mod engine;
 pub mod entry;
 pub mod event;
 pub mod gate;
 pub mod name;
 pub mod operation;
 pub mod page;
+pub mod plan;
 pub mod policy;
 pub mod reading;
 pub mod release;

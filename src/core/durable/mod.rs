@@ -8,7 +8,9 @@ mod outbox;
 mod service;
 
 pub use apply::FoldError;
-pub use incident::{ApprovalRecord, ApprovalState, FindingRecord, IncidentRecord, PlanRecord, StepRecord};
+pub use incident::{
+    ApprovalRecord, ApprovalState, FindingRecord, IncidentRecord, PlanRecord, StepRecord, verdict_severity,
+};
 pub use outbox::{Outbox, Pending};
 pub use service::{DeployRecord, PauseRecord, Rollout, ServiceRecord, StandingRecord};
 
