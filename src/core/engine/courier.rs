@@ -107,7 +107,13 @@ impl Courier {
     }
 
     /// A try ended.
-    pub(super) fn ended(&mut self, turn: &mut Turn<'_>, page: &PageId, channel: &ChannelName, outcome: DeliveryOutcome) {
+    pub(super) fn ended(
+        &mut self,
+        turn: &mut Turn<'_>,
+        page: &PageId,
+        channel: &ChannelName,
+        outcome: DeliveryOutcome,
+    ) {
         let Some(pending) = turn.ledger.durable.outbox.get(page) else { return };
         if !pending.channels.contains(channel) {
             return;
@@ -143,12 +149,8 @@ impl Courier {
         let Some(pending) = turn.ledger.durable.outbox.get(&key.0) else { return };
         let page = pending.page.clone();
         self.tries.remove(key);
-        let fact = Fact::PageSettled {
-            page: key.0.clone(),
-            channel: key.1.clone(),
-            delivered: false,
-            why: why.to_owned(),
-        };
+        let fact =
+            Fact::PageSettled { page: key.0.clone(), channel: key.1.clone(), delivered: false, why: why.to_owned() };
         turn.append(None, fact);
         // A page about an undelivered page that is itself undelivered would go round for ever.
         if page.finding == Some(Finding::PageUndelivered) {

@@ -74,13 +74,7 @@ impl Service {
     }
 
     /// A release became live.
-    pub(super) fn deployed(
-        &mut self,
-        turn: &mut Turn<'_>,
-        release: Release,
-        source: DeploySource,
-        by: Option<String>,
-    ) {
+    pub(super) fn deployed(&mut self, turn: &mut Turn<'_>, release: Release, source: DeploySource, by: Option<String>) {
         let record = turn.record(&self.name);
         let number = record.next_deploy();
         let standing = record.standing(&release.version);
@@ -231,7 +225,5 @@ impl Service {
 /// version moves by itself.
 fn is_same(one: &Release, other: &Release) -> bool {
     let agree = |one: &Option<String>, other: &Option<String>| one.is_none() || other.is_none() || one == other;
-    one.version == other.version
-        && agree(&one.digest, &other.digest)
-        && agree(&one.configuration, &other.configuration)
+    one.version == other.version && agree(&one.digest, &other.digest) && agree(&one.configuration, &other.configuration)
 }

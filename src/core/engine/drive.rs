@@ -12,8 +12,8 @@ use crate::core::{
     page::PageKind,
     policy::{Finding, Severity},
     release::{DeploySource, Observation, Release},
-    sample::Reason,
     saga::StepStatus,
+    sample::Reason,
     time::BootTime,
 };
 
@@ -232,9 +232,11 @@ impl Service {
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
         let note = plan.steps[usize::from(current.step)].note.clone();
-        let rest = plan.steps.iter().enumerate().filter(|(_, step)| {
-            step.status == StepStatus::Pending && step.planned.action != StepAction::Record
-        });
+        let rest = plan
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.status == StepStatus::Pending && step.planned.action != StepAction::Record);
         let rest: Vec<u16> = rest.map(|(place, _)| u16::try_from(place).expect("plans have few steps")).collect();
         for step in rest {
             let fact = Fact::Step {
@@ -297,7 +299,10 @@ impl Service {
         };
         let idle = turn.now.wall.since(plan.touched_at);
         if idle > self.policy.gates.resume_within {
-            self.abandon(turn, &format!("found unfinished {} after it was last touched", crate::core::gate::words(idle)));
+            self.abandon(
+                turn,
+                &format!("found unfinished {} after it was last touched", crate::core::gate::words(idle)),
+            );
             return;
         }
         if let Some(not_before) = self.drive.not_before

@@ -126,7 +126,9 @@ impl Service {
             (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to roll back to {to}."),
             (Mode::Act, VerdictKind::RollBack) => {
                 let held = words(self.policy.thresholds.down_for);
-                format!("Backstop rolls back to {to} if every gate allows it; an outage must last {held} unbroken first.")
+                format!(
+                    "Backstop rolls back to {to} if every gate allows it; an outage must last {held} unbroken first."
+                )
             }
             (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to roll back to {to}."),
             _ if self.policy.consider.then == ConsiderThen::RollBack => {
@@ -141,7 +143,10 @@ impl Service {
     pub(super) fn is_calm(&self, turn: &Turn<'_>) -> bool {
         let Some(incident) = turn.open_incident(&self.name) else { return true };
         self.watch.verdict().kind < VerdictKind::Consider
-            && self.watch.condition_answers().all(|(name, answer)| answer == Answer::No || !incident.fired.contains(name))
+            && self
+                .watch
+                .condition_answers()
+                .all(|(name, answer)| answer == Answer::No || !incident.fired.contains(name))
     }
 
     fn resolve_when_calm(&mut self, turn: &mut Turn<'_>) {
@@ -201,7 +206,13 @@ impl Service {
     }
 
     /// Notes a finding in the open incident.
-    pub(super) fn find(&mut self, turn: &mut Turn<'_>, finding: Finding, detail: &str, gate: Option<crate::core::gate::Gate>) {
+    pub(super) fn find(
+        &mut self,
+        turn: &mut Turn<'_>,
+        finding: Finding,
+        detail: &str,
+        gate: Option<crate::core::gate::Gate>,
+    ) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let severity = verdict_severity(incident.verdict).max(turn.policy.escalation.severity(finding));
         let incident = Some(incident.id.clone());

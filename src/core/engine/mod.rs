@@ -168,12 +168,7 @@ impl State {
         }
     }
 
-    fn split<'a>(
-        &'a mut self,
-        now: Now,
-        index: ServiceIndex,
-        actions: &'a mut Actions,
-    ) -> (&'a mut Service, Turn<'a>) {
+    fn split<'a>(&'a mut self, now: Now, index: ServiceIndex, actions: &'a mut Actions) -> (&'a mut Service, Turn<'a>) {
         let turn = Turn {
             now,
             policy: &self.policy,

@@ -19,6 +19,9 @@ use crate::core::{
 /// approvals, deadlines) needs no alarm clock of its own.
 pub(super) const ASSESS_EVERY: Duration = Duration::from_secs(1);
 
+/// And woken no sooner than this: an alarm that is due already must not make the loop spin.
+const ASSESS_NOT_BEFORE: Duration = Duration::from_millis(10);
+
 /// A failing probe is confirmed at the quick pace for at most so many times `down_for`; an outage of hours is then
 /// watched at its ordinary pace.
 const CONFIRM_FOR_DOWN_FOR: u32 = 3;
@@ -153,6 +156,7 @@ impl Service {
         if let Some(wake) = self.watch.next_wake(turn.now) {
             self.wake_by(wake);
         }
+        self.wake = self.wake.max(turn.now.boot.after(ASSESS_NOT_BEFORE));
     }
 
     pub(super) fn evaluate(&mut self, turn: &Turn<'_>) -> Verdict {
@@ -189,6 +193,7 @@ impl Service {
             record: durable.service(&self.name),
             incident: durable.open_incident(&self.name),
             observation: self.sight.observation(),
+            blind: self.sight.trouble().map(crate::core::sample::Reason::as_str),
             paused_all: durable.paused.as_ref(),
             observer_impaired: turn.observer.impaired(),
             store_failing: turn.observer.store_failing(),

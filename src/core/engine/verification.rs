@@ -132,7 +132,8 @@ impl Service {
             }
             _ => {
                 let persists = event == StepEvent::Failed;
-                let finding = if persists { Finding::RollbackSucceededIssuePersists } else { Finding::RollbackUnverified };
+                let finding =
+                    if persists { Finding::RollbackSucceededIssuePersists } else { Finding::RollbackUnverified };
                 self.find(turn, finding, &note, None);
                 let state = if persists { "the issue persists" } else { "it could not be verified" };
                 let summary = format!("{}: rolled back from {from} to {to}, and {state}: {note}", self.name);

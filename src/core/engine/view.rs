@@ -1,6 +1,6 @@
 //! Renders the state for readers.
 
-use super::{State, service::Service};
+use super::State;
 use crate::core::{
     durable::{ApprovalState, IncidentRecord, PauseRecord, PlanRecord, Rollout},
     entry::PlanOutcome,
@@ -95,13 +95,6 @@ impl State {
     /// The services' number.
     pub fn service_count(&self) -> usize {
         self.services.len()
-    }
-}
-
-impl Service {
-    /// The verdict just now.
-    pub(super) fn verdict_now(&self) -> crate::core::verdict::VerdictKind {
-        self.watch.verdict().kind
     }
 }
 

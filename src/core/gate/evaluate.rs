@@ -28,6 +28,8 @@ pub struct Situation<'a> {
     pub incident: Option<&'a IncidentRecord>,
     /// The last look at the target.
     pub observation: Option<&'a Observation>,
+    /// Why the last look failed, if it did.
+    pub blind: Option<&'a str>,
     /// The pause of all services.
     pub paused_all: Option<&'a PauseRecord>,
     /// Why the watchdog's own network is ill, if it is.
@@ -55,8 +57,7 @@ impl<'a> Situation<'a> {
     pub fn candidate(&self) -> Option<Version> {
         let live = &self.record.live()?.deploy.release.version;
         let observation = self.observation?;
-        let is_there =
-            |version: &Version| observation.available.iter().any(|release| release.version == *version);
+        let is_there = |version: &Version| observation.available.iter().any(|release| release.version == *version);
         let before = self.record.deploys.iter().rev().map(|record| &record.deploy.release.version);
         match self.policy.gates.known_good {
             KnownGoodPolicy::Soaked => {
@@ -122,7 +123,14 @@ impl<'a> Situation<'a> {
                 (Answer::Unknown, format!("the target says that {current} is live, the journal says {version}"))
             }
             Some(None) => (Answer::Unknown, "the target cannot tell what is live".to_owned()),
-            None => (Answer::Unknown, "the target could not be looked at".to_owned()),
+            None => (Answer::Unknown, self.not_seen()),
+        }
+    }
+
+    fn not_seen(&self) -> String {
+        match self.blind {
+            Some(why) => format!("the target could not be looked at: {why}"),
+            None => "the target has not been looked at yet".to_owned(),
         }
     }
 
@@ -164,7 +172,7 @@ impl<'a> Situation<'a> {
             return (Answer::Yes, format!("{to}: {why}"));
         }
         match self.observation {
-            None => (Answer::Unknown, "the target could not be looked at".to_owned()),
+            None => (Answer::Unknown, self.not_seen()),
             Some(observation) if observation.available.is_empty() => {
                 (Answer::No, "the target has no other release".to_owned())
             }

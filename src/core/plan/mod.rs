@@ -21,15 +21,15 @@ pub fn quick(policy: &ServicePolicy, from: &Version, to: &Version) -> Vec<Planne
     let switch = Operation::Switch { from: from.clone(), to: to.clone() };
     let undo = Operation::Switch { from: to.clone(), to: from.clone() };
     let mut steps = vec![
-        operate("make sure the older version is there", Operation::EnsureAvailable { version: to.clone() }, ENSURE_DEADLINE),
+        operate(
+            "make sure the older version is there",
+            Operation::EnsureAvailable { version: to.clone() },
+            ENSURE_DEADLINE,
+        ),
         PlannedStep { undo: Some(undo), ..operate("roll back the target", switch, policy.rollout_timeout) },
         PlannedStep {
             optional: true,
-            ..operate(
-                "wait for the rollout",
-                Operation::WaitRollout { version: to.clone() },
-                policy.rollout_timeout,
-            )
+            ..operate("wait for the rollout", Operation::WaitRollout { version: to.clone() }, policy.rollout_timeout)
         },
         watched("check health", StepAction::CheckHealth, policy.gates.settle),
     ];
@@ -43,7 +43,13 @@ pub fn quick(policy: &ServicePolicy, from: &Version, to: &Version) -> Vec<Planne
 }
 
 fn operate(title: &str, operation: Operation, deadline: Duration) -> PlannedStep {
-    PlannedStep { title: title.to_owned(), action: StepAction::Operate { operation }, deadline, undo: None, optional: false }
+    PlannedStep {
+        title: title.to_owned(),
+        action: StepAction::Operate { operation },
+        deadline,
+        undo: None,
+        optional: false,
+    }
 }
 
 /// A step that the core itself watches, or that the plan's outcome does not hang on.
