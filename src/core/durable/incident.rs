@@ -13,7 +13,7 @@ use crate::core::{
 };
 
 /// Lines that an incident's timeline keeps; the journal has all.
-pub const TIMELINE_LIMIT: usize = 400;
+pub(super) const TIMELINE_LIMIT: usize = 400;
 
 /// One incident.
 #[derive(Debug, Clone, PartialEq)]

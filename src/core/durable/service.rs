@@ -10,9 +10,9 @@ use crate::core::{
 };
 
 /// Deploys that are kept for each service: enough for a day of continuous delivery, little enough to show.
-pub const DEPLOYS_LIMIT: usize = 100;
+pub(super) const DEPLOYS_LIMIT: usize = 100;
 /// Rollbacks that are kept for each service; the budget looks no further back than its own number.
-pub const ROLLBACKS_LIMIT: usize = 100;
+pub(super) const ROLLBACKS_LIMIT: usize = 100;
 
 /// One service's durable state.
 #[derive(Debug, Clone, Default, PartialEq)]
