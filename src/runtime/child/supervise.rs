@@ -23,7 +23,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::unix::pipe,
     process::{Child, Command},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn supervise() -> io::Result<()> {
+    let signals = Signals::caught()?;
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
     let mut from_daemon = pipe::Receiver::from_owned_fd(stdin.try_clone()?)?;
     let mut to_daemon = pipe::Sender::from_owned_fd(io::stdout().as_fd().try_clone_to_owned()?)?;
@@ -64,7 +65,7 @@ async fn supervise() -> io::Result<()> {
     let order: Order = order::read(&mut from_daemon).await?;
 
     let over = CancellationToken::new();
-    tokio::spawn(watch(from_daemon, over.clone()));
+    tokio::spawn(watch(from_daemon, signals, over.clone()));
     let answer = match carry_out(order, &stdin, &over, &mut to_daemon).await {
         Ok(answer) => answer,
         Err(error) => Answer::Fault { reason: error.to_string() },
@@ -72,14 +73,21 @@ async fn supervise() -> io::Result<()> {
     to_daemon.write_all(&order::frame(&answer)?).await
 }
 
+/// The signals that ask us to end. Caught from the very beginning: one that came before would leave a child behind.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn caught() -> io::Result<Self> {
+        let [terminate, interrupt, hang_up] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self([terminate?, interrupt?, hang_up?]))
+    }
+}
+
 /// Cancels `over` when the daemon is gone or we are told to end.
-async fn watch(mut from_daemon: pipe::Receiver, over: CancellationToken) {
+async fn watch(mut from_daemon: pipe::Receiver, signals: Signals, over: CancellationToken) {
     let _however_this_ends = over.drop_guard();
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-    else {
-        return;
-    };
+    let Signals([mut terminate, mut interrupt, mut hang_up]) = signals;
     let mut byte = [0];
     tokio::select! {
         // The daemon says nothing more: whatever comes is its end.
