@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod answer;
+pub mod counter;
 pub mod entry;
 pub mod event;
 pub mod name;
