@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn what_an_end_means() {
-        let end = |status, stdout: &str, stderr: &str| ChildEnd { status, stdout: stdout.into(), stderr: stderr.into() };
+        let end =
+            |status, stdout: &str, stderr: &str| ChildEnd { status, stdout: stdout.into(), stderr: stderr.into() };
         let failed = |text: &str| Outcome::Failed(Reason::new(text));
         for (end, expected) in [
             (end(ChildStatus::Exited(0), "noise", "noise"), Outcome::Passed),

@@ -39,10 +39,9 @@ impl TcpProbe {
             Ok(Ok(_stream)) => Ok(()),
             Ok(Err(error)) => Err(error.fault()),
             Err(late @ Late::Stalled(_)) => Err(Fault::Own(Reason::new(&late.to_string()))),
-            Err(Late::Other(within)) => Err(Fault::Service(Reason::new(&format!(
-                "connect to {}: no answer within {within:?}",
-                self.shown
-            )))),
+            Err(Late::Other(within)) => {
+                Err(Fault::Service(Reason::new(&format!("connect to {}: no answer within {within:?}", self.shown))))
+            }
         }
     }
 

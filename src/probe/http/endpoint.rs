@@ -193,10 +193,22 @@ mod tests {
     #[test]
     fn what_is_connected_to_and_asked() {
         for (text, port, path, host, shown) in [
-            ("http://127.0.0.1:8080/ready?full=1", 8080, "/ready?full=1", "127.0.0.1:8080", "http://127.0.0.1:8080/ready"),
+            (
+                "http://127.0.0.1:8080/ready?full=1",
+                8080,
+                "/ready?full=1",
+                "127.0.0.1:8080",
+                "http://127.0.0.1:8080/ready",
+            ),
             ("http://127.0.0.1", 80, "/", "127.0.0.1", "http://127.0.0.1/"),
             ("https://[::1]/a#b", 443, "/a", "[::1]", "https://[::1]/a"),
-            ("https://Bücher.example:8443/ä", 8443, "/%C3%A4", "xn--bcher-kva.example:8443", "https://xn--bcher-kva.example:8443/%C3%A4"),
+            (
+                "https://Bücher.example:8443/ä",
+                8443,
+                "/%C3%A4",
+                "xn--bcher-kva.example:8443",
+                "https://xn--bcher-kva.example:8443/%C3%A4",
+            ),
         ] {
             let endpoint = endpoint(text).expect(text);
             assert_eq!((endpoint.port(), endpoint.path().to_string()), (port, path.to_owned()), "{text}");

@@ -223,10 +223,9 @@ impl HttpError {
     pub(super) fn of_tls(error: &io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(inner) => Self::Tls(inner.to_string()),
-            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Broken {
-                phase: Phase::Tls,
-                reason: "the connection was closed".into(),
-            },
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Broken { phase: Phase::Tls, reason: "the connection was closed".into() }
+            }
             None => Self::of_io(error, Phase::Tls),
         }
     }

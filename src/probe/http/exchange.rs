@@ -79,7 +79,8 @@ where
     }
     *phase = Phase::Body;
     // Neither a length nor chunks: the body ends with the connection.
-    let ends_with_connection = body.size_hint().exact().is_none() && !head.headers.contains_key(header::TRANSFER_ENCODING);
+    let ends_with_connection =
+        body.size_hint().exact().is_none() && !head.headers.contains_key(header::TRANSFER_ENCODING);
     let mut read = 0_usize;
     while let Some(data) = next_data(&mut connection, &mut body).await {
         match data {
@@ -115,10 +116,7 @@ where
 }
 
 /// The next piece of the body; [`None`] at its end.
-async fn next_data<S>(
-    connection: &mut Option<Driver<S>>,
-    body: &mut Incoming,
-) -> Option<Result<Bytes, hyper::Error>>
+async fn next_data<S>(connection: &mut Option<Driver<S>>, body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -34,11 +34,7 @@ use self::{
 };
 use super::{
     fault::{Deadline, Late},
-    net::{
-        Network,
-        connect::connect,
-        resolve::Addresses,
-    },
+    net::{Network, connect::connect, resolve::Addresses},
 };
 use crate::{config::form::HttpCheck, core::sample::Outcome};
 

@@ -143,7 +143,11 @@ impl Host {
 impl Addresses {
     /// With a port, in the order in which they are to be tried.
     pub fn sockets(&self, port: u16) -> impl ExactSizeIterator<Item = SocketAddr> + '_ {
-        self.all.as_deref().unwrap_or(std::slice::from_ref(&self.first)).iter().map(move |ip| SocketAddr::new(*ip, port))
+        self.all
+            .as_deref()
+            .unwrap_or(std::slice::from_ref(&self.first))
+            .iter()
+            .map(move |ip| SocketAddr::new(*ip, port))
     }
 }
 

@@ -80,8 +80,7 @@ fn make(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
 
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = |reason: String| TlsError::Read { path: path.to_path_buf(), reason };
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| read(error.to_string()))?;
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| read(error.to_string()))?;
     if found.is_empty() { Err(TlsError::Empty { path: path.to_path_buf() }) } else { Ok(found) }
 }

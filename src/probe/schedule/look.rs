@@ -35,7 +35,7 @@ pub(super) enum Seen {
 }
 
 impl Look {
-    pub(super) fn new(source: &SignalSource, network: &Network) -> Result<Self, SetupError> {
+    pub(super) fn new(source: &SignalSource, _every: Duration, network: &Network) -> Result<Self, SetupError> {
         Ok(match source {
             SignalSource::Http(check) => Self::Http(HttpProbe::new(check, network)?),
             SignalSource::Tcp(target) => Self::Tcp(TcpProbe::new(target, network)),

@@ -88,11 +88,9 @@ impl Prober {
                         every: signal.every,
                         offset: offset(&service.name, &signal.name, signal.every),
                     }),
-                    Err(error) => errors.push(SignalError {
-                        service: service.name.clone(),
-                        signal: signal.name.clone(),
-                        error,
-                    }),
+                    Err(error) => {
+                        errors.push(SignalError { service: service.name.clone(), signal: signal.name.clone(), error })
+                    }
                 }
             }
             prepared.push(signals);

@@ -39,15 +39,7 @@ impl Signal {
         let mut look = self.look.lock().await;
         let (boot, instant) = (self.clock.boot(), Instant::now());
         // On the heap, so that ten thousand waiting tasks do not each keep room for a running look.
-        let mut running = Box::pin(look.look(self.timeout, &self.clock));
-        let seen = poll_fn(|context| {
-            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut running).poll(context))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(seen)) => Poll::Ready(Ok(seen)),
-                Err(_) => Poll::Ready(Err(Reason::new("the probe panicked; this is a mistake in Backstop"))),
-            }
-        })
-        .await?;
+        let seen = caught(Box::pin(look.look(self.timeout, &self.clock))).await?;
         let slept = self.clock.boot().since(boot).saturating_sub(instant.elapsed());
         match seen {
             Seen::Check(Outcome::Failed(reason)) if slept > STALL_LIMIT => {
@@ -56,6 +48,16 @@ impl Signal {
             seen => Ok(seen),
         }
     }
+}
+
+/// Runs `work` to its end, or to its panic.
+async fn caught<T>(mut work: Pin<Box<impl Future<Output = T>>>) -> Result<T, Reason> {
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+        Err(_) => Poll::Ready(Err(Reason::new("the probe panicked; this is a mistake in Backstop"))),
+    })
+    .await
 }
 
 /// Looks until the loop or the handle is gone.
@@ -91,7 +93,8 @@ async fn turn(signal: &Signal, grid: &mut Grid, outlet: &mut Outlet) -> Result<(
     let lag = match grid.begin(began) {
         Due::Look { lag } => lag,
         Due::Gap { lag } => {
-            let reason = Reason::new(&format!("nothing was looked at for {lag:.1?}: the watchdog or its machine stood still"));
+            let reason =
+                Reason::new(&format!("nothing was looked at for {lag:.1?}: the watchdog or its machine stood still"));
             return outlet.send(began, lag, missed(outlet.counts_requests, reason));
         }
     };
@@ -103,5 +106,20 @@ async fn turn(signal: &Signal, grid: &mut Grid, outlet: &mut Outlet) -> Result<(
         Ok(Seen::Requests(points)) => {
             points.into_iter().try_for_each(|(taken_at, measurement)| outlet.send(taken_at, lag, measurement))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_miss() {
+        let panicking = async {
+            tokio::task::yield_now().await;
+            assert!(std::hint::black_box(false), "on purpose");
+        };
+        assert!(caught(Box::pin(panicking)).await.is_err());
+        assert_eq!(caught(Box::pin(async { 7 })).await, Ok(7));
     }
 }
