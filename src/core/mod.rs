@@ -7,6 +7,7 @@ pub mod action;
 pub mod answer;
 pub mod durable;
 pub mod engine;
+pub mod counter;
 pub mod entry;
 pub mod event;
 pub mod gate;

@@ -1,1 +1,3 @@
 //! What stays for people: history file and evidence folders.
+
+pub mod atomic;
