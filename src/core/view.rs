@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     answer::Answer,
@@ -17,8 +17,22 @@ use super::{
     watch::SignalView,
 };
 
+/// One of a few words that are fixed in the source. An alias, because derived decoding takes a field that is written as a
+/// reference for one that borrows from its input.
+pub type Word = &'static str;
+
+/// Reads a word back; one that this build does not know (the daemon may be newer) becomes "unknown".
+pub(crate) fn word<'de, D: serde::Deserializer<'de>>(deserializer: D, known: &[Word]) -> Result<Word, D::Error> {
+    let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+    Ok(known.iter().copied().find(|&word| word == text).unwrap_or("unknown"))
+}
+
+fn approval_state<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    word(deserializer, &["open", "approved", "denied", "void"])
+}
+
 /// One service, as people see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceView {
     /// Its name.
     pub name: ServiceName,
@@ -56,7 +70,7 @@ pub struct ServiceView {
 }
 
 /// A pause.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseView {
     /// Until when; absent: until resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +82,7 @@ pub struct PauseView {
 }
 
 /// One deploy, as people see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeployView {
     /// Counts up in each service.
     pub number: u64,
@@ -84,14 +98,14 @@ pub struct DeployView {
     /// What is known of the release.
     pub standing: Standing,
     /// Why that is known.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub why: String,
     /// Whether it is the live one.
     pub live: bool,
 }
 
 /// One incident, as people see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IncidentView {
     /// Its identity.
     pub id: IncidentId,
@@ -128,7 +142,7 @@ pub struct IncidentView {
 }
 
 /// Something found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the same fields as `Fact::Found`")]
 pub struct FindingView {
     pub finding: Finding,
@@ -138,7 +152,7 @@ pub struct FindingView {
 }
 
 /// A rollback that waits for a human, or did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the same fields as `Fact::ApprovalRequested`")]
 pub struct ApprovalView {
     pub approval: u32,
@@ -148,14 +162,15 @@ pub struct ApprovalView {
     pub requested_at: WallTime,
     pub expires: WallTime,
     /// open, approved, denied or void.
-    pub state: &'static str,
+    #[serde(deserialize_with = "approval_state")]
+    pub state: Word,
     /// Who decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
 /// A plan's progress.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the same fields as `Fact::PlanStarted` and `Fact::PlanEnded`")]
 pub struct PlanView {
     pub number: u16,
@@ -173,12 +188,12 @@ pub struct PlanView {
 }
 
 /// A step's progress.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "plain words")]
 pub struct StepView {
     pub title: String,
     pub status: StepStatus,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub note: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<WallTime>,
@@ -187,7 +202,7 @@ pub struct StepView {
 }
 
 /// One line of an incident's timeline.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "plain words")]
 pub struct TimelineView {
     pub at: WallTime,
@@ -195,7 +210,7 @@ pub struct TimelineView {
 }
 
 /// What the daemon says about itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct DaemonView {
     /// Pages that wait for a channel.
     pub outbox_depth: usize,

@@ -1,0 +1,249 @@
+//! Takes connections and serves them, each within bounds of its own.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::Service as _};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::{Semaphore, mpsc},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Asked, Board, Listeners,
+    caller::{Peer, Tokens},
+    metrics::Metrics,
+    routes,
+};
+use crate::config::form::Token;
+
+/// What a client may take up. Each default says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A request's head must come within this, also the next one on an idle connection. Default 10 s: slower is no
+    /// client but someone who holds connections.
+    pub header_deadline: Duration,
+    /// A request, its body and its answer included. Default 30 s: longer than the core's own deadline for a reply.
+    pub request_deadline: Duration,
+    /// The core answers within a turn of its loop and one commit; after this something is wrong, and the person is told.
+    /// Default 10 s.
+    pub reply_deadline: Duration,
+    /// A connection's whole life; then it is closed after the request under way. Default 5 min: bounds what a client
+    /// that never reads can hold.
+    pub connection_lifetime: Duration,
+    /// TCP connections at once; further ones wait in the kernel's queue. Default 256: scrapers, pages and people, with a
+    /// wide margin, and far below the limit of descriptors that probes need.
+    pub connections: usize,
+    /// Connections of the Unix socket at once, counted apart so that a flood over TCP cannot shut operators out.
+    /// Default 64.
+    pub socket_connections: usize,
+    /// At shutdown requests under way may take so long to end. Default 5 s.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_deadline: Duration::from_secs(10),
+            request_deadline: Duration::from_secs(30),
+            reply_deadline: Duration::from_secs(10),
+            connection_lifetime: Duration::from_secs(5 * 60),
+            connections: 256,
+            socket_connections: 64,
+            shutdown_grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Largest head of a request, in bytes: the bearer token is its longest part.
+const HEAD_LIMIT_BYTES: usize = 16 * 1024;
+
+/// A pause after a connection could not be taken (no descriptors left): without it the loop would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Histograms are folded so often, scraped or not, so that they never grow.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Everything that serves, ready to run.
+pub struct Server {
+    listeners: Listeners,
+    router: Router,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Server").field("listeners", &self.listeners).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Puts the parts together. `requests` is the sending half of [`super::requests`].
+    pub fn new(
+        listeners: Listeners,
+        tokens: &[Token],
+        board: Arc<Board>,
+        metrics: Arc<Metrics>,
+        requests: mpsc::Sender<Asked>,
+        limits: Limits,
+    ) -> Self {
+        let shared =
+            routes::Shared { board, metrics: metrics.clone(), requests, reply_deadline: limits.reply_deadline };
+        let router = routes::router(shared, Arc::new(Tokens::new(tokens)), &limits);
+        Self { listeners, router, metrics, limits }
+    }
+
+    /// Serves until `shutdown`, then lets requests under way end within the grace, and removes the socket's file.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { listeners: Listeners { tcp, socket, path }, router, metrics, limits } = self;
+        let serving = Arc::new(Serving { router, limits, shutdown, tracker: TaskTracker::new() });
+        let over_tcp = serving.clone().accept(serving.limits.connections, tcp);
+        let over_socket = serving.clone().accept(serving.limits.socket_connections, socket);
+        let upkeep = async {
+            while serving.shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP_EVERY)).await.is_some() {
+                metrics.upkeep();
+            }
+        };
+        tokio::join!(over_tcp, over_socket, upkeep);
+        serving.tracker.close();
+        if tokio::time::timeout(serving.limits.shutdown_grace, serving.tracker.wait()).await.is_err() {
+            tracing::warn!(
+                connections = serving.tracker.len(),
+                "closed connections whose requests did not end in time"
+            );
+        }
+        remove(path).await;
+    }
+}
+
+async fn remove(path: PathBuf) {
+    if let Err(error) = tokio::fs::remove_file(&path).await
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "failed to remove the socket");
+    }
+}
+
+/// A way in.
+trait Door: Sync {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and who is at its other end.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+}
+
+impl Door for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        // An answer is small; without this its tail could wait for an acknowledgement.
+        stream.set_nodelay(true)?;
+        Ok((stream, Peer::Network))
+    }
+}
+
+impl Door for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        let peer = socket_peer(&stream)?;
+        Ok((stream, peer))
+    }
+}
+
+/// What all connections share.
+struct Serving {
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Serving {
+    async fn accept(self: Arc<Self>, limit: usize, door: impl Door) {
+        let room = Arc::new(Semaphore::new(limit));
+        let accepting = async {
+            loop {
+                let permit = room.clone().acquire_owned().await.expect("this semaphore is never closed");
+                match door.next().await {
+                    Ok((stream, peer)) => {
+                        let serving = self.clone();
+                        self.tracker.spawn(async move {
+                            serving.serve(stream, peer).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to take a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        let _ends_with_shutdown: Option<()> = self.shutdown.run_until_cancelled(accepting).await;
+    }
+
+    /// One connection, from its first byte to its end. How it ends is the client's business, and nothing to log.
+    async fn serve<S>(&self, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let inner = TowerToHyperService::new(self.router.clone());
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer.clone());
+            inner.call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_deadline)
+            .max_buf_size(HEAD_LIMIT_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = self.shutdown.cancelled() => {}
+            () = tokio::time::sleep(self.limits.connection_lifetime) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _cut_off = tokio::time::timeout(self.limits.shutdown_grace, connection).await;
+    }
+}
+
+/// Who is at the other end of the socket: the kernel says so, and it cannot be forged.
+fn socket_peer(stream: &UnixStream) -> io::Result<Peer> {
+    let uid = stream.peer_cred()?.uid();
+    Ok(Peer::Socket(user_name(uid).into()))
+}
+
+/// The name of `uid` in the machine's own list of users, else the number: users of a directory service have none there.
+fn user_name(uid: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let wanted = uid.to_string();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == wanted).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::user_name;
+
+    #[test]
+    fn users_have_names_or_numbers() {
+        assert_eq!(user_name(0), "root");
+        assert_eq!(user_name(3_999_999_999), "uid 3999999999");
+    }
+}

@@ -1,0 +1,171 @@
+//! Where the loop pins its finished views, and readers take them from.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::core::{
+    name::{ServiceIndex, ServiceName},
+    policy::Policy,
+    time::BootTime,
+    view::{DaemonView, DeployView, IncidentView, ServiceView},
+};
+
+/// A loop that has not turned for so long is taken for stuck: it turns several times a second, and even a machine under
+/// heavy load schedules it within a few.
+pub const LOOP_TURN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Reads the boot clock. Handed in, so that one place makes the clock.
+pub type BootClock = Arc<dyn Fn() -> BootTime + Send + Sync>;
+
+/// What only ever goes up, or is said once.
+#[derive(Debug, Default)]
+struct Liveness {
+    started: AtomicBool,
+    turned_nanos: AtomicU64,
+}
+
+/// The loop's end. Publishing replaces what was there; nobody waits.
+#[derive(Debug)]
+pub struct Publisher {
+    services: Vec<(watch::Sender<Option<Arc<ServiceView>>>, watch::Sender<Arc<Vec<DeployView>>>)>,
+    incidents: watch::Sender<Arc<Vec<Arc<IncidentView>>>>,
+    daemon: watch::Sender<Arc<DaemonView>>,
+    liveness: Arc<Liveness>,
+}
+
+impl Publisher {
+    /// The journal is folded, and the loop begins.
+    pub fn started(&self) {
+        self.liveness.started.store(true, Ordering::Release);
+    }
+
+    /// The loop turned at `at`.
+    pub fn turned(&self, at: BootTime) {
+        self.liveness.turned_nanos.store(at.as_nanos(), Ordering::Release);
+    }
+
+    /// A service's view.
+    pub fn service(&self, service: ServiceIndex, view: ServiceView) {
+        self.services[service.get()].0.send_replace(Some(Arc::new(view)));
+    }
+
+    /// A service's deploys, newest first.
+    pub fn deploys(&self, service: ServiceIndex, deploys: Vec<DeployView>) {
+        self.services[service.get()].1.send_replace(Arc::new(deploys));
+    }
+
+    /// Every incident that is kept, newest first.
+    pub fn incidents(&self, incidents: Vec<Arc<IncidentView>>) {
+        self.incidents.send_replace(Arc::new(incidents));
+    }
+
+    /// The daemon's own state.
+    pub fn daemon(&self, view: DaemonView) {
+        self.daemon.send_replace(Arc::new(view));
+    }
+}
+
+/// One service's places on the board.
+#[derive(Debug)]
+struct Places {
+    view: watch::Receiver<Option<Arc<ServiceView>>>,
+    deploys: watch::Receiver<Arc<Vec<DeployView>>>,
+}
+
+/// The readers' end. Never waits.
+pub struct Board {
+    services: BTreeMap<ServiceName, Places>,
+    incidents: watch::Receiver<Arc<Vec<Arc<IncidentView>>>>,
+    daemon: watch::Receiver<Arc<DaemonView>>,
+    liveness: Arc<Liveness>,
+    clock: BootClock,
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Board").field("services", &self.services.len()).finish_non_exhaustive()
+    }
+}
+
+/// Both ends of an empty board for the services of `policy`.
+pub fn board(policy: &Policy, clock: BootClock) -> (Publisher, Board) {
+    let mut senders = Vec::with_capacity(policy.services.len());
+    let mut services = BTreeMap::new();
+    for service in &policy.services {
+        let (view, view_seen) = watch::channel(None);
+        let (deploys, deploys_seen) = watch::channel(Arc::default());
+        senders.push((view, deploys));
+        services.insert(service.name.clone(), Places { view: view_seen, deploys: deploys_seen });
+    }
+    let (incidents, incidents_seen) = watch::channel(Arc::default());
+    let (daemon, daemon_seen) = watch::channel(Arc::default());
+    let liveness = Arc::new(Liveness::default());
+    liveness.turned_nanos.store(clock().as_nanos(), Ordering::Release);
+    (
+        Publisher { services: senders, incidents, daemon, liveness: liveness.clone() },
+        Board { services, incidents: incidents_seen, daemon: daemon_seen, liveness, clock },
+    )
+}
+
+impl Board {
+    /// The views that are there, by name.
+    pub fn services(&self) -> impl Iterator<Item = Arc<ServiceView>> {
+        self.services.values().filter_map(|places| places.view.borrow().clone())
+    }
+
+    /// One service's view: `None` where there is no such service, `Some(None)` while its view is not made yet.
+    pub fn service(&self, name: &str) -> Option<Option<Arc<ServiceView>>> {
+        self.services.get(name).map(|places| places.view.borrow().clone())
+    }
+
+    /// One service's deploys, newest first.
+    pub fn deploys(&self, name: &str) -> Option<Arc<Vec<DeployView>>> {
+        self.services.get(name).map(|places| places.deploys.borrow().clone())
+    }
+
+    /// Every incident that is kept, newest first.
+    pub fn incidents(&self) -> Arc<Vec<Arc<IncidentView>>> {
+        self.incidents.borrow().clone()
+    }
+
+    /// The daemon's own state.
+    pub fn daemon(&self) -> Arc<DaemonView> {
+        self.daemon.borrow().clone()
+    }
+
+    /// How long ago the loop turned.
+    pub fn since_turn(&self) -> Duration {
+        (self.clock)().since(BootTime::from_nanos(self.liveness.turned_nanos.load(Ordering::Acquire)))
+    }
+
+    /// Whether the loop turns; if not, why that is believed.
+    pub fn alive(&self) -> Result<(), String> {
+        let since = self.since_turn();
+        if since <= LOOP_TURN_LIMIT {
+            return Ok(());
+        }
+        Err(format!("the loop has not turned for {:.1} s (limit {} s)", since.as_secs_f64(), LOOP_TURN_LIMIT.as_secs()))
+    }
+
+    /// Whether everything is there that readers and pages need; if not, what is missing.
+    pub fn ready(&self) -> Result<(), String> {
+        if !self.liveness.started.load(Ordering::Acquire) {
+            return Err("the journal is still being read".to_owned());
+        }
+        if let Some(why) = &self.daemon().store_failing {
+            return Err(format!("the journal cannot be written: {why}"));
+        }
+        match self.services.iter().find(|(_, places)| places.view.borrow().is_none()) {
+            Some((name, _)) => Err(format!("service {name} has not been evaluated yet")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What is counted from the journal's facts.
+
+use std::{collections::BTreeMap, sync::PoisonError};
+
+use ::metrics::counter;
+
+use super::{GATE_REFUSALS, INCIDENTS, Metrics, ROLLBACKS};
+use crate::core::{
+    entry::{Entry, Fact, PlanOutcome},
+    name::IncidentId,
+    time::WallTime,
+    verdict::{PlanKind, VerdictKind},
+};
+
+/// Plans under way: by incident and number, which plan it is and when it began. At most one for a service.
+pub(super) type Plans = BTreeMap<(IncidentId, u16), (PlanKind, WallTime)>;
+
+/// Makes the series of a service that matter when they first count. The plans that a configuration cannot lead to yet
+/// are left out: a thousand services would have tens of thousands of empty series.
+pub(super) fn foresee(service: &str) {
+    for verdict in [VerdictKind::Consider, VerdictKind::RollBack] {
+        counter!(INCIDENTS, "service" => service.to_owned(), "verdict" => verdict.as_str()).increment(0);
+    }
+    for outcome in [PlanOutcome::Verified, PlanOutcome::Persists, PlanOutcome::Unverified, PlanOutcome::Failed] {
+        let plan = PlanKind::Quick.as_str();
+        counter!(ROLLBACKS, "service" => service.to_owned(), "plan" => plan, "outcome" => outcome.as_str())
+            .increment(0);
+    }
+}
+
+impl Metrics {
+    /// An entry of an earlier process was folded: nothing is counted, but a plan that goes on is remembered.
+    pub fn entry_folded(&self, entry: &Entry) {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        match &entry.fact {
+            Fact::PlanStarted { incident, number, plan, .. } => {
+                plans.insert((incident.clone(), *number), (*plan, entry.at));
+            }
+            Fact::PlanEnded { incident, plan, .. } => {
+                plans.remove(&(incident.clone(), *plan));
+            }
+            _ => {}
+        }
+    }
+
+    /// An entry was appended by this process: incidents, rollbacks and refusals are counted.
+    pub fn entry_appended(&self, entry: &Entry) {
+        let service = || entry.service.as_ref().map(ToString::to_string).unwrap_or_default();
+        match &entry.fact {
+            Fact::IncidentOpened { verdict, .. } => {
+                self.locally(|| {
+                    counter!(INCIDENTS, "service" => service(), "verdict" => verdict.as_str()).increment(1)
+                });
+            }
+            Fact::Found { gate: Some(gate), .. } => {
+                self.locally(|| counter!(GATE_REFUSALS, "service" => service(), "gate" => gate.as_str()).increment(1));
+            }
+            Fact::PlanEnded { incident, plan, outcome, .. } => {
+                let key = (incident.clone(), *plan);
+                let begun = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+                let kind = begun.map_or("unknown", |(kind, _)| kind.as_str());
+                self.locally(|| {
+                    counter!(ROLLBACKS, "service" => service(), "plan" => kind, "outcome" => outcome.as_str())
+                        .increment(1);
+                });
+                if let Some((_, at)) = begun {
+                    self.rollback_duration.record(entry.at.since(at));
+                }
+            }
+            _ => {}
+        }
+        self.entry_folded(entry);
+    }
+}

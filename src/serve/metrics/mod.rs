@@ -1,0 +1,253 @@
+//! Backstop's own metrics: the names of design §11 and nothing else.
+//!
+//! Every label's values come from the configuration or from a closed list, so their number is bounded. Handles for what
+//! happens on each sample are made beforehand, so that counting a sample neither allocates nor looks anything up.
+
+mod journal;
+
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+
+use ::metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    with_local_recorder,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::core::{
+    answer::Answer,
+    name::{ChannelName, ConditionName, ServiceIndex, SignalIndex},
+    page::DeliveryOutcome,
+    policy::{Policy, ServicePolicy},
+    sample::{Measurement, Outcome},
+    time::WallTime,
+    view::{DaemonView, ServiceView},
+};
+
+const SAMPLES: &str = "backstop_probe_samples_total";
+const LAG: &str = "backstop_probe_lag_seconds";
+const EVALUATION: &str = "backstop_evaluation_duration_seconds";
+const CONDITION: &str = "backstop_condition";
+const INCIDENTS: &str = "backstop_incidents_total";
+const ROLLBACKS: &str = "backstop_rollbacks_total";
+const ROLLBACK_DURATION: &str = "backstop_rollback_duration_seconds";
+const GATE_REFUSALS: &str = "backstop_gate_refusals_total";
+const OUTBOX_DEPTH: &str = "backstop_outbox_depth";
+const OUTBOX_AGE: &str = "backstop_outbox_oldest_age_seconds";
+const DELIVERIES: &str = "backstop_deliveries_total";
+const HEARTBEAT: &str = "backstop_heartbeat_last_success_timestamp_seconds";
+const LATE: &str = "backstop_late_samples_total";
+const RELOADS: &str = "backstop_config_reloads_total";
+const BUILD: &str = "backstop_build_info";
+
+/// From a timer's own grain to a probe that is hopelessly late.
+const LAG_BUCKETS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// From a sample that changes nothing (under a microsecond) to one that renders a path under load.
+const EVALUATION_BUCKETS: &[f64] =
+    &[0.000_000_5, 0.000_001, 0.000_002_5, 0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05];
+
+/// From seconds to an hour; 15 minutes is the runbook's own limit.
+const ROLLBACK_BUCKETS: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0];
+
+/// Handles of one service, in the policy's order.
+struct ServiceHandles {
+    /// For each signal: passed, failed, missed.
+    samples: Vec<[Counter; 3]>,
+    conditions: BTreeMap<ConditionName, Gauge>,
+}
+
+/// The recorder and its handles. One for each process (tests make several).
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    services: Vec<ServiceHandles>,
+    lag: Histogram,
+    evaluation: Histogram,
+    rollback_duration: Histogram,
+    outbox_depth: Gauge,
+    outbox_age: Gauge,
+    heartbeat: Gauge,
+    late: Counter,
+    plans: Mutex<journal::Plans>,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Metrics").field("services", &self.services.len()).finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Makes the recorder and every handle that `policy` allows to foresee, so that rare series are there at 0 before
+    /// they first count.
+    pub fn new(policy: &Policy) -> Result<Self, BuildError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(LAG.to_owned()), LAG_BUCKETS)?
+            .set_buckets_for_metric(Matcher::Full(EVALUATION.to_owned()), EVALUATION_BUCKETS)?
+            .set_buckets_for_metric(Matcher::Full(ROLLBACK_DURATION.to_owned()), ROLLBACK_BUCKETS)?
+            .build_recorder();
+        let metrics = with_local_recorder(&recorder, || {
+            describe();
+            gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+            for channel in &policy.channels {
+                for outcome in ["delivered", "retry", "refused"] {
+                    counter!(DELIVERIES, "channel" => channel.to_string(), "outcome" => outcome).increment(0);
+                }
+            }
+            for outcome in ["applied", "refused"] {
+                counter!(RELOADS, "outcome" => outcome).increment(0);
+            }
+            let services = policy.services.iter().map(|service| handles(service)).collect();
+            let late = counter!(LATE);
+            late.increment(0);
+            let (outbox_depth, outbox_age, heartbeat) = (gauge!(OUTBOX_DEPTH), gauge!(OUTBOX_AGE), gauge!(HEARTBEAT));
+            outbox_depth.set(0.0);
+            outbox_age.set(0.0);
+            heartbeat.set(0.0);
+            (
+                services,
+                late,
+                outbox_depth,
+                outbox_age,
+                heartbeat,
+                histogram!(LAG),
+                histogram!(EVALUATION),
+                histogram!(ROLLBACK_DURATION),
+            )
+        });
+        let (services, late, outbox_depth, outbox_age, heartbeat, lag, evaluation, rollback_duration) = metrics;
+        let handle = recorder.handle();
+        let plans = Mutex::default();
+        Ok(Self {
+            recorder,
+            handle,
+            services,
+            lag,
+            evaluation,
+            rollback_duration,
+            outbox_depth,
+            outbox_age,
+            heartbeat,
+            late,
+            plans,
+        })
+    }
+
+    /// A sample came. Allocates nothing.
+    pub fn sample(&self, service: ServiceIndex, signal: SignalIndex, measurement: &Measurement) {
+        let outcome = match measurement {
+            Measurement::Check(Outcome::Passed) | Measurement::Requests(_) => 0,
+            Measurement::Check(Outcome::Failed(_)) => 1,
+            Measurement::Check(Outcome::Missed(_)) | Measurement::RequestsMissed(_) => 2,
+        };
+        if let Some(handles) = self.services.get(service.get()).and_then(|service| service.samples.get(signal.get())) {
+            handles[outcome].increment(1);
+        }
+    }
+
+    /// How much later than planned a probe began.
+    pub fn lag(&self, lag: Duration) {
+        self.lag.record(lag);
+    }
+
+    /// How long one step of the core took.
+    pub fn evaluation_duration(&self, duration: Duration) {
+        self.evaluation.record(duration);
+    }
+
+    /// Every condition's answer in a view.
+    pub fn conditions(&self, service: ServiceIndex, view: &ServiceView) {
+        let Some(handles) = self.services.get(service.get()) else { return };
+        for (name, answer) in &view.conditions {
+            if let Some(gauge) = handles.conditions.get(name) {
+                gauge.set(match answer {
+                    Answer::Yes => 1.0,
+                    Answer::No => 0.0,
+                    Answer::Unknown => -1.0,
+                });
+            }
+        }
+    }
+
+    /// A try at delivering a page ended.
+    pub fn delivery(&self, channel: &ChannelName, outcome: &DeliveryOutcome) {
+        let outcome = match outcome {
+            DeliveryOutcome::Delivered => "delivered",
+            DeliveryOutcome::Retry { .. } => "retry",
+            DeliveryOutcome::Refused(_) => "refused",
+        };
+        let channel = channel.to_string();
+        self.locally(|| counter!(DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1));
+    }
+
+    /// The daemon's own state: outbox and late samples.
+    pub fn daemon(&self, view: &DaemonView) {
+        self.outbox_depth.set(view.outbox_depth as f64);
+        self.outbox_age.set(view.outbox_oldest_age_seconds);
+        self.late.absolute(view.late_samples);
+    }
+
+    /// A heartbeat arrived.
+    pub fn heartbeat_succeeded(&self, at: WallTime) {
+        self.heartbeat.set(at.as_millis() as f64 / 1000.0);
+    }
+
+    /// A configuration was loaded again, or refused.
+    pub fn config_reload(&self, applied: bool) {
+        let outcome = if applied { "applied" } else { "refused" };
+        self.locally(|| counter!(RELOADS, "outcome" => outcome).increment(1));
+    }
+
+    /// Folds the histograms; to be called every few seconds, scraped or not.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// Everything in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    fn locally<T>(&self, count: impl FnOnce() -> T) -> T {
+        with_local_recorder(&self.recorder, count)
+    }
+}
+
+fn handles(service: &ServicePolicy) -> ServiceHandles {
+    let name = service.name.to_string();
+    let samples = service.signals.iter().map(|signal| {
+        ["passed", "failed", "missed"].map(|outcome| {
+            let handle =
+                counter!(SAMPLES, "service" => name.clone(), "probe" => signal.name.to_string(), "outcome" => outcome);
+            handle.increment(0);
+            handle
+        })
+    });
+    let conditions = service.conditions.iter().map(|condition| {
+        let label = condition.name.to_string();
+        let gauge = gauge!(CONDITION, "service" => name.clone(), "condition" => label);
+        gauge.set(-1.0);
+        (condition.name.clone(), gauge)
+    });
+    let handles = ServiceHandles { samples: samples.collect(), conditions: conditions.collect() };
+    journal::foresee(&name);
+    handles
+}
+
+fn describe() {
+    describe_counter!(SAMPLES, "Samples taken, by outcome: passed, failed, or missed (the watchdog could not see).");
+    describe_histogram!(LAG, Unit::Seconds, "How much later than planned probes began.");
+    describe_histogram!(EVALUATION, Unit::Seconds, "Time from an event to its decision, in the core.");
+    describe_gauge!(CONDITION, "A condition's answer: 1 yes, 0 no, -1 unknown.");
+    describe_counter!(INCIDENTS, "Incidents opened, by the verdict that opened them.");
+    describe_counter!(ROLLBACKS, "Plans that ended, by outcome.");
+    describe_histogram!(ROLLBACK_DURATION, Unit::Seconds, "From a plan's start to its end.");
+    describe_counter!(GATE_REFUSALS, "Rollbacks that were due and that a gate held.");
+    describe_gauge!(OUTBOX_DEPTH, "Pages that wait for a channel.");
+    describe_gauge!(OUTBOX_AGE, Unit::Seconds, "Age of the oldest page that waits for a channel.");
+    describe_counter!(DELIVERIES, "Tries at delivering a page, by outcome: delivered, retry, refused.");
+    describe_gauge!(HEARTBEAT, Unit::Seconds, "When the last heartbeat arrived, in Unix time; 0 before the first.");
+    describe_counter!(LATE, "Samples that came too late for their window.");
+    describe_counter!(RELOADS, "Configurations loaded again, by outcome: applied, refused.");
+    describe_gauge!(BUILD, "Always 1; the label tells the version.");
+}

@@ -1,0 +1,96 @@
+//! The routes of design §11.
+
+mod health;
+mod incidents;
+mod services;
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use tokio::sync::{mpsc, oneshot};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{Asked, Board, Problem, accept::Limits, answers::Done, caller, caller::Tokens, metrics::Metrics, problem};
+use crate::core::event;
+
+/// What every route may look at.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) board: Arc<Board>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) requests: mpsc::Sender<Asked>,
+    pub(super) reply_deadline: Duration,
+}
+
+impl Shared {
+    /// Asks the core, and waits for its answer.
+    async fn ask(&self, by: &str, request: event::Request) -> Result<axum::Json<Done>, Problem> {
+        let (reply, answered) = oneshot::channel();
+        self.requests.try_send(Asked { by: by.to_owned(), request, reply }).map_err(|_| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait already, or the daemon is stopping")
+        })?;
+        let message = match tokio::time::timeout(self.reply_deadline, answered).await {
+            Ok(Ok(reply)) => reply?,
+            Ok(Err(_)) => {
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon stopped before it answered"));
+            }
+            Err(_) => {
+                let detail = "no answer yet; it may still be done: look before you ask again";
+                return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
+            }
+        };
+        Ok(axum::Json(Done { message }))
+    }
+}
+
+/// Every route, with what surrounds each: deadline, caught panics, problem documents.
+pub(super) fn router(shared: Shared, tokens: Arc<Tokens>, limits: &Limits) -> Router {
+    let api = Router::new()
+        .route("/services", get(services::list))
+        .route("/services/{name}", get(services::show))
+        .route("/services/{name}/explain", get(services::explain))
+        .route("/services/{name}/deploys", get(services::deploys).post(services::report_deploy))
+        .route("/services/{name}/deploys/{version}/mark", post(services::mark))
+        .route("/incidents", get(incidents::list))
+        .route("/incidents/{id}", get(incidents::show))
+        .route("/incidents/{id}/approve", post(incidents::approve))
+        .route("/incidents/{id}/deny", post(incidents::deny))
+        .route_layer(middleware::from_fn_with_state(tokens, caller::authenticate));
+    let deadline = limits.request_deadline;
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .nest("/api/v1", api)
+        .with_state(shared)
+        .layer(middleware::from_fn(move |request, next| bounded(deadline, request, next)))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::map_response(async |response: Response| problem::of_response(response)))
+}
+
+/// A request, its body included, has a deadline.
+async fn bounded(deadline: Duration, request: Request, next: Next) -> Response {
+    tokio::time::timeout(deadline, next.run(request)).await.unwrap_or_else(|_| {
+        let detail = format!("the request was not complete within {deadline:?}");
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
+    })
+}
+
+/// One request's panic is that request's alone. What it said goes to the log, not to the one who asked.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
+fn panicked(payload: Box<dyn Any + Send>) -> Response {
+    let said = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&'static str>().copied())
+        .unwrap_or("nothing");
+    tracing::error!(said, "a request's handler panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a fault of Backstop's own; its log says more").into_response()
+}

@@ -1,0 +1,6 @@
+//! The interfaces of design §11: the HTTP API, the metrics and the command line, over real connections and with the real
+//! binary, before a core that answers from a table.
+
+mod daemon;
+mod serve;
+mod views;
