@@ -5,9 +5,9 @@
 
 pub mod action;
 pub mod answer;
+pub mod counter;
 pub mod durable;
 pub mod engine;
-pub mod counter;
 pub mod entry;
 pub mod event;
 pub mod gate;

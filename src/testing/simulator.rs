@@ -244,8 +244,20 @@ impl Simulation<'_> {
         let mut actions = Actions::new();
         state.step(now, event, &mut actions);
         let wake = state.next_wake();
-        let mut batch = Vec::new();
-        for action in actions {
+        let is_append = |action: &Action| matches!(action, Action::Append { .. });
+        let (appends, others): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_append);
+        if !appends.is_empty() {
+            self.effects += 1;
+            if self.kills.contains(&(self.effects, true)) {
+                return self.kill();
+            }
+            // One step's entries are one transaction; the store has it before anything else goes out.
+            self.append(appends);
+            if self.kills.contains(&(self.effects, false)) {
+                return self.kill();
+            }
+        }
+        for action in others {
             if let Action::SetCadence { service, signal, every } = action {
                 self.cadence[service.get()][signal.get()] = every;
                 let epoch = self.epoch;
@@ -256,21 +268,11 @@ impl Simulation<'_> {
             if self.kills.contains(&(self.effects, true)) {
                 return self.kill();
             }
-            let effect = self.effects;
-            match action {
-                Action::Append { sequence, entry } => batch.push((sequence, entry)),
-                action => {
-                    // One step's entries are one transaction; it is handed to the store before anything else goes out.
-                    self.append(std::mem::take(&mut batch));
-                    self.carry_out(action)?;
-                }
-            }
-            if self.kills.contains(&(effect, false)) {
-                self.append(std::mem::take(&mut batch));
+            self.carry_out(action)?;
+            if self.kills.contains(&(self.effects, false)) {
                 return self.kill();
             }
         }
-        self.append(batch);
         if let Some(wake) = wake {
             let epoch = self.epoch;
             self.plan(wake.since(self.boot), Happening::Wake { epoch });
@@ -278,10 +280,12 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    fn append(&mut self, batch: Vec<(Sequence, Arc<Entry>)>) {
-        if batch.is_empty() {
-            return;
-        }
+    fn append(&mut self, appends: Vec<Action>) {
+        let entry = |action| match action {
+            Action::Append { sequence, entry } => (sequence, entry),
+            _ => unreachable!("partitioned by the caller"),
+        };
+        let batch: Vec<(Sequence, Arc<Entry>)> = appends.into_iter().map(entry).collect();
         self.batches.push_back(batch);
         if !self.committing {
             self.committing = true;

@@ -66,6 +66,8 @@ pub struct State {
     wakes: BTreeSet<(BootTime, ServiceIndex)>,
     late_samples: u64,
     store_pages: u64,
+    /// The service whose step is under way: the one to distrust after a panic.
+    in_hand: Option<ServiceIndex>,
 }
 
 impl State {
@@ -90,6 +92,7 @@ impl State {
             wakes,
             late_samples: 0,
             store_pages: 0,
+            in_hand: None,
         }
     }
 
@@ -105,6 +108,16 @@ impl State {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }
+    }
+
+    /// The service whose step is under way, or was when the core panicked.
+    pub const fn in_hand(&self) -> Option<ServiceIndex> {
+        self.in_hand
+    }
+
+    /// From here on this service is only watched and told of.
+    pub fn distrust(&mut self, service: ServiceIndex) {
+        self.services[service.get()].page_only = true;
     }
 
     /// Whether everything appended is durable.
@@ -188,10 +201,12 @@ impl State {
         actions: &mut Actions,
         what: impl FnOnce(&mut Service, &mut Turn<'_>) -> R,
     ) -> R {
+        self.in_hand = Some(index);
         let (service, mut turn) = self.split(now, index, actions);
         let before = service.wake;
         let result = what(service, &mut turn);
         let after = service.wake;
+        self.in_hand = None;
         if before != after {
             self.wakes.remove(&(before, index));
             self.wakes.insert((after, index));
@@ -229,8 +244,10 @@ impl State {
             }
             _ => sample,
         };
+        self.in_hand = Some(sample.service);
         let (service, mut turn) = self.split(now, sample.service, actions);
         let recorded = service.sample(&mut turn, sample);
+        self.in_hand = None;
         self.late_samples += u64::from(recorded.late);
         if recorded.changed || recorded.first_failure || recorded.first_pass {
             self.with(now, sample.service, actions, Service::assess);
