@@ -29,7 +29,7 @@ use crate::{
         self_check::SelfCheck,
         version::VersionProbe,
     },
-    serve::{self, ServeError, Server, board::board, metrics::Metrics},
+    serve::{self, ServeError, Server, Metrics, board},
     store::{self, SqliteStore, StoreError, StoreEvent},
     target::Target,
 };
@@ -140,7 +140,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Runnin
     }
     let boot_clock = {
         let clock = clock.clone();
-        Arc::new(move || clock.boot()) as serve::board::BootClock
+        Arc::new(move || clock.boot()) as serve::BootClock
     };
     let (publisher, pinned) = board(&config.policy, boot_clock);
     let (ask, asked) = serve::requests();
