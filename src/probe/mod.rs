@@ -6,8 +6,15 @@
 pub mod command;
 pub mod fault;
 pub mod http;
+pub mod metrics;
 pub mod net;
+pub mod prometheus;
+pub mod requests;
 pub mod schedule;
+pub mod selector;
 pub mod self_check;
+mod setup;
 pub mod tcp;
 pub mod version;
+
+pub use setup::SetupError;

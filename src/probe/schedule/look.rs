@@ -5,14 +5,13 @@ use std::time::Duration;
 use crate::{
     config::form::SignalSource,
     core::{
+        counter::Counted,
         sample::{Measurement, Outcome, Reason},
         time::BootTime,
     },
     probe::{
-        command::CommandProbe,
-        http::{HttpProbe, SetupError},
-        net::Network,
-        tcp::TcpProbe,
+        SetupError, command::CommandProbe, http::HttpProbe, metrics::MetricsProbe, net::Network,
+        prometheus::PrometheusProbe, requests::Teller, tcp::TcpProbe,
     },
     runtime::clock::Clock,
 };
@@ -23,6 +22,9 @@ pub(super) enum Look {
     Http(HttpProbe),
     Tcp(TcpProbe),
     Command(CommandProbe),
+    // Boxed: both remember ten thousand series, and most signals are neither.
+    Prometheus(Box<(PrometheusProbe, Teller)>),
+    Metrics(Box<(MetricsProbe, Teller)>),
 }
 
 /// What a look found.
@@ -35,27 +37,57 @@ pub(super) enum Seen {
 }
 
 impl Look {
-    pub(super) fn new(source: &SignalSource, _every: Duration, network: &Network) -> Result<Self, SetupError> {
+    /// Prepares the signal called `name`, which is looked at every `every`.
+    pub(super) fn new(
+        source: &SignalSource,
+        name: String,
+        every: Duration,
+        network: &Network,
+    ) -> Result<Self, SetupError> {
         Ok(match source {
             SignalSource::Http(check) => Self::Http(HttpProbe::new(check, network)?),
             SignalSource::Tcp(target) => Self::Tcp(TcpProbe::new(target, network)),
             SignalSource::Command(check) => Self::Command(CommandProbe::new(check)),
-            SignalSource::Prometheus(_) | SignalSource::Metrics(_) => todo!(),
+            SignalSource::Prometheus(source) => {
+                Self::Prometheus(Box::new((PrometheusProbe::new(source, every, network)?, Teller::new(name))))
+            }
+            SignalSource::Metrics(source) => {
+                Self::Metrics(Box::new((MetricsProbe::new(source, every, network)?, Teller::new(name))))
+            }
         })
     }
 
-    pub(super) async fn look(&mut self, timeout: Duration, _clock: &Clock) -> Seen {
+    pub(super) async fn look(&mut self, timeout: Duration, clock: &Clock) -> Seen {
         Seen::Check(match self {
             Self::Http(probe) => probe.look(timeout).await,
             Self::Tcp(probe) => probe.look(timeout).await,
             Self::Command(probe) => probe.look(timeout).await,
+            Self::Prometheus(source) => {
+                let (probe, teller) = &mut **source;
+                return counts(probe.look(timeout, clock).await, teller, clock);
+            }
+            Self::Metrics(source) => {
+                let (probe, teller) = &mut **source;
+                return counts(probe.look(timeout, clock).await, teller, clock);
+            }
         })
     }
 
-    /// A miss in the words of this kind of signal.
+    /// Whether this is a source of request counts.
     pub(super) const fn counts_requests(&self) -> bool {
-        false
+        matches!(self, Self::Prometheus(_) | Self::Metrics(_))
     }
+}
+
+fn counts<E: std::fmt::Display>(
+    counted: Result<Vec<(BootTime, Counted)>, E>,
+    teller: &mut Teller,
+    clock: &Clock,
+) -> Seen {
+    Seen::Requests(match counted {
+        Ok(counted) => teller.measurements(counted),
+        Err(error) => vec![(clock.boot(), Measurement::RequestsMissed(Reason::new(&error.to_string())))],
+    })
 }
 
 /// A miss, as a check or as a request source has it.

@@ -21,7 +21,7 @@ use self::{
     outlet::Outlet,
     task::Signal,
 };
-use super::{http::SetupError, net::Network};
+use super::{SetupError, net::Network};
 use crate::{
     config::form,
     core::{
@@ -77,7 +77,8 @@ impl Prober {
         for (service, service_policy) in services.iter().zip(&policy.services) {
             let mut signals = Vec::with_capacity(service.signals.len());
             for (source, signal) in service.signals.iter().zip(&service_policy.signals) {
-                match Look::new(source, signal.every, network) {
+                let name = format!("{}/{}", service.name, signal.name);
+                match Look::new(source, name, signal.every, network) {
                     Ok(look) => signals.push(Prepared {
                         counts_requests: look.counts_requests(),
                         signal: Arc::new(Signal {
