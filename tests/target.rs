@@ -18,7 +18,7 @@ use backstop::{
 };
 
 /// Long enough never to be reached by what these tests run.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn shell(script: &str) -> CommandLine {
     CommandLine(["sh", "-c", script].map(str::to_owned).to_vec())

@@ -140,7 +140,7 @@ pub fn prune(directory: &Path, keep: Duration, now: SystemTime) -> Result<Pruned
         match newest(&folder).and_then(|newest| {
             // What was written in the future, by a clock that was wrong then, is young.
             let is_old = now.duration_since(newest).is_ok_and(|age| age > keep);
-            if is_old { fs::remove_dir_all(&folder).map(|()| true) } else { Ok(false) }
+            if is_old { remove(&folder).map(|()| true) } else { Ok(false) }
         }) {
             Ok(true) => pruned.removed.push(folder),
             Ok(false) => {}
@@ -149,6 +149,22 @@ pub fn prune(directory: &Path, keep: Duration, now: SystemTime) -> Result<Pruned
     }
     pruned.removed.sort_unstable();
     Ok(pruned)
+}
+
+/// The mark goes last, so that what a death in between leaves is still known as ours.
+fn remove(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() == MARK {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_dir_all(folder)
 }
 
 /// When a folder or a file in it was last written.

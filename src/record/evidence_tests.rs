@@ -2,7 +2,7 @@ use std::{fs::File, os::unix::fs::symlink};
 
 use super::*;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 fn incident(name: &str) -> IncidentId {
     name.into()

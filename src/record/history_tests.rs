@@ -86,9 +86,19 @@ fn an_existing_file_keeps_everything_and_its_order() {
     history.record(&record("api-1")).expect("recorded");
     let after = text(&history);
     let mut last = 0;
-    for part in
-        ["owner", "rollbacks", "Missing null check", "zone", "\"z\": 1", "\"a\": [", "1.5", "é", "annotation", "api-1", "archive"]
-    {
+    for part in [
+        "owner",
+        "rollbacks",
+        "Missing null check",
+        "zone",
+        "\"z\": 1",
+        "\"a\": [",
+        "1.5",
+        "é",
+        "annotation",
+        "api-1",
+        "archive",
+    ] {
         let found = after[last..].find(part).unwrap_or_else(|| panic!("{part} is in its place:\n{after}"));
         last += found;
     }
@@ -105,8 +115,7 @@ fn the_same_rollback_again_completes_its_entry() {
     fs::write(history.path(), edited).expect("a person wrote");
     history.record(&HistoryRecord { duration_minutes: 5, ..record("api-1") }).expect("recorded");
     let all = history.read().expect("read");
-    let expected =
-        HistoryRecord { duration_minutes: 5, root_cause: "a bad index".to_owned(), ..record("api-1") };
+    let expected = HistoryRecord { duration_minutes: 5, root_cause: "a bad index".to_owned(), ..record("api-1") };
     assert_eq!(all[1..], [expected.clone(), record("api-2")]);
     assert!(text(&history).contains("\"ticket\": 7"));
     let closed = HistoryRecord { root_cause: "a missing index".to_owned(), ..expected };

@@ -138,10 +138,9 @@ impl TargetError {
     }
 
     /// What follows for an operation: failed where it is certain that nothing is going on any more.
-    #[expect(clippy::needless_pass_by_value, reason = "it is the end of the error's way")]
-    pub(super) fn outcome(self) -> OperationOutcome {
+    pub(super) fn outcome(&self) -> OperationOutcome {
         let reason = self.reason();
-        match &self {
+        match self {
             Self::Hanging { .. }
             | Self::NotYetLive { .. }
             | Self::Lost(_)

@@ -72,7 +72,7 @@ impl Target {
             Kind::Releases(releases) => releases.operate(&self.tools, attempt).await,
             Kind::Command(command) => command.operate(&self.tools, attempt).await,
         };
-        outcome.map_or_else(TargetError::outcome, OperationOutcome::Done)
+        outcome.map_or_else(|error| error.outcome(), OperationOutcome::Done)
     }
 
     /// Waits until no child of the attempt runs any more, and says what it came to.

@@ -1,5 +1,7 @@
 //! A directory for each version, and a symlink to the live one.
 
+use tokio::time::Instant;
+
 use super::{
     TargetError,
     blocking::{self, OneAtATime},
@@ -61,13 +63,14 @@ impl ReleasesTarget {
                 Ok(format!("{version} is there"))
             }
             Operation::Switch { from, to } => {
+                let until = Instant::now() + attempt.deadline;
                 let versions = (from.clone(), to.clone());
                 let changed = self.on_link(move |link| link.switch(&versions.0, &versions.1)).await?;
                 let restart = Tool {
                     name: "restart",
                     command: &self.form.restart,
                     versions: Some((from, to)),
-                    deadline: attempt.deadline.min(self.form.rollout_timeout),
+                    deadline: until.saturating_duration_since(Instant::now()).min(self.form.rollout_timeout),
                 };
                 tools.change(restart, &attempt.key).await?;
                 let link = if changed { "leads" } else { "led already" };

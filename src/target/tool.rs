@@ -152,7 +152,7 @@ mod tests {
         let all = versions("previous", &printed("v3\n\n v2\r\nv1\n")).expect("versions");
         assert_eq!(all, ["v3", "v2", "v1"].map(Version::from));
         versions("previous", &printed("v3\nsome words\n")).expect_err("a line is no version");
-        let many: String = (0..1000).map(|number| format!("v{number}\n")).collect();
+        let many = (0..1000).map(|number| format!("v{number}")).collect::<Vec<_>>().join("\n");
         assert_eq!(versions("previous", &printed(&many)).expect("versions").len(), AVAILABLE_LIMIT);
     }
 }
