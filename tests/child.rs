@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use secrecy::SecretString;
 
 /// Long enough never to be reached by what these tests run.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// How long a test waits for what is bound to happen.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -37,7 +37,7 @@ pub enum StoreError {
         /// Whose it is; a question mark if that cannot be read.
         process: String,
     },
-    /// It is an SQLite database, and not ours.
+    /// It is an `SQLite` database, and not ours.
     #[error("use {path} as the store: it is another program's database; name another file as `store.path`")]
     OtherApplication {
         /// The file.
@@ -76,7 +76,7 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
-    /// SQLite says no.
+    /// `SQLite` says no.
     #[error("{doing} the store: {source}")]
     Database {
         /// What was being done: read or write.

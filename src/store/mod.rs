@@ -1,4 +1,4 @@
-//! The journal: the trait, its SQLite, and the thread that writes it.
+//! The journal: the trait, its `SQLite`, and the thread that writes it.
 
 mod error;
 mod owner;

@@ -1,4 +1,4 @@
-//! The journal in an embedded SQLite database.
+//! The journal in an embedded `SQLite` database.
 
 use std::{
     fs::{self, OpenOptions},
@@ -35,7 +35,7 @@ const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// The journal in an embedded SQLite database. One row for each entry; the entry as JSON, so that it can be read by eye.
+/// The journal in an embedded `SQLite` database. One row for each entry; the entry as JSON, so that it can be read by eye.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
@@ -209,7 +209,7 @@ fn append(
     Ok(last)
 }
 
-/// What SQLite would say of a path that is no database file is of little help.
+/// What `SQLite` would say of a path that is no database file is of little help.
 fn examine(path: &Path, may_be_made: bool) -> Result<(), StoreError> {
     let refused = |reason: String| Err(StoreError::Open { path: path.to_owned(), reason });
     match fs::metadata(path) {

@@ -163,7 +163,7 @@ fn what_is_not_our_store_is_refused_and_left_alone() {
 #[test]
 fn a_full_disk_is_told_and_once_there_is_room_nothing_is_missing() {
     let (_directory, path) = place();
-    let mut store = SqliteStore::open(&path).expect("made");
+    let store = SqliteStore::open(&path).expect("made");
     let long = "x".repeat(10_000);
     let connection = store.connection.as_ref().expect("connected");
     // So the database refuses to grow. The next connection has no such limit: then there is room again.

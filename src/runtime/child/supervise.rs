@@ -201,9 +201,9 @@ async fn attend(
     step: Option<Step>,
     over: &CancellationToken,
 ) -> io::Result<Answer> {
-    let stop = CancellationToken::new();
-    let stdout = tokio::spawn(output::collect(child.stdout.take().expect("it is piped"), stop.clone()));
-    let stderr = tokio::spawn(output::collect(child.stderr.take().expect("it is piped"), stop.clone()));
+    let drained = CancellationToken::new();
+    let stdout = tokio::spawn(output::collect(child.stdout.take().expect("it is piped"), drained.clone()));
+    let stderr = tokio::spawn(output::collect(child.stderr.take().expect("it is piped"), drained.clone()));
     let end = tokio::select! {
         biased;
         status = child.wait() => End::Itself(status?),
@@ -221,12 +221,11 @@ async fn attend(
         step.end(receipt, &detail)?;
     }
     let mut output = std::pin::pin!(async { tokio::join!(stdout, stderr) });
-    let (stdout, stderr) = match time::timeout(DRAIN_WAIT, &mut output).await {
-        Ok(both) => both,
-        Err(_) => {
-            stop.cancel();
-            output.await
-        }
+    let (stdout, stderr) = if let Ok(both) = time::timeout(DRAIN_WAIT, &mut output).await {
+        both
+    } else {
+        drained.cancel();
+        output.await
     };
     let status = match end {
         End::Itself(status) => match (status.code(), status.signal()) {
