@@ -1,4 +1,4 @@
-//! The command `backstop`.
+//! The binary: everything is in the library.
 
 use std::process::ExitCode;
 
@@ -8,5 +8,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == supervise::ARGUMENT) {
         return supervise::main();
     }
-    ExitCode::from(2)
+    // It fails only if a provider is there already, which is as good.
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
+    backstop::cli::main(std::env::args_os())
 }

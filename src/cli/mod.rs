@@ -1,1 +1,62 @@
 //! The command line; one file a command.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 refused by
+//! a gate, 78 configuration.
+
+mod arguments;
+mod check;
+mod client;
+mod configuration;
+mod demo;
+mod deploys;
+mod explain;
+mod failure;
+mod history;
+mod incident;
+mod output;
+pub mod render;
+mod run;
+mod schema;
+mod status;
+
+pub use arguments::{Arguments, Fault};
+pub use failure::{Exit, Failure};
+
+use std::{ffi::OsString, process::ExitCode};
+
+use arguments::Command;
+use clap::Parser as _;
+
+/// Parses the arguments (the program's name first), does what they say, and tells how it ended.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            // Help and version go to standard output with 0, mistakes to standard error with 2.
+            let _closed_pipe = message.print();
+            return ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(Exit::USAGE.code()));
+        }
+    };
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::tell(&failure);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
+    let access = &arguments.access;
+    match &arguments.command {
+        Command::Run => run::run(&access.config),
+        Command::Check(check) => check::run(check),
+        Command::Schema => schema::run(),
+        Command::Demo(demo) => demo::run(demo),
+        Command::Status(json) => client::block_on(status::run(access, json.json)),
+        Command::Explain(explain) => client::block_on(explain::run(access, explain)),
+        Command::Incident(incident) => client::block_on(incident::run(access, &incident.command)),
+        Command::Deploys(deploys) => client::block_on(deploys::run(access, deploys)),
+        Command::History(history) => history::run(access, history),
+    }
+}

@@ -20,6 +20,12 @@ impl Clock {
         Now { boot: self.boot(), wall: wall() }
     }
 
+    /// The wall clock as the file system counts, for comparing with files' times.
+    #[expect(clippy::unused_self, reason = "as for `boot`")]
+    pub fn system(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
     /// `CLOCK_BOOTTIME` alone: it goes on through suspend and is never stepped.
     #[expect(
         clippy::unused_self,

@@ -1,6 +1,6 @@
 //! Carries effects out, each in a task of its own, and brings the result back as an event.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -20,7 +20,7 @@ use crate::{
     },
     notify::Channels,
     probe::schedule,
-    record::history,
+    record::history::History,
     serve::metrics::Metrics,
     store::StoreHandle,
     target::Target,
@@ -48,7 +48,7 @@ pub(super) struct Hands {
     pub(super) lookers: Vec<Arc<Notify>>,
     pub(super) channels: Arc<Channels>,
     pub(super) external_url: Arc<str>,
-    pub(super) history: PathBuf,
+    pub(super) history: Arc<History>,
     pub(super) files: Files,
     pub(super) metrics: Arc<Metrics>,
     pub(super) completions: Completions,
@@ -115,9 +115,9 @@ impl Hands {
         let completions = self.completions.clone();
         let key = attempt.key.clone();
         if let Operation::Record { history } = attempt.operation {
-            let path = self.history.clone();
+            let file = Arc::clone(&self.history);
             self.tasks.spawn(async move {
-                let written = tokio::task::spawn_blocking(move || history::record(&path, &history)).await;
+                let written = tokio::task::spawn_blocking(move || file.record(&history)).await;
                 let outcome = match written {
                     Ok(Ok(())) => OperationOutcome::Done(String::new()),
                     Ok(Err(error)) => OperationOutcome::Failed(Reason::new(&error.to_string())),

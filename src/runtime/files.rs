@@ -25,12 +25,12 @@ impl Files {
         let work = move || {
             let mut until_prune = 0;
             for (incident, name, content) in waiting {
-                if let Err(error) = evidence::write(&directory, &incident, &name, content.as_bytes()) {
+                if let Err(error) = evidence::write(&directory, &incident, &name, &content) {
                     tracing::error!(%incident, name, %error, "failed to keep evidence");
                 }
                 if until_prune == 0 {
                     until_prune = PRUNE_AFTER_WRITES;
-                    if let Err(error) = evidence::prune(&directory, keep, clock.now().wall) {
+                    if let Err(error) = evidence::prune(&directory, keep, clock.system()) {
                         tracing::warn!(%error, "failed to remove old evidence");
                     }
                 }

@@ -9,7 +9,7 @@ use crate::{
         name::ServiceIndex,
         time::{BootTime, Now},
     },
-    serve::{Metrics, Publisher},
+    serve::{Publisher, metrics::Metrics},
 };
 
 /// The board is renewed so often.

@@ -29,7 +29,8 @@ use crate::{
         self_check::SelfCheck,
         version::VersionProbe,
     },
-    serve::{self, ServeError, Server, Metrics, board},
+    record::history::History,
+    serve::{self, ServeError, Server, board, metrics::Metrics},
     store::{self, SqliteStore, StoreError, StoreEvent},
     target::Target,
 };
@@ -163,7 +164,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Runnin
         lookers,
         channels,
         external_url: config.server.external_url.as_str().into(),
-        history: config.history.clone(),
+        history: Arc::new(History::new(&config.history)),
         metrics: Arc::clone(&metrics),
         completions: completion_sender,
         replies: std::collections::BTreeMap::new(),

@@ -83,9 +83,7 @@ impl ReleasesTarget {
                 }
                 Ok(format!("{version} is live"))
             }
-            other @ (Operation::CheckHealth | Operation::CheckVersion { .. } | Operation::Record { .. }) => {
-                Err(TargetError::Foreign(other.as_str()))
-            }
+            other @ Operation::Record { .. } => Err(TargetError::Foreign(other.as_str())),
         }
     }
 }

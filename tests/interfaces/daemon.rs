@@ -70,7 +70,7 @@ pub(crate) struct Daemon {
     pub(crate) clock: Arc<std::sync::atomic::AtomicU64>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: tokio::task::JoinHandle<()>,
-    pub(crate) directory: tempfile::TempDir,
+    pub(crate) _directory: tempfile::TempDir,
 }
 
 /// How the fake core answers.
@@ -142,5 +142,5 @@ pub(crate) async fn daemon(tokens: &[form::Token], core: Core, limits: Limits) -
     let shutdown = CancellationToken::new();
     let server = Server::new(listeners, tokens, Arc::new(board), metrics, sender, limits);
     let server = tokio::spawn(server.run(shutdown.clone()));
-    Daemon { address, socket, publisher, clock, shutdown, server, directory }
+    Daemon { address, socket, publisher, clock, shutdown, server, _directory: directory }
 }

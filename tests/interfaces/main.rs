@@ -1,6 +1,8 @@
 //! The interfaces of design §11: the HTTP API, the metrics and the command line, over real connections and with the real
 //! binary, before a core that answers from a table.
 
+mod cli;
 mod daemon;
+mod render;
 mod serve;
 mod views;

@@ -73,12 +73,13 @@ pub struct Recorded {
 }
 
 /// A signal as people see it.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SignalView {
     /// Its name.
     pub name: SignalName,
     /// The last outcome: passed, failed, missed, or none yet.
-    pub last: &'static str,
+    #[serde(deserialize_with = "last_outcome")]
+    pub last: super::view::Word,
     /// Its reason, failed or missed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -89,6 +90,10 @@ pub struct SignalView {
     pub age_seconds: Option<f64>,
     /// Whether too much was missed for too long: the signal is lost.
     pub lost: bool,
+}
+
+fn last_outcome<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<super::view::Word, D::Error> {
+    super::view::word(deserializer, &["passed", "failed", "missed", "none"])
 }
 
 /// A wake is not asked for sooner than this: time alone changes nothing that cannot wait so long.

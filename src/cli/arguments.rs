@@ -1,0 +1,213 @@
+//! What may be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
+
+use crate::core::release::Mark;
+
+/// Stands watch beside production and undoes a bad release.
+#[derive(Debug, Parser)]
+#[command(name = "backstop", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate, 78 configuration.")]
+pub struct Arguments {
+    #[command(flatten)]
+    pub(super) access: Access,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Where the configuration is, and how a daemon is reached.
+#[derive(Debug, Args)]
+pub(super) struct Access {
+    /// The configuration
+    #[arg(long, global = true, value_name = "FILE", env = "BACKSTOP_CONFIG")]
+    #[arg(default_value = "/etc/backstop/backstop.yaml", hide_env_values = true)]
+    pub(super) config: PathBuf,
+    /// The daemon's URL, as in <https://backstop.example.com>; without it the Unix socket is used
+    #[arg(long, global = true, value_name = "URL", help_heading = "Reaching the daemon")]
+    #[arg(conflicts_with = "socket")]
+    pub(super) server: Option<String>,
+    /// The token for --server; the variable keeps it out of the list of processes
+    #[arg(long, global = true, value_name = "TOKEN", env = "BACKSTOP_TOKEN", hide_env_values = true)]
+    #[arg(help_heading = "Reaching the daemon")]
+    pub(super) token: Option<SecretString>,
+    /// The daemon's Unix socket, instead of the one that the configuration names
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Reaching the daemon")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon
+    Run,
+    /// Check a configuration and tell every mistake in it
+    Check(Check),
+    /// Print the configuration's JSON Schema
+    Schema,
+    /// Watch a small shop of its own being deployed, broken and rolled back, within a minute
+    Demo(Demo),
+    /// Show every service: what is live, what the tree says, whether a rollback would be possible
+    Status(Json),
+    /// Show how a service's verdict came about, with every number, and what would have changed it
+    Explain(Explain),
+    /// Look at incidents, and decide about rollbacks that wait for a human
+    Incident(Incident),
+    /// List deploys, report one, or say what is known of a release
+    Deploys(Deploys),
+    /// List the rollbacks of the history file
+    History(History),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Json {
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The file
+    pub(super) file: PathBuf,
+    /// Leave ${env:…} and ${file:…} unresolved
+    #[arg(long)]
+    pub(super) no_secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// What is wrong with the second release
+    #[arg(long, value_enum, default_value_t = Fault::Errors)]
+    pub(super) fault: Fault,
+    /// Go on afterwards, until Ctrl-C
+    #[arg(long)]
+    pub(super) stay: bool,
+}
+
+/// What is wrong with the demonstration's second release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// It answers nothing but 503
+    Down,
+    /// 12% of its answers are errors
+    Errors,
+    /// It takes many times as long
+    Slow,
+    /// 0.8% of its answers are errors: no reason to roll back
+    Flaky,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The service
+    pub(super) service: String,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Incident {
+    #[command(subcommand)]
+    pub(super) command: IncidentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum IncidentCommand {
+    /// List incidents, newest first
+    List {
+        /// Only this service's
+        #[arg(long, value_name = "SERVICE")]
+        service: Option<String>,
+        /// Only those that are not over
+        #[arg(long)]
+        open: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an incident: its findings, plans, timeline and tree
+    Show {
+        /// The incident, as in api-17
+        incident: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the rollback happen that waits for a human
+    Approve {
+        /// The incident
+        incident: String,
+        /// The approval that you saw; refused if another one waits by now
+        #[arg(long, value_name = "NUMBER")]
+        approval: Option<u32>,
+    },
+    /// Do not roll this deploy back
+    Deny {
+        /// The incident
+        incident: String,
+        /// The approval that you saw; refused if another one waits by now
+        #[arg(long, value_name = "NUMBER")]
+        approval: Option<u32>,
+        /// Why; kept with the incident
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Deploys {
+    /// Only this service's
+    pub(super) service: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Option<DeploysCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeploysCommand {
+    /// Say what is known of a release: good ones can be gone back to, bad ones never
+    Mark {
+        /// The service
+        service: String,
+        /// The version, as its target names it
+        version: String,
+        /// What is known
+        #[arg(value_parser = mark, value_name = "good|bad|clear")]
+        mark: Mark,
+    },
+    /// Tell that a deploy begins or has just been made
+    Report {
+        /// The service
+        service: String,
+        /// The version; the live one's announces a restart
+        version: String,
+    },
+}
+
+fn mark(text: &str) -> Result<Mark, String> {
+    match text {
+        "good" => Ok(Mark::Good),
+        "bad" => Ok(Mark::Bad),
+        "clear" => Ok(Mark::Clear),
+        _ => Err("expected good, bad or clear".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// The history file, instead of the one that the configuration names
+    #[arg(long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Only this service's
+    #[arg(long, value_name = "SERVICE")]
+    pub(super) service: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}

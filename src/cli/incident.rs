@@ -1,0 +1,69 @@
+//! `backstop incident`: incidents, and what people decide about them.
+
+use serde_json::json;
+
+use super::{
+    Failure,
+    arguments::{Access, IncidentCommand},
+    client::{Daemon, decode},
+    output, render,
+};
+use crate::{core::view::IncidentView, serve::answers::Done};
+
+pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<(), Failure> {
+    let daemon = Daemon::of(access)?;
+    match command {
+        IncidentCommand::List { service, open, json } => {
+            let mut query = Vec::new();
+            if let Some(service) = service {
+                query.push(("service", service.as_str()));
+            }
+            if *open {
+                query.push(("open", "true"));
+            }
+            let answer = daemon.get(&["incidents"], &query).await?;
+            if *json {
+                return output::print_json(&answer);
+            }
+            output::print(&render::incidents(&decode(&answer)?, output::layout()))
+        }
+        IncidentCommand::Show { incident, json } => {
+            // INTEGRATION POINT: when no daemon can be reached and no --server was given, fold the store and show the
+            // incident from there.
+            let answer = daemon.get(&["incidents", incident], &[]).await?;
+            if *json {
+                return output::print_json(&answer);
+            }
+            output::print(&render::incident(&decode(&answer)?, output::layout()))
+        }
+        IncidentCommand::Approve { incident, approval } => {
+            let approval = chosen(&daemon, incident, *approval).await?;
+            let body = json!({"approval": approval});
+            done(&daemon.post(&["incidents", incident, "approve"], &body).await?)
+        }
+        IncidentCommand::Deny { incident, approval, reason } => {
+            let approval = chosen(&daemon, incident, *approval).await?;
+            let body = json!({"approval": approval, "reason": reason});
+            done(&daemon.post(&["incidents", incident, "deny"], &body).await?)
+        }
+    }
+}
+
+/// The approval to decide: the one that was named, else the one that is open, so that the decision binds to what was
+/// there when it was made.
+async fn chosen(daemon: &Daemon, incident: &str, approval: Option<u32>) -> Result<u32, Failure> {
+    if let Some(approval) = approval {
+        return Ok(approval);
+    }
+    let view: IncidentView = decode(&daemon.get(&["incidents", incident], &[]).await?)?;
+    match view.approval {
+        Some(approval) if approval.state == "open" => Ok(approval.approval),
+        _ => Err(Failure::failed(format!("decide about {incident}: no approval is open in it ({})", view.state))
+            .with_hint(format!("`backstop incident show {incident}` tells how it stands"))),
+    }
+}
+
+pub(super) fn done(answer: &serde_json::Value) -> Result<(), Failure> {
+    let done: Done = decode(answer)?;
+    output::print(&format!("{}\n", done.message))
+}

@@ -1,0 +1,185 @@
+//! The decision tree as it was asked: answers, numbers, limits, margins, and what would change each.
+
+use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthStr as _;
+
+use super::{
+    reading,
+    text::{ALARM, FAINT, Layout, WARNING, WELL, answer_cell, count, plain, span, time, verdict_style, verdict_words},
+};
+use crate::{
+    core::{
+        answer::Answer,
+        gate::GateReport,
+        policy::Mode,
+        verdict::{AskedQuestion, Path},
+        watch::SignalView,
+    },
+    serve::answers::Explanation,
+};
+
+/// Columns before a question: the mark, and the answer.
+const MARGIN: usize = 13;
+
+/// Columns that one level of `ask_next` is moved to the right.
+const LEVEL: usize = 3;
+
+/// How a service's verdict came about.
+pub fn explanation(view: &Explanation, layout: Layout) -> String {
+    let mut out = String::new();
+    let verdict = layout.paint(verdict_style(view.path.verdict), verdict_words(view.path.verdict));
+    let plan = view.path.plan.map_or_else(String::new, |plan| format!(" by plan {plan}"));
+    let _infallible = writeln!(out, "{}: {verdict}{plan}", plain(view.service.as_str()));
+    layout.hang(&mut out, "  ", 2, &plain(&view.path.because));
+    out.push('\n');
+    layout.field(&mut out, "release", &release(view));
+    layout.field(&mut out, "mode", mode(view.mode));
+    if let Some(incident) = &view.incident {
+        layout.field(&mut out, "incident", &plain(incident.as_str()));
+    }
+    if let Some(paused) = &view.paused {
+        layout.field(&mut out, "paused", &pause(paused));
+    }
+    layout.field(&mut out, "as of", &time(view.at));
+    tree(&mut out, &view.path, layout);
+    gates(&mut out, view, layout);
+    signals(&mut out, &view.signals, layout);
+    out
+}
+
+fn release(view: &Explanation) -> String {
+    let Some(release) = &view.release else { return "unknown".to_owned() };
+    let mut text = plain(release.version.as_str());
+    if let Some(standing) = view.standing {
+        text += &format!(", {}", standing.as_str().replace('_', " "));
+    }
+    if view.rolling_out {
+        text += ", rolling out";
+    }
+    text
+}
+
+const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Act => "act: a verdict of roll_back is carried out at once, where every gate says yes",
+        Mode::Ask => "ask: every rollback waits for a human",
+        Mode::Observe => "observe: nothing is done, pages say what would have been",
+    }
+}
+
+/// A pause in words.
+pub(super) fn pause(paused: &crate::core::view::PauseView) -> String {
+    let until = paused.until.map_or_else(|| "until resumed".to_owned(), |until| format!("until {}", time(until)));
+    plain(&format!("{until}, by {}: {}", paused.by, paused.reason))
+}
+
+/// The questions of a path, in order.
+pub(super) fn tree(out: &mut String, path: &Path, layout: Layout) {
+    layout.heading(out, "Decision tree");
+    if path.questions.is_empty() {
+        out.push_str("  no question was asked\n");
+    }
+    for question in &path.questions {
+        ask(out, question, layout);
+    }
+}
+
+fn ask(out: &mut String, question: &AskedQuestion, layout: Layout) {
+    let indent = MARGIN + LEVEL * usize::from(question.depth);
+    let mark = if question.decided { layout.paint(ALARM, "==>") } else { "   ".to_owned() };
+    let answer = answer_cell(layout, question.answer, Answer::No);
+    let first = format!("{mark} {answer}  {:1$}", "", indent - MARGIN);
+    // An empty question is not worth a line of its own; a long one wraps before what follows from it.
+    let asked = plain(&question.ask);
+    let follows = plain(&format!("[{}: yes -> {}]", question.when, question.then));
+    if indent + asked.width() + 2 + follows.width() <= layout.width {
+        let gap = layout.width - indent - asked.width() - follows.width();
+        let _infallible = writeln!(out, "{first}{asked}{:gap$}{}", "", layout.paint(FAINT, &follows));
+    } else {
+        layout.hang(out, &first, indent, &asked);
+        layout.hang(out, &" ".repeat(indent), indent, &follows);
+    }
+    let inner = " ".repeat(indent + 2);
+    for seen in &question.readings {
+        layout.hang(out, &inner, indent + 2, &plain(&reading::sentence(seen)));
+    }
+    if !question.would_change.is_empty() {
+        layout.hang(out, &inner, indent + 2, &format!("to change it: {}", plain(&question.would_change)));
+    }
+}
+
+fn gates(out: &mut String, view: &Explanation, layout: Layout) {
+    let to = view.rollback_to.as_ref().map_or_else(String::new, |to| format!(" to {}", plain(to.as_str())));
+    let number = |answer| view.gates.iter().filter(|report| report.answer == answer).count();
+    let (refusing, unknown) = (number(Answer::No), number(Answer::Unknown));
+    let summary = match view.rollback_possible {
+        Answer::Yes => layout.paint(WELL, "possible, every gate says yes"),
+        _ if view.gates.is_empty() => layout.paint(WARNING, "not known, no gate was asked"),
+        _ => {
+            let mut parts = Vec::new();
+            if refusing > 0 {
+                parts.push(format!("{} {} no", count(refusing, "gate"), if refusing == 1 { "says" } else { "say" }));
+            }
+            if unknown > 0 {
+                parts.push(format!(
+                    "{} {} know",
+                    count(unknown, "gate"),
+                    if unknown == 1 { "does not" } else { "do not" }
+                ));
+            }
+            layout.paint(ALARM, &format!("held, {}", parts.join(" and ")))
+        }
+    };
+    layout.heading(out, &format!("Rollback{to}"));
+    let _infallible = writeln!(out, "  {summary}");
+    let widest = view.gates.iter().map(|report| report.gate.as_str().len()).max().unwrap_or(0);
+    for report in &view.gates {
+        gate(out, report, widest, layout);
+    }
+}
+
+fn gate(out: &mut String, report: &GateReport, widest: usize, layout: Layout) {
+    let mark = if report.answer == Answer::Yes { "   " } else { "  !" };
+    let answer = answer_cell(layout, report.answer, Answer::Yes);
+    let first = format!("{mark} {answer}  {:<widest$}  ", report.gate.as_str());
+    layout.hang(out, &first, MARGIN + widest + 2, &plain(&report.why));
+}
+
+fn signals(out: &mut String, signals: &[SignalView], layout: Layout) {
+    if signals.is_empty() {
+        return;
+    }
+    layout.heading(out, "Signals");
+    let widest = signals.iter().map(|signal| signal.name.as_str().width()).max().unwrap_or(0);
+    for signal in signals {
+        let mark = if signal.lost { "  !" } else { "   " };
+        let style = match signal.last {
+            "passed" => FAINT,
+            "failed" => ALARM,
+            _ => WARNING,
+        };
+        let last = layout.paint(style, &format!("{:<7}", signal.last));
+        let first = format!("{mark} {last}  {:<widest$}  ", plain(signal.name.as_str()));
+        layout.hang(out, &first, MARGIN + widest + 2, &plain(&signal_words(signal)));
+    }
+}
+
+fn signal_words(signal: &SignalView) -> String {
+    let mut parts = Vec::new();
+    match signal.age_seconds {
+        Some(seconds) => parts.push(format!("{} ago", span(seconds))),
+        None => parts.push("no sample yet".to_owned()),
+    }
+    if signal.lost {
+        parts.push("LOST: too much was missed for too long".to_owned());
+    }
+    if signal.failing > 0 {
+        parts.push(format!("{} failed in a row", signal.failing));
+    }
+    let text = parts.join(", ");
+    match &signal.reason {
+        Some(reason) => format!("{text}: {reason}"),
+        None => text,
+    }
+}

@@ -1,0 +1,144 @@
+//! Incidents: the list, and one in full.
+
+use std::fmt::Write as _;
+
+use super::{
+    explain::tree,
+    table::{finish, row, table},
+    text::{ALARM, FAINT, Layout, WARNING, WELL, clock, plain, span, time, verdict_style},
+};
+use crate::{
+    core::{
+        policy::Severity,
+        saga::StepStatus,
+        view::{ApprovalView, IncidentView, PlanView, StepView},
+    },
+    serve::answers::Incidents,
+};
+
+/// A table of incidents.
+pub fn incidents(incidents: &Incidents, layout: Layout) -> String {
+    if incidents.incidents.is_empty() {
+        return "no incidents\n".to_owned();
+    }
+    let mut rows = table(layout, &["INCIDENT", "OPENED", "ENDED", "SEVERITY", "VERDICT", "ACCUSED", "STATE"]);
+    for incident in &incidents.incidents {
+        row(
+            &mut rows,
+            [
+                incident.id.to_string(),
+                time(incident.opened_at),
+                incident
+                    .resolved_at
+                    .map_or_else(|| "-".to_owned(), |at| format!("after {}", after(incident.opened_at, at))),
+                incident.severity.to_string(),
+                incident.verdict.to_string(),
+                incident.accused.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+                incident.state.clone(),
+            ],
+        );
+    }
+    finish(&rows)
+}
+
+fn after(from: crate::core::time::WallTime, to: crate::core::time::WallTime) -> String {
+    span(to.since(from).as_secs_f64())
+}
+
+/// One incident in full.
+pub fn incident(view: &IncidentView, layout: Layout) -> String {
+    let mut out = String::new();
+    let style = match view.severity {
+        Severity::S1 => ALARM,
+        _ => WARNING,
+    };
+    let (severity, verdict) =
+        (layout.paint(style, view.severity.as_str()), layout.paint(verdict_style(view.verdict), view.verdict.as_str()));
+    let _infallible = writeln!(out, "{}: {severity}, {verdict}, {}", plain(view.id.as_str()), plain(&view.state));
+    out.push('\n');
+    layout.field(&mut out, "service", &plain(view.service.as_str()));
+    if let Some(accused) = &view.accused {
+        layout.field(&mut out, "accused", &plain(accused.as_str()));
+    }
+    match view.onset {
+        Some(onset) => layout.field(&mut out, "began", &time(onset)),
+        None => layout.field(&mut out, "began", "unknown: it was so when the watch began"),
+    }
+    layout.field(&mut out, "opened", &time(view.opened_at));
+    if let Some(at) = view.resolved_at {
+        layout.field(&mut out, "ended", &format!("{}, after {}", time(at), after(view.opened_at, at)));
+    }
+    if let Some(approval) = &view.approval {
+        self::approval(&mut out, view, approval, layout);
+    }
+    if !view.findings.is_empty() {
+        layout.heading(&mut out, "Findings");
+        let widest = view.findings.iter().map(|found| found.finding.as_str().len()).max().unwrap_or(0);
+        for found in &view.findings {
+            let first = format!("  {}  {}  {:<widest$}  ", clock(found.at), found.severity, found.finding.as_str());
+            layout.hang(&mut out, &first, 18 + widest, &plain(&found.detail));
+        }
+    }
+    for plan in &view.plans {
+        self::plan(&mut out, plan, layout);
+    }
+    if !view.timeline.is_empty() {
+        layout.heading(&mut out, "Timeline (UTC)");
+        for line in &view.timeline {
+            layout.hang(&mut out, &format!("  {}  ", clock(line.at)), 12, &plain(&line.text));
+        }
+    }
+    tree(&mut out, &view.path, layout);
+    out
+}
+
+fn approval(out: &mut String, view: &IncidentView, approval: &ApprovalView, layout: Layout) {
+    layout.heading(out, &format!("Approval {}", approval.approval));
+    let what = format!("plan {}, {} -> {}", approval.plan, approval.version_from, approval.version_to);
+    if approval.state == "open" {
+        let text = format!("waits for a human until {}: {what}", time(approval.expires));
+        layout.hang(out, "  ", 2, &plain(&text));
+        for verb in ["approve", "deny"] {
+            let command = format!("backstop incident {verb} {} --approval {}", view.id, approval.approval);
+            let _infallible = writeln!(out, "    {}", plain(&command));
+        }
+        return;
+    }
+    let by = approval.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+    layout.hang(out, "  ", 2, &plain(&format!("{}{by}: {what}", approval.state)));
+}
+
+fn plan(out: &mut String, plan: &PlanView, layout: Layout) {
+    let outcome = match (plan.outcome, plan.ended_at) {
+        (Some(outcome), Some(at)) => format!("{} after {}", outcome.as_str(), after(plan.started_at, at)),
+        (Some(outcome), None) => outcome.as_str().to_owned(),
+        _ => "under way".to_owned(),
+    };
+    let heading = format!("Plan {}, {}: {} -> {}", plan.number, plan.plan, plan.version_from, plan.version_to);
+    layout.heading(out, &plain(&format!("{heading}, {outcome}")));
+    if let Some(by) = &plan.approved_by {
+        layout.hang(out, "  ", 2, &plain(&format!("approved by {by}")));
+    }
+    for step in &plan.steps {
+        self::step(out, step, layout);
+    }
+}
+
+fn step(out: &mut String, step: &StepView, layout: Layout) {
+    let style = match step.status {
+        StepStatus::Done => WELL,
+        StepStatus::Pending | StepStatus::Skipped => FAINT,
+        StepStatus::Failed | StepStatus::Stuck => ALARM,
+        _ => WARNING,
+    };
+    let status = layout.paint(style, &format!("{:<7}", step.status.as_str()));
+    let began = step.started_at.map_or_else(|| " ".repeat(8), clock);
+    let mut text = plain(&step.title);
+    if let (Some(from), Some(to)) = (step.started_at, step.ended_at) {
+        text += &format!(" ({})", after(from, to));
+    }
+    if !step.note.is_empty() {
+        text += &format!(": {}", plain(&step.note));
+    }
+    layout.hang(out, &format!("  {began}  {status}  "), 21, &text);
+}

@@ -1,0 +1,17 @@
+//! Views as text for people: pure functions, wrapped to a width, legible without colour.
+
+mod deploys;
+mod explain;
+mod history;
+mod incident;
+mod reading;
+mod status;
+mod table;
+mod text;
+
+pub use deploys::deploys;
+pub use explain::explanation;
+pub use history::history;
+pub use incident::{incident, incidents};
+pub use status::status;
+pub use text::Layout;

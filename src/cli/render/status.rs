@@ -1,0 +1,115 @@
+//! Every service at a glance, then what needs a look.
+
+use super::{
+    explain::pause,
+    table::{finish, row, table},
+    text::{ALARM, Layout, WARNING, count, plain, span},
+};
+use crate::{
+    core::{answer::Answer, verdict::VerdictKind, view::DaemonView},
+    serve::answers::{ServiceSummary, Services},
+};
+
+/// A table of services, the daemon's own troubles first.
+pub fn status(services: &Services, layout: Layout) -> String {
+    let mut out = String::new();
+    daemon(&mut out, &services.daemon, layout);
+    if services.services.is_empty() {
+        out.push_str("no service has been evaluated yet\n");
+        return out;
+    }
+    let columns = ["SERVICE", "STATE", "VERDICT", "RELEASE", "STANDING", "ROLLBACK", "INCIDENT"];
+    let mut rows = table(layout, &columns);
+    for service in &services.services {
+        row(
+            &mut rows,
+            [
+                service.name.to_string(),
+                state(service),
+                service.verdict.to_string(),
+                service.release.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+                service.standing.map_or_else(|| "-".to_owned(), |standing| standing.as_str().replace('_', " ")),
+                rollback(service),
+                service.incident.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            ],
+        );
+    }
+    out += &finish(&rows);
+    for service in &services.services {
+        attention(&mut out, service, layout);
+    }
+    out
+}
+
+fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
+    let before = out.len();
+    let mut tell = |style, text: &str| layout.hang(out, &format!("{} ", layout.paint(style, "!")), 2, &plain(text));
+    if let Some(why) = &daemon.store_failing {
+        tell(ALARM, &format!("the journal cannot be written, so nothing is done: {why}"));
+    }
+    if let Some(why) = &daemon.observer_impaired {
+        tell(ALARM, &format!("the watchdog's own network or host is ill, so every sample is missed: {why}"));
+    }
+    if let Some(paused) = &daemon.paused {
+        tell(WARNING, &format!("every service is paused {}", pause(paused)));
+    }
+    if daemon.outbox_depth > 0 {
+        let (wait, age) = (count(daemon.outbox_depth, "page"), span(daemon.outbox_oldest_age_seconds));
+        tell(WARNING, &format!("not yet delivered: {wait}, the oldest for {age}"));
+    }
+    if out.len() > before {
+        out.push('\n');
+    }
+}
+
+fn state(service: &ServiceSummary) -> String {
+    let state = if service.paused.is_some() {
+        "paused"
+    } else if service.rolling_out {
+        "rolling out"
+    } else if !service.lost.is_empty() {
+        "partly blind"
+    } else {
+        "watched"
+    };
+    match service.mode {
+        crate::core::policy::Mode::Act => state.to_owned(),
+        crate::core::policy::Mode::Ask => format!("{state}, asks"),
+        crate::core::policy::Mode::Observe => format!("{state}, observes"),
+    }
+}
+
+fn rollback(service: &ServiceSummary) -> String {
+    match (service.rollback_possible, &service.rollback_to) {
+        (Answer::Yes, Some(to)) => format!("to {to}"),
+        (Answer::Yes, None) => "possible".to_owned(),
+        (Answer::No, _) => "held".to_owned(),
+        (Answer::Unknown, _) => "unknown".to_owned(),
+    }
+}
+
+/// What a person should know of a service that is not simply well.
+fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
+    let mut lines = Vec::new();
+    if service.verdict != VerdictKind::Healthy {
+        lines.push(service.because.clone());
+        if !service.held_by.is_empty() {
+            let gates: Vec<_> = service.held_by.iter().map(ToString::to_string).collect();
+            lines.push(format!("a rollback is held by: {}", gates.join(", ")));
+        }
+    }
+    if !service.lost.is_empty() {
+        let lost: Vec<_> = service.lost.iter().map(ToString::to_string).collect();
+        lines.push(format!("nothing is seen of: {}", lost.join(", ")));
+    }
+    if let Some(paused) = &service.paused {
+        lines.push(format!("paused {}", pause(paused)));
+    }
+    if lines.is_empty() {
+        return;
+    }
+    layout.heading(out, &plain(service.name.as_str()));
+    for line in lines {
+        layout.hang(out, "  ", 2, &plain(&line));
+    }
+}

@@ -1,0 +1,250 @@
+//! The real binary: its help, its exit codes, and its verbs against a daemon's serving half.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use backstop::{
+    config::form::Role,
+    serve::{
+        Limits,
+        answers::{Explanation, Services},
+    },
+};
+use serde_json::Value;
+
+use crate::{
+    daemon::{Core, daemon, token},
+    views,
+};
+
+fn backstop(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backstop"));
+    command.args(arguments).env_remove("BACKSTOP_CONFIG").env_remove("BACKSTOP_TOKEN").stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+fn output(arguments: &[&str]) -> (i32, String, String) {
+    told(&backstop(arguments).output().expect("it runs"))
+}
+
+fn told(output: &Output) -> (i32, String, String) {
+    (output.status.code().expect("it ended by itself"), text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs the binary beside the server, which lives on this test's runtime.
+async fn with(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = backstop(arguments);
+    command.envs(environment.iter().copied());
+    told(&tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs"))
+}
+
+#[test]
+fn help_is_as_written() {
+    let mut all = String::new();
+    for verb in [
+        &[][..],
+        &["run"],
+        &["check"],
+        &["schema"],
+        &["demo"],
+        &["status"],
+        &["explain"],
+        &["incident"],
+        &["incident", "list"],
+        &["incident", "show"],
+        &["incident", "approve"],
+        &["incident", "deny"],
+        &["deploys"],
+        &["deploys", "mark"],
+        &["deploys", "report"],
+        &["history"],
+    ] {
+        let (code, stdout, stderr) = output(&[verb, &["-h"]].concat());
+        assert_eq!((code, stderr.as_str()), (0, ""), "{verb:?}");
+        all += &format!("$ backstop {} -h\n{stdout}\n", verb.join(" "));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for arguments in [
+        &[][..],
+        &["explain"],
+        &["rollbck"],
+        &["status", "--jsn"],
+        &["incident"],
+        &["deploys", "mark", "api", "v1", "excellent"],
+        &["demo", "--fault", "boredom"],
+        &["status", "--server", "http://127.0.0.1:1", "--socket", "/x"],
+        &["status", "--server", "backstop.example.com"],
+        &["status", "--server", "ftp://backstop.example.com"],
+    ] {
+        let (code, stdout, stderr) = output(arguments);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(!stderr.is_empty(), "{arguments:?}");
+    }
+    let (code, stdout, _) = output(&["--version"]);
+    assert_eq!((code, stdout), (0, format!("backstop {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_a_clear_failure() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("none.sock");
+    let socket = socket.to_str().expect("text");
+    let (code, stdout, stderr) = output(&["--socket", socket, "status"]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.starts_with(&format!("backstop: failed to reach the daemon at {socket}: No such file")), "{stderr}");
+    assert!(stderr.contains("is `backstop run` running there?"), "{stderr}");
+    let (code, _, stderr) = output(&["status", "--server", "http://127.0.0.1:1/"]);
+    assert_eq!(code, 1);
+    assert!(stderr.starts_with("backstop: failed to reach the daemon at http://127.0.0.1:1/: "), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verbs_read_over_the_socket() {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let socket = daemon.socket.to_str().expect("text");
+    for (arguments, expected) in [
+        (&["status"][..], "solvereign-api  partly blind  roll_back"),
+        (&["explain", "solvereign-api"], "==> YES      Is error rate > 5%?"),
+        (&["incident", "list"], "solvereign-api-17"),
+        (&["incident", "list", "--service", "billing"], "no incidents"),
+        (&["incident", "show", "solvereign-api-17"], "backstop incident approve solvereign-api-17 --approval 1"),
+        (&["deploys"], "known good"),
+        (&["deploys", "solvereign-api"], "healthy for 10m"),
+    ] {
+        let (code, stdout, stderr) = with(&[&["--socket", socket], arguments].concat(), &[]).await;
+        assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}");
+        assert!(stdout.contains(expected), "{arguments:?}: {stdout}");
+        assert!(!stdout.contains('\u{1b}'), "no colour without a terminal: {stdout}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lists_also_speaks_json() {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let socket = daemon.socket.to_str().expect("text");
+    let json = async |arguments: &[&str]| {
+        let (code, stdout, _) = with(&[&["--socket", socket], arguments, &["--json"]].concat(), &[]).await;
+        assert_eq!(code, 0, "{arguments:?}");
+        serde_json::from_str::<Value>(&stdout).expect("JSON")
+    };
+    let services: Services = serde_json::from_value(json(&["status"]).await).expect("services");
+    assert_eq!(services.daemon, views::daemon());
+    let explanation: Explanation = serde_json::from_value(json(&["explain", "solvereign-api"]).await).expect("one");
+    assert_eq!(explanation, Explanation::from(&views::rolling_back()));
+    assert_eq!(json(&["incident", "list", "--open"]).await["incidents"][0]["id"], "solvereign-api-17");
+    assert_eq!(json(&["incident", "show", "solvereign-api-16"]).await["plans"][0]["outcome"], "verified");
+    assert_eq!(json(&["deploys"]).await["services"][1]["deploys"][0]["release"]["version"], "v1.2.4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_decide_by_it_and_exit_codes_tell() {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let socket = daemon.socket.to_str().expect("text");
+    for (arguments, code, expected) in [
+        (&["incident", "approve", "solvereign-api-17"][..], 0, r#""approval":1"#),
+        (&["incident", "deny", "solvereign-api-17", "--reason", "known"], 0, r#""reason":"known""#),
+        (&["deploys", "mark", "solvereign-api", "team/api:v1", "bad"], 0, r#""version":"team/api:v1","mark":"bad""#),
+        (&["deploys", "report", "solvereign-api", "v1.2.5"], 0, r#""version":"v1.2.5""#),
+        (&["incident", "deny", "solvereign-api-17", "--reason", "gate"], 3, "cooldown: the last rollback was 2m ago"),
+        (&["incident", "approve", "solvereign-api-17", "--approval", "9"], 1, "approval 9 is void"),
+        (&["incident", "approve", "solvereign-api-16"], 1, "no approval is open in it (rolled back, verified)"),
+        (&["incident", "show", "solvereign-api-99"], 1, "there is no incident"),
+        (&["explain", "shop"], 1, "there is no service \"shop\""),
+    ] {
+        let (was, stdout, stderr) = with(&[&["--socket", socket], arguments].concat(), &[]).await;
+        assert_eq!(was, code, "{arguments:?}: {stderr}");
+        let (speaks, silent) = if code == 0 { (stdout, stderr) } else { (stderr, stdout) };
+        assert!(speaks.contains(expected), "{arguments:?}: {speaks}");
+        assert_eq!(silent, "", "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_open_the_way_over_tcp() {
+    let daemon = daemon(&[token("oncall", Role::Operator, "right-token")], Core::Answers, Limits::default()).await;
+    let server = format!("http://{}", daemon.address);
+    let approve = ["--server", &server, "incident", "approve", "solvereign-api-17"];
+    let (code, stdout, _) = with(&approve, &[("BACKSTOP_TOKEN", "right-token")]).await;
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("oncall asked"), "{stdout}");
+    let (code, _, _) = with(&["status", "--server", &server, "--token", "right-token"], &[]).await;
+    assert_eq!(code, 0);
+    let (code, _, stderr) = with(&["status", "--server", &server, "--token", "wrong-token"], &[]).await;
+    assert_eq!(code, 1);
+    assert!(stderr.contains("BACKSTOP_TOKEN") && !stderr.contains("wrong-token"), "{stderr}");
+    // A token in the environment is no hindrance to a subcommand, nor shown in the help.
+    let (code, stdout, _) = with(&["deploys", "-h"], &[("BACKSTOP_TOKEN", "s3cret")]).await;
+    assert_eq!(code, 0);
+    assert!(!stdout.contains("s3cret"), "{stdout}");
+    let mark = ["deploys", "mark", "billing", "v1", "good", "--server", &server];
+    let (code, _, stderr) = with(&mark, &[("BACKSTOP_TOKEN", "right-token")]).await;
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_is_no_failure() {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let socket = daemon.socket.to_str().expect("text").to_owned();
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut command = backstop(&["--socket", &socket, "explain", "solvereign-api"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        // The reading end is closed before anything is written.
+        drop(child.stdout.take());
+        child.wait_with_output().expect("it ends")
+    });
+    let (code, _, stderr) = told(&ended.await.expect("no panic"));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn something_else_behind_the_port_is_told() {
+    let server = wiremock::MockServer::start().await;
+    let page = wiremock::ResponseTemplate::new(200).set_body_string("<html>not Backstop</html>");
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(page).mount(&server).await;
+    let (code, _, stderr) = with(&["status", "--server", &server.uri()], &[]).await;
+    assert_eq!(code, 1);
+    assert!(stderr.contains("failed to understand the daemon at"), "{stderr}");
+}
+
+fn history(directory: &Path, content: &str) -> (i32, String, String) {
+    let file = directory.join("rollback-history.json");
+    std::fs::write(&file, content).expect("written");
+    output(&["history", "--file", file.to_str().expect("text")])
+}
+
+#[test]
+fn history_needs_no_daemon() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let runbook = r#"{"rollbacks": [{"date": "2026-01-07T10:30:00Z", "version_from": "v1.2.4", "version_to": "v1.2.3",
+        "reason": "Error rate spike after deploy", "duration_minutes": 8, "root_cause": "Missing null check",
+        "post_mortem_link": "..."}]}"#;
+    let (code, stdout, _) = history(directory.path(), runbook);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("v1.2.4") && stdout.contains("Error rate spike"), "{stdout}");
+    let (code, _, stderr) = history(directory.path(), "{\"rollbacks\": [");
+    assert_eq!(code, 1);
+    assert!(stderr.contains("failed to read the history"), "{stderr}");
+    let none = directory.path().join("none.json");
+    let (code, stdout, _) = output(&["history", "--file", none.to_str().expect("text")]);
+    assert_eq!((code, stdout.as_str()), (0, "no rollbacks\n"));
+}
+
+#[test]
+fn lines_can_be_taken_one_by_one() {
+    let mut child = backstop(&["--help"]).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut first).expect("a line");
+    assert!(child.wait().expect("it ends").success());
+    assert!(first.starts_with("Stands watch"), "{first}");
+}

@@ -1,0 +1,131 @@
+//! What people read: each rendering at its ordinary width, and some at narrow ones.
+
+use backstop::{
+    cli::render::{self, Layout},
+    core::{operation::HistoryRecord, view::DaemonView},
+    serve::answers::{Deploys, Explanation, IncidentSummary, Incidents, ServiceSummary, Services},
+};
+
+use crate::views;
+
+const PLAIN: fn() -> Layout = || Layout::new(None, false);
+
+fn services() -> Services {
+    Services {
+        services: [views::healthy(), views::rolling_back()].iter().map(ServiceSummary::from).collect(),
+        daemon: views::daemon(),
+    }
+}
+
+#[test]
+fn status() {
+    insta::assert_snapshot!(render::status(&services(), PLAIN()));
+}
+
+#[test]
+fn status_of_a_quiet_daemon() {
+    let services = Services { daemon: DaemonView::default(), services: services().services.split_off(1) };
+    insta::assert_snapshot!(render::status(&services, Layout::new(Some(80), false)));
+}
+
+#[test]
+fn explain() {
+    insta::assert_snapshot!(render::explanation(&Explanation::from(&views::rolling_back()), PLAIN()));
+}
+
+#[test]
+fn explain_in_a_narrow_terminal() {
+    insta::assert_snapshot!(render::explanation(
+        &Explanation::from(&views::rolling_back()),
+        Layout::new(Some(20), false)
+    ));
+}
+
+#[test]
+fn explain_a_healthy_service() {
+    insta::assert_snapshot!(render::explanation(&Explanation::from(&views::healthy()), PLAIN()));
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    let view = Explanation::from(&views::rolling_back());
+    let coloured = render::explanation(&view, Layout::new(None, true));
+    assert_ne!(coloured, render::explanation(&view, PLAIN()));
+    let stripped = anstream::adapter::strip_str(&coloured).to_string();
+    assert_eq!(stripped, render::explanation(&view, PLAIN()));
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    for columns in [60, 72, 80, 100, 140] {
+        let layout = Layout::new(Some(columns), false);
+        let text = [
+            render::explanation(&Explanation::from(&views::rolling_back()), layout),
+            render::incident(&views::open_incident(), layout),
+            render::incident(&views::resolved_incident(), layout),
+        ];
+        for line in text.iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() <= columns, "{columns}: {line}");
+        }
+    }
+}
+
+#[test]
+fn control_characters_are_made_harmless() {
+    let mut view = views::rolling_back();
+    view.release = Some(backstop::core::release::Release::of("v1\u{1b}[2J"));
+    view.path.because = "x\u{7}\ny".to_owned();
+    view.signals[0].reason = Some("\u{1b}]0;title\u{7}".to_owned());
+    let text = render::explanation(&Explanation::from(&view), PLAIN());
+    assert!(text.chars().all(|character| character == '\n' || !character.is_control()), "{text:?}");
+}
+
+#[test]
+fn incidents() {
+    let list = [views::open_incident(), views::resolved_incident()].map(std::sync::Arc::new);
+    let incidents = Incidents { incidents: list.iter().map(IncidentSummary::from).collect() };
+    insta::assert_snapshot!(render::incidents(&incidents, PLAIN()));
+    assert_eq!(render::incidents(&Incidents { incidents: Vec::new() }, PLAIN()), "no incidents\n");
+}
+
+#[test]
+fn an_open_incident() {
+    insta::assert_snapshot!(render::incident(&views::open_incident(), PLAIN()));
+}
+
+#[test]
+fn an_incident_that_is_over() {
+    insta::assert_snapshot!(render::incident(&views::resolved_incident(), PLAIN()));
+}
+
+#[test]
+fn deploys() {
+    let services = [
+        Deploys { service: "billing".into(), deploys: Vec::new() },
+        Deploys { service: "solvereign-api".into(), deploys: views::deploys() },
+    ];
+    insta::assert_snapshot!(render::deploys(&services, PLAIN()));
+}
+
+#[test]
+fn history() {
+    let record = HistoryRecord {
+        date: "2026-01-07T10:30:00Z".to_owned(),
+        version_from: "v1.2.4".to_owned(),
+        version_to: "v1.2.3".to_owned(),
+        reason: "Error rate spike after deploy".to_owned(),
+        duration_minutes: 8,
+        root_cause: "Missing null check in new code path".to_owned(),
+        post_mortem_link: String::new(),
+        service: String::new(),
+        incident: String::new(),
+        outcome: String::new(),
+    };
+    let ours = HistoryRecord {
+        root_cause: String::new(),
+        service: "solvereign-api".to_owned(),
+        outcome: "verified".to_owned(),
+        ..record.clone()
+    };
+    insta::assert_snapshot!(render::history(&[record, ours], PLAIN()));
+}
