@@ -12,7 +12,7 @@ use backstop::{
     core::operation::{Receipt, StepKey},
     runtime::child::{self, ChildEnd, ChildError, ChildSpec, ChildStatus, OUTPUT_LIMIT_BYTES, ReceiptError},
 };
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit, test_kill_process};
 use secrecy::SecretString;
 
 /// Long enough never to be reached by what these tests run.
@@ -162,7 +162,7 @@ async fn a_hanging_child_is_ended_with_its_group_and_its_output_is_kept() {
     let file = directory.path().join("grandchild");
     // The child ignores SIGTERM, and so does its grandchild.
     let script = format!("trap '' TERM; echo begun; sleep 1000 & echo $! > {}; wait; sleep 1000", file.display());
-    let end = ended(ChildSpec { deadline: Duration::from_secs(1), ..shell(&script) }).await;
+    let end = ended(ChildSpec { deadline: Duration::from_secs(3), ..shell(&script) }).await;
     assert_eq!((end.status, end.stdout.as_str()), (ChildStatus::TimedOut, "begun\n"));
     let grandchild = process_in(&file).expect("it ran");
     assert!(is_gone(grandchild));
@@ -183,7 +183,7 @@ async fn many_grandchildren_are_ended() {
         "for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 1000 & echo $! > {}/$i; wait) & done; wait",
         directory.path().display()
     );
-    let end = ended(ChildSpec { deadline: Duration::from_secs(2), ..shell(&script) }).await;
+    let end = ended(ChildSpec { deadline: Duration::from_secs(3), ..shell(&script) }).await;
     assert_eq!(end.status, ChildStatus::TimedOut);
     for entry in fs::read_dir(directory.path()).expect("listed") {
         let grandchild = process_in(&entry.expect("an entry").path()).expect("it ran");
@@ -399,6 +399,30 @@ async fn secrets_are_in_no_command_line() {
     let seen = String::from_utf8_lossy(&fs::read(&file).expect("read")).into_owned();
     assert!(seen.contains("supervise"), "it looked at the right place");
     assert!(!seen.contains(secret));
+}
+
+/// In a process of its own, since the limit is the whole process's.
+#[tokio::test]
+async fn when_no_descriptors_are_left_that_is_our_own_fault() {
+    const ALONE: &str = "BACKSTOP_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let output = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "when_no_descriptors_are_left_that_is_our_own_fault"])
+            .env(ALONE, "1")
+            .output()
+            .expect("run");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    assert!(ended(shell("true")).await.succeeded());
+    let open = fs::read_dir("/proc/self/fd").expect("listed").count() as u64;
+    let limits = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(open), ..limits }).expect("limited");
+    let error = run(shell("true")).await.expect_err("a child needs descriptors");
+    setrlimit(Resource::Nofile, limits).expect("as before");
+    assert!(matches!(&error, ChildError::Supervisor(reason) if reason.as_str().contains("open files")), "{error}");
+    assert!(ended(shell("true")).await.succeeded(), "and it goes on once there are some");
 }
 
 #[tokio::test]
