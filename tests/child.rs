@@ -231,6 +231,28 @@ async fn a_step_that_succeeds_may_start_something_in_background() {
 }
 
 #[tokio::test]
+async fn what_was_started_in_background_may_go_on_writing_to_its_output() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, ticks) = (directory.path().join("service"), directory.path().join("ticks"));
+    // A writer to a pipe that nobody reads would be ended by SIGPIPE.
+    let service = format!("while sleep 0.02; do echo tick; echo x >> {}; done", ticks.display());
+    let script = format!("sh -c '{service}' & echo $! > {}; echo done", file.display());
+    let end = ended(step(&script, directory.path(), 1)).await;
+    assert!(end.succeeded() && end.stdout.contains("done"), "{end:?}");
+    let count = || fs::read_to_string(&ticks).map_or(0, |text| text.lines().count());
+    let before = count();
+    eventually("it goes on writing", || count() > before + 20).await;
+    let service = process_in(&file).expect("it ran");
+    let stat = fs::read_to_string(format!("/proc/{}/stat", service.as_raw_nonzero())).expect("it runs");
+    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+    let supervisor = Pid::from_raw(parent.expect("a parent")).expect("a process");
+    assert_eq!(receipt(directory.path(), 1).await, Receipt::Succeeded);
+    assert!(!is_gone(supervisor));
+    kill_process(service, Signal::KILL).expect("ended");
+    eventually("its supervisor ends after it", || is_gone(supervisor)).await;
+}
+
+#[tokio::test]
 async fn receipts_of_every_end() {
     let directory = tempfile::tempdir().expect("a directory");
     let place = directory.path().join("made/when/needed");
