@@ -80,6 +80,11 @@ impl Receiver {
         self.shared.refused.lock().expect("no panic").clone()
     }
 
+    /// Every event of an incident.
+    pub(crate) fn told_of(&self, incident: &str) -> Vec<Received> {
+        self.all().into_iter().filter(|one| one.text("incident") == incident).collect()
+    }
+
     /// Every event of a kind.
     pub(crate) fn of(&self, kind: &str) -> Vec<Received> {
         self.all().into_iter().filter(|one| one.kind == kind).collect()
