@@ -13,15 +13,26 @@ const SMALL_LINES: usize = 200;
 const MAIN_LINES_LIMIT: usize = 60;
 
 /// Crates that the core may name, and nothing of them that does anything.
-const CRATES_OF_THE_CORE: [&str; 8] =
-    ["std", "crate", "super", "self", "serde", "serde_json", "thiserror", "jiff"];
+const CRATES_OF_THE_CORE: [&str; 8] = ["std", "crate", "super", "self", "serde", "serde_json", "thiserror", "jiff"];
 /// Parts of the standard library that the core may not name.
-const EFFECTS: [&str; 10] = ["fs", "net", "process", "thread", "env", "io", "os", "SystemTime", "Instant", "RandomState"];
+const EFFECTS: [&str; 10] =
+    ["fs", "net", "process", "thread", "env", "io", "os", "SystemTime", "Instant", "RandomState"];
 /// Words that have no place in the core at all. The standard maps are left out altogether: who has none iterates over
 /// none.
 const FOREIGN_TO_THE_CORE: [&str; 13] = [
-    "tokio", "tracing", "rand", "reqwest", "hyper", "rusqlite", "rustix", "axum", "uuid", "SystemTime", "Instant",
-    "HashMap", "HashSet",
+    "tokio",
+    "tracing",
+    "rand",
+    "reqwest",
+    "hyper",
+    "rusqlite",
+    "rustix",
+    "axum",
+    "uuid",
+    "SystemTime",
+    "Instant",
+    "HashMap",
+    "HashSet",
 ];
 
 /// Where the machine may be asked for the time, beside the one clock, and why.
@@ -170,7 +181,12 @@ fn paths(code: &str) -> Vec<Vec<&str>> {
     found
 }
 
-fn read_path<'a>(words: &[&'a str], mut place: usize, before: &mut Vec<&'a str>, found: &mut Vec<Vec<&'a str>>) -> usize {
+fn read_path<'a>(
+    words: &[&'a str],
+    mut place: usize,
+    before: &mut Vec<&'a str>,
+    found: &mut Vec<Vec<&'a str>>,
+) -> usize {
     let depth = before.len();
     loop {
         match words.get(place) {
@@ -224,7 +240,8 @@ fn the_core_names_nothing_that_acts() {
             }
         }
         for line in file.code.lines().filter(|line| line.trim_start().starts_with("use ")) {
-            let named = line.trim_start().trim_start_matches("use ").split([':', ';', ' ', '{']).next().unwrap_or_default();
+            let named =
+                line.trim_start().trim_start_matches("use ").split([':', ';', ' ', '{']).next().unwrap_or_default();
             let known = CRATES_OF_THE_CORE.contains(&named) || named.chars().next().is_some_and(char::is_uppercase);
             if !known && !tests_alone {
                 wrong.push(format!("{}: uses {named}", file.path));
@@ -259,14 +276,21 @@ fn every_queue_is_bounded() {
 fn time_is_read_by_the_clock() {
     allowed_only(&CLOCK_READERS, |code| {
         let reads = |name: &str| code.contains(&format!("{name}::now"));
-        reads("Instant") || reads("SystemTime") || code.contains("clock_gettime") || reads("Timestamp") || reads("Zoned")
+        reads("Instant")
+            || reads("SystemTime")
+            || code.contains("clock_gettime")
+            || reads("Timestamp")
+            || reads("Zoned")
     });
 }
 
 /// Nothing but what is allowed does it, and everything allowed still does.
 fn allowed_only(allowed: &[(&str, &str)], does: impl Fn(&str) -> bool) {
-    let doing: Vec<String> =
-        files("src").into_iter().filter(|file| !is_test(&file.path) && does(&file.code)).map(|file| file.path).collect();
+    let doing: Vec<String> = files("src")
+        .into_iter()
+        .filter(|file| !is_test(&file.path) && does(&file.code))
+        .map(|file| file.path)
+        .collect();
     let is_in = |path: &str, place: &str| path == place || path.starts_with(&format!("{place}/"));
     for path in &doing {
         assert!(allowed.iter().any(|(place, _)| is_in(path, place)), "{path} is not among {allowed:#?}");
@@ -278,7 +302,9 @@ fn allowed_only(allowed: &[(&str, &str)], does: impl Fn(&str) -> bool) {
 
 #[test]
 fn the_reader_of_source_text_reads_it_right() {
-    let code = code_of("let a = \"tokio::x // y\"; // tracing\nlet b = '\"'; /* rand */ let c = r#\"HashMap \"q\"\"#; fn f<'a>() {}");
+    let code = code_of(
+        "let a = \"tokio::x // y\"; // tracing\nlet b = '\"'; /* rand */ let c = r#\"HashMap \"q\"\"#; fn f<'a>() {}",
+    );
     assert_eq!(words(&code).join(" "), "let a = ; let b = ; let c = ; fn f < ' a > ( ) { }");
     let named = paths("use std::{fmt, fs::{self, File}, time::Duration}; crate::core::x(); let y: a::B<c::D>;");
     let named: Vec<String> = named.iter().map(|path| path.join("::")).collect();

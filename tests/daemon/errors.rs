@@ -30,7 +30,8 @@ const COMPRESSED: &str = "
     verify: {healthy_for: 2s, timeout: 60s}
 ";
 
-const SERIES: &str = "total: 'http_requests_total{app=\"api\"}', errors: 'http_requests_total{app=\"api\",code=~\"5..\"}'";
+const SERIES: &str =
+    "total: 'http_requests_total{app=\"api\"}', errors: 'http_requests_total{app=\"api\",code=~\"5..\"}'";
 
 fn by_prometheus(prometheus: &Prometheus) -> String {
     format!(

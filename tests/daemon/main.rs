@@ -4,7 +4,9 @@
 //! long it did take is written to `target/tmp/times`, which `tests/run` shows.
 #![expect(clippy::print_stderr, reason = "a failed test shows what the daemon said")]
 
+mod approval;
 mod errors;
+mod killed;
 mod quiet;
 mod rollback;
 mod world;

@@ -85,9 +85,11 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _over = self.child.kill();
         let _over = self.child.wait();
-        if std::thread::panicking() {
+        // `BACKSTOP_TEST_LOG=1` shows it of tests that pass, too.
+        let whole = std::env::var_os("BACKSTOP_TEST_LOG").is_some();
+        if std::thread::panicking() || whole {
             let said = self.said();
-            let begin = said.len().saturating_sub(12_000);
+            let begin = if whole { 0 } else { said.len().saturating_sub(12_000) };
             let begin = (begin..said.len()).find(|&at| said.is_char_boundary(at)).unwrap_or(0);
             eprintln!("---- the daemon's log, its end:\n{}", &said[begin..]);
         }

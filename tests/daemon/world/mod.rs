@@ -214,7 +214,9 @@ services:
         until(&format!("{version} is live and healthy"), || {
             let services = self.cli.json(&["status"]);
             let service = &services["services"][0];
-            service["release"]["version"] == version && service["rolling_out"] == false && service["verdict"] == "healthy"
+            service["release"]["version"] == version
+                && service["rolling_out"] == false
+                && service["verdict"] == "healthy"
         });
     }
 

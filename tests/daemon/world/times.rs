@@ -1,11 +1,6 @@
 //! How long things took: for people to read, not asserted.
 
-use std::{
-    fs::File,
-    io::Write as _,
-    path::Path,
-    time::Duration,
-};
+use std::{fs::File, io::Write as _, path::Path, time::Duration};
 
 /// Appends a line to `target/tmp/times`.
 pub(crate) fn note(what: &str, took: Duration) {
