@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     receiver::Receiver,
-    screen::{INDENT, Screen},
+    screen::Screen,
 };
 use crate::{
     cli::render::{
@@ -27,6 +27,8 @@ use crate::{
 pub(super) const SERVICE: &str = "shop";
 /// Answers that change to and fro while windows fill are told once they have stood for so long.
 const STEADY_FOR: Duration = Duration::from_millis(700);
+/// Questions stand further to the left than what is told, to have room for their numbers.
+const TREE_INDENT: usize = 4;
 /// The page for each step as it ends; the steps themselves are told already.
 const STEP_PAGE: &str = "rollback.step";
 /// The first page of an incident.
@@ -124,8 +126,8 @@ impl Follow {
                 self.paged_at = self.paged_at.or(Some(page.at));
             }
             if page.kind != STEP_PAGE {
-                let text = format!("{} {}: {} {}", page.severity, page.kind, page.summary, page.action);
-                screen.tell("page", WARNING, &plain(&text));
+                screen.tell("page", WARNING, &plain(&format!("{} {}: {}", page.severity, page.kind, page.summary)));
+                screen.below(&plain(&format!("-> {}", page.action)));
             }
         }
     }
@@ -173,7 +175,7 @@ impl Tree {
         for (place, question) in path.questions.iter().enumerate() {
             let is_new = self.told.as_ref().is_none_or(|told| told.1.get(place) != Some(&question.answer));
             if is_new || rises {
-                screen.print(&render::question(question, INDENT, screen.layout));
+                screen.print(&render::question(question, TREE_INDENT, screen.layout));
             }
             if rises && question.decided {
                 break;

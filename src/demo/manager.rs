@@ -2,7 +2,7 @@
 //! `restart` command asks it by a Unix socket, and waits until the new process serves.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Stdio,
@@ -93,7 +93,8 @@ impl Manager {
     async fn listen(self: std::sync::Arc<Self>, mut lines: Lines<BufReader<ChildStdout>>) {
         while let Ok(Some(line)) = lines.next_line().await {
             if line == shop::FAULT {
-                *self.fault_began.lock().expect("nobody panics with it") = Some(self.clock.now().wall);
+                let now = self.clock.now().wall;
+                self.fault_began.lock().expect("nobody panics with it").get_or_insert(now);
             }
         }
     }
@@ -140,9 +141,9 @@ pub(crate) fn ask(socket: &Path) -> Result<(), DemoError> {
 }
 
 fn answer(socket: &Path) -> io::Result<String> {
+    // To connect is to ask: there is one thing that can be asked for.
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(RESTART_LIMIT))?;
-    stream.write_all(b"restart\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

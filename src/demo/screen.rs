@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Columns for the time and the speaker.
-pub(super) const INDENT: usize = 20;
+const INDENT: usize = 20;
 
 /// The terminal, or what stands in its place.
 pub(super) struct Screen {
@@ -29,6 +29,13 @@ impl Screen {
         let mut out = String::new();
         let speaker = self.layout.paint(style, &format!("{speaker:<8}"));
         self.layout.hang(&mut out, &format!("  {now:>5.1} s  {speaker}  "), INDENT, text);
+        self.print(&out);
+    }
+
+    /// More of the same moment.
+    pub(super) fn below(&self, text: &str) {
+        let mut out = String::new();
+        self.layout.hang(&mut out, &" ".repeat(INDENT), INDENT + 3, text);
         self.print(&out);
     }
 

@@ -72,9 +72,7 @@ pub(super) async fn tell(fault: Fault, stay: bool) -> Result<(), DemoError> {
     let screen = Screen::new(clock.clone());
     let place = Place::new()?;
     let program = std::env::current_exe().map_err(DemoError::io("find", "this program".as_ref()))?;
-    for release in [(GOOD, None), (BAD, Some(fault))] {
-        place.lay(&Release { version: release.0.to_owned(), fault: release.1 })?;
-    }
+    place.lay(&Release { version: GOOD.to_owned(), fault: None })?;
     place.switch(GOOD)?;
     let mut tasks = JoinSet::new();
     let (receiver, receiver_port) = receive_pages(&place, &clock, &mut tasks).await?;
@@ -193,10 +191,11 @@ fn log_to(place: &Place) -> Result<(), DemoError> {
 
 impl Stage {
     async fn play(&mut self, fault: Fault) -> Result<(), DemoError> {
-        self.wait_until("v1 become known-good", |stage| {
+        self.wait_until("the first release become known-good", |stage| {
             stage.follow.standing(GOOD) == Some(Standing::KnownGood)
         })
         .await?;
+        self.place.lay(&Release { version: BAD.to_owned(), fault: Some(fault) })?;
         self.place.switch(BAD)?;
         self.screen.tell("deploy", WARNING, &format!("{BAD} is deployed: the link leads to it, the shop restarts"));
         self.manager.restart().await?;
