@@ -41,7 +41,7 @@ pub(super) struct Follow {
     clock: Clock,
     tree: Tree,
     live: Option<(String, Standing, bool)>,
-    incident: Option<String>,
+    incident: Option<(String, VerdictKind)>,
     steps: usize,
     pages: usize,
     /// When the first page of an incident arrived.
@@ -89,13 +89,17 @@ impl Follow {
 
     /// Tells what is new.
     pub(super) fn look(&mut self, screen: &Screen) {
+        let incident = self.incident();
+        if let Some(incident) = &incident {
+            self.verdict(incident, screen);
+        }
+        self.pages_that_came(screen);
+        if let Some(incident) = &incident {
+            self.course(incident, screen);
+        }
         if let Some(view) = self.service() {
             self.release(&view, screen);
             self.tree.look(&view.path, self.clock.boot(), screen);
-        }
-        self.pages_that_came(screen);
-        if let Some(incident) = self.incident() {
-            self.course(&incident, screen);
         }
     }
 
@@ -132,12 +136,20 @@ impl Follow {
         }
     }
 
-    /// The incident's plan, step by step.
-    fn course(&mut self, incident: &IncidentView, screen: &Screen) {
-        if self.incident.as_deref() != Some(incident.id.as_str()) {
-            self.incident = Some(incident.id.to_string());
+    /// The verdict that opened an incident, or rose in it, as it was at that moment.
+    fn verdict(&mut self, incident: &IncidentView, screen: &Screen) {
+        let now = (incident.id.to_string(), incident.verdict);
+        if self.incident.as_ref().is_none_or(|(id, _)| *id != now.0) {
             self.steps = 0;
         }
+        if self.incident.as_ref() != Some(&now) {
+            self.incident = Some(now);
+            self.tree.tell(&incident.path, screen);
+        }
+    }
+
+    /// The incident's plan, step by step.
+    fn course(&mut self, incident: &IncidentView, screen: &Screen) {
         let Some(plan) = incident.plans.last() else { return };
         let ended = |status| !matches!(status, StepStatus::Pending | StepStatus::Started | StepStatus::Undoing);
         while let Some(step) = plan.steps.get(self.steps).filter(|step| ended(step.status)) {
@@ -164,14 +176,18 @@ impl Tree {
             Some((verdict, answers, since)) if (verdict, &answers) == (state.0, &state.1) => since,
             _ => now,
         };
-        let grave = |verdict| verdict >= VerdictKind::Consider;
-        let rises = grave(state.0) && self.told.as_ref().is_none_or(|told| told.0 < state.0);
-        if !rises && now.since(since) < STEADY_FOR {
+        if now.since(since) < STEADY_FOR {
             self.new = Some((state.0, state.1, since));
             return;
         }
+        self.tell(path, screen);
+    }
+
+    /// Tells the verdict, and those answers that are new; where it is grave, the whole way to it.
+    fn tell(&mut self, path: &Path, screen: &Screen) {
         let verdict = screen.layout.paint(verdict_style(path.verdict), verdict_words(path.verdict));
         screen.tell("tree", FAINT, &format!("{verdict}: {}", plain(&path.because)));
+        let rises = path.deciding().is_some() && self.told.as_ref().is_none_or(|told| told.0 < path.verdict);
         for (place, question) in path.questions.iter().enumerate() {
             let is_new = self.told.as_ref().is_none_or(|told| told.1.get(place) != Some(&question.answer));
             if is_new || rises {
@@ -181,6 +197,7 @@ impl Tree {
                 break;
             }
         }
-        self.told = Some(state);
+        self.told = Some((path.verdict, path.questions.iter().map(|question| question.answer).collect()));
+        self.new = None;
     }
 }
