@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    receiver::Receiver,
-    screen::Screen,
-};
+use super::{receiver::Receiver, screen::Screen};
 use crate::{
     cli::render::{
         self,
@@ -103,6 +100,14 @@ impl Follow {
         }
     }
 
+    /// Tells the whole tree as it is now, whatever was told before.
+    pub(super) fn whole_tree(&mut self, screen: &Screen) {
+        if let Some(view) = self.service() {
+            self.tree = Tree::default();
+            self.tree.tell(&view.path, screen);
+        }
+    }
+
     fn release(&mut self, view: &ServiceView, screen: &Screen) {
         let (Some(release), Some(standing)) = (&view.release, view.standing) else { return };
         let now = (release.version.to_string(), standing, view.rolling_out);
@@ -158,7 +163,7 @@ impl Follow {
             let took = step.started_at.zip(step.ended_at).map(|(began, ended)| super::screen::seconds(began, ended));
             let took = took.map_or_else(String::new, |took| format!(" after {took}"));
             let note = if step.note.is_empty() { String::new() } else { format!(": {}", step.note) };
-            let text = format!("{place} of {all}  {}: {}{took}{note}", step.title, step.status.as_str());
+            let text = format!("{place} of {all} {}: {}{took}{note}", step.title, step.status.as_str());
             screen.tell("step", if step.status == StepStatus::Done { WELL } else { ALARM }, &plain(&text));
         }
     }

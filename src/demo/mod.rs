@@ -17,9 +17,17 @@ mod shop;
 mod story;
 mod summary;
 
-use std::{io, path::Path, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use crate::{cli::Fault, runtime::RunError};
+
+/// What is still running at the end gets so long.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the demonstration failed, phrased to follow "failed to".
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +74,11 @@ impl DemoError {
 /// Shows it all. With `stay` the daemon and the shop go on afterwards, until Ctrl-C.
 pub(crate) fn run(fault: Fault, stay: bool) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(DemoError::io("start", Path::new("the runtime")))?.block_on(story::tell(fault, stay))
+    let runtime = runtime.map_err(DemoError::io("start", Path::new("the runtime")))?;
+    let outcome = runtime.block_on(story::tell(fault, stay));
+    // Nothing that matters is left; what hangs ends with the process.
+    runtime.shutdown_timeout(END_LIMIT);
+    outcome
 }
 
 /// `backstop demo-shop`: the shop itself.

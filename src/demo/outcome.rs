@@ -13,7 +13,7 @@ pub(super) const GOOD: &str = "v1.2.3";
 /// The second.
 pub(super) const BAD: &str = "v1.2.4";
 /// Orders that the flaky release must have served before it counts as left alone.
-const FLAKY_ORDERS_AT_LEAST: u64 = 1_500;
+const FLAKY_ORDERS_AT_LEAST: u64 = 3_000;
 
 /// What is wrong with the second release, and what is right then.
 pub(super) const fn expectation(fault: Fault) -> (&'static str, &'static str) {
@@ -22,16 +22,14 @@ pub(super) const fn expectation(fault: Fault) -> (&'static str, &'static str) {
             "serves well for four seconds, and then answers nothing but 503.",
             "Once that has lasted for three seconds unbroken, roll back without asking, and prove that it helped.",
         ),
-        Fault::Errors => {
-            ("fails 12 of every 100 orders.", "Roll back without asking, and prove that it helped.")
-        }
+        Fault::Errors => ("fails 12 of every 100 orders.", "Roll back without asking, and prove that it helped."),
         Fault::Slow => (
             "takes half a second and more for every order.",
             "Ask the on-call engineer first; roll back once that is approved, and prove that it helped.",
         ),
         Fault::Flaky => (
             "fails 8 of every 1,000 orders.",
-            "Fewer than one in a hundred: leave it alone, page nobody, and let it prove itself.",
+            "Fewer than one in a hundred: leave it alone, open no incident, and let it prove itself.",
         ),
     }
 }
@@ -40,9 +38,7 @@ pub(super) const fn expectation(fault: Fault) -> (&'static str, &'static str) {
 pub(super) fn is_over(fault: Fault, follow: &Follow, orders: u64) -> bool {
     match (fault, follow.incident()) {
         (Fault::Flaky, Some(incident)) => incident.plans.iter().any(|plan| plan.outcome.is_some()),
-        (Fault::Flaky, None) => {
-            follow.standing(BAD) == Some(Standing::KnownGood) && orders >= FLAKY_ORDERS_AT_LEAST
-        }
+        (Fault::Flaky, None) => follow.standing(BAD) == Some(Standing::KnownGood) && orders >= FLAKY_ORDERS_AT_LEAST,
         (_, Some(incident)) => {
             let ended = incident.plans.last().and_then(|plan| plan.outcome);
             incident.resolved_at.is_some() || ended.is_some_and(|outcome| outcome != PlanOutcome::Verified)

@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, UnixListener},
     process::Command,
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -94,19 +94,8 @@ pub(super) async fn tell(fault: Fault, stay: bool) -> Result<(), DemoError> {
     screen.tell("daemon", FAINT, &api);
     let follow = Follow::new(Arc::clone(&running.board), Arc::clone(&receiver), clock.clone());
     let daemon = tokio::spawn(running.wait());
-    let mut stage = Stage {
-        place,
-        screen,
-        program,
-        manager,
-        customers,
-        receiver,
-        follow,
-        daemon,
-        interrupted,
-        until,
-        tasks,
-    };
+    let mut stage =
+        Stage { place, screen, program, manager, customers, receiver, follow, daemon, interrupted, until, tasks };
     let outcome = match stage.play(fault).await {
         Ok(()) => stage.judge(fault),
         Err(error) => Err(error),
@@ -165,7 +154,10 @@ fn introduce(fault: Fault, place: &Place, configuration: &str, screen: &Screen) 
         screen.print(&format!("    {line}\n"));
     }
     screen.print("\n");
-    screen.paragraph(&format!("Everything of this run lies in {}", place.path().display()));
+    screen.paragraph(&format!(
+        "Everything of this run lies in {}, and stays there until the machine clears its temporary files.",
+        place.path().display()
+    ));
 }
 
 fn check(place: &Place, text: &str) -> Result<Config, DemoError> {
@@ -198,7 +190,8 @@ impl Stage {
         self.place.lay(&Release { version: BAD.to_owned(), fault: Some(fault) })?;
         self.place.switch(BAD)?;
         self.screen.tell("deploy", WARNING, &format!("{BAD} is deployed: the link leads to it, the shop restarts"));
-        self.manager.restart().await?;
+        let restarted = timeout_at(self.until, self.manager.restart()).await;
+        restarted.map_err(|_| DemoError::Late("the second release started"))??;
         let (served, failed) = self.customers.seen();
         let before = served + failed;
         let mut approved = None;
@@ -218,7 +211,11 @@ impl Stage {
                 _ => break,
             }
         }
-        self.let_arrive().await
+        if fault == Fault::Flaky {
+            self.follow.whole_tree(&self.screen);
+        }
+        self.let_arrive().await;
+        Ok(())
     }
 
     /// Looks on until something is so.
@@ -244,14 +241,14 @@ impl Stage {
     /// The demonstration plays the on-call engineer, by the command that a page names.
     async fn approve(&self, incident: &str, approval: u32) -> Result<(), DemoError> {
         let number = approval.to_string();
-        let told = format!("the demonstration plays the on-call: backstop incident approve {incident} --approval {number}");
+        let told =
+            format!("the demonstration plays the on-call: backstop incident approve {incident} --approval {number}");
         self.screen.tell("on-call", WARNING, &told);
         let mut command = Command::new(&self.program);
         command.args(["incident", "approve", incident, "--approval", &number, "--socket"]).arg(self.place.socket());
         let command = command.stdin(Stdio::null()).kill_on_drop(true).output();
         let failed = |why: &dyn std::fmt::Display| DemoError::Approve(why.to_string());
-        let limit = self.until.saturating_duration_since(Instant::now());
-        let output = timeout(limit, command).await.map_err(|_| DemoError::Late("the approval given"))?;
+        let output = timeout_at(self.until, command).await.map_err(|_| DemoError::Late("the approval given"))?;
         let output = output.map_err(|error| failed(&error))?;
         if !output.status.success() {
             return Err(failed(&String::from_utf8_lossy(&output.stderr).trim()));
@@ -261,7 +258,7 @@ impl Stage {
     }
 
     /// The last pages and evidence files are on their way still.
-    async fn let_arrive(&mut self) -> Result<(), DemoError> {
+    async fn let_arrive(&mut self) {
         let until = (Instant::now() + AFTERMATH).min(self.until);
         let is_empty = |stage: &Self| stage.follow.board().daemon().outbox_depth == 0;
         while Instant::now() < until {
@@ -272,7 +269,6 @@ impl Stage {
                 break;
             }
         }
-        Ok(())
     }
 
     fn judge(&self, fault: Fault) -> Result<(), DemoError> {
