@@ -97,6 +97,10 @@ impl AtomState {
                 }
                 failing.into()
             }
+            // What is counted while two releases and a restart share the window blames neither: it is cut at the end.
+            Atom::ErrorRate { .. } | Atom::Latency { .. } if matches!(facts.rollout, RolloutState::UnderWay { .. }) => {
+                Answer::Unknown
+            }
             Atom::ErrorRate { signal, limit } => self.rate(atom, &signals[signal.get()], limit, now.boot),
             Atom::Latency { signal, limit } => {
                 self.slow_limit = slow_limit(limit, self.label.as_deref(), facts);

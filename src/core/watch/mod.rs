@@ -99,6 +99,10 @@ fn last_outcome<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<sup
 /// A wake is not asked for sooner than this: time alone changes nothing that cannot wait so long.
 const WAKE_AT_LEAST: Duration = Duration::from_millis(50);
 
+/// The errors of one outage in this time are left to the outage. An ordinary restart comes once; a crash loop comes
+/// again, and then its errors count.
+const FORGIVEN_EVERY: Duration = Duration::from_secs(600);
+
 /// An `under_1_percent` report is void while an error rate of at least this is measured.
 const ONE_PERCENT: f64 = 0.01;
 
@@ -122,6 +126,8 @@ pub struct Watch {
     facts: u64,
     /// For so long an answer is taken to have stood without being looked at.
     trusted: Duration,
+    /// When an outage's errors were last left to the outage.
+    forgiven_at: Option<BootTime>,
 }
 
 impl Watch {
@@ -146,6 +152,7 @@ impl Watch {
             dirty: true,
             facts: 0,
             trusted: signals.iter().map(Signal::stale_after).max().unwrap_or(WAKE_AT_LEAST),
+            forgiven_at: None,
             signals,
             policy,
         }
@@ -154,9 +161,37 @@ impl Watch {
     /// Takes one sample; its `signal` says which of this service's. Constant time, but for a sample that comes late,
     /// which takes a step for each slot of the window that it is late by.
     pub fn record(&mut self, now: Now, sample: &Sample) -> Recorded {
-        let recorded = self.signals[sample.signal.get()].record(now, sample);
+        let place = sample.signal.get();
+        let was_failing = self.signals[place].streak.failing;
+        let recorded = self.signals[place].record(now, sample);
         self.dirty |= recorded.changed;
+        if recorded.first_pass && was_failing >= self.policy.thresholds.down_after {
+            self.outage_ended(now, place);
+        }
         recorded
+    }
+
+    /// An outage is its own question, with `down_for` to wait: its errors do not then accuse the release a second time
+    /// by their rate. A restart happens once; what goes down again soon after is not forgiven.
+    fn outage_ended(&mut self, now: Now, place: usize) {
+        if !matches!(self.policy.signals[place].kind, SignalKind::Probe { critical: true })
+            || self.forgiven_at.is_some_and(|at| now.boot.since(at) < FORGIVEN_EVERY)
+        {
+            return;
+        }
+        self.forgiven_at = Some(now.boot);
+        for (signal, policy) in self.signals.iter_mut().zip(&self.policy.signals) {
+            if policy.kind == SignalKind::Requests {
+                signal.cut(now.boot);
+            }
+        }
+        for (state, atom) in self.atoms.iter_mut().zip(&self.policy.atoms) {
+            if matches!(atom, Atom::ErrorRate { .. } | Atom::Latency { .. }) {
+                state.cut();
+            }
+        }
+        self.due = BootTime::START;
+        self.dirty = true;
     }
 
     /// Answers anew and gives the verdict.

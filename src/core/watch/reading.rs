@@ -26,10 +26,10 @@ impl Watch {
         let answer = self.atoms[place].answer;
         match &self.policy.atoms[place] {
             Atom::Failing { failing, .. } => self.render_streak(place, *failing, now, facts),
-            Atom::ErrorRate { limit, .. } => self.render_rate(place, limit, "errors".to_owned(), now),
+            Atom::ErrorRate { limit, .. } => self.render_rate(place, limit, "errors".to_owned(), now, facts),
             Atom::Latency { limit, .. } => {
                 let slower = Duration::try_from_secs_f64(self.atoms[place].slow_limit.0).unwrap_or(limit.at_least);
-                self.render_rate(place, &limit.rate, format!("slower than {}", span(slower)), now)
+                self.render_rate(place, &limit.rate, format!("slower than {}", span(slower)), now, facts)
             }
             Atom::RolloutFailing => {
                 let (state, would_change) = match facts.rollout {
@@ -97,7 +97,8 @@ impl Watch {
         Rendered { reading, would_change }
     }
 
-    fn render_rate(&self, place: usize, limit: &RateLimit, counted: String, now: Now) -> Rendered {
+    fn render_rate(&self, place: usize, limit: &RateLimit, counted: String, now: Now, facts: &Facts<'_>) -> Rendered {
+        let rolling_out = matches!(facts.rollout, RolloutState::UnderWay { .. });
         let (state, atom) = (&self.atoms[place], &self.policy.atoms[place]);
         let signal_place = atom::signal_of(atom).expect("a rate has a signal").get();
         let (signal, name) = (&self.signals[signal_place], &self.policy.signals[signal_place].name);
@@ -106,6 +107,7 @@ impl Watch {
             .as_deref()
             .and_then(|requests| atom::look(atom, signal, requests, state.slow_limit.0, now.boot));
         let reason = match (&seen, &signal.reason) {
+            _ if rolling_out => Some("rolling out: what is counted meanwhile blames neither release".to_owned()),
             (_, Some(reason)) => Some(reason.to_string()),
             (None, None) if matches!(atom, Atom::Latency { .. }) => Some("no histogram was seen".to_owned()),
             _ if signal.is_stale(now.boot) => Some("no recent answer".to_owned()),
@@ -124,6 +126,7 @@ impl Watch {
             }
         };
         let would_change = match (state.answer, needed) {
+            _ if rolling_out => "the end of the rollout".to_owned(),
             (Answer::Yes, _) => format!(
                 "at most {} among {} requests, for {}",
                 count((EXIT_FRACTION * limit.above * seen.requests as f64).floor() as u64, &bad),

@@ -59,6 +59,7 @@ fn policy(signals: &[(&str, Duration, Duration)]) -> Policy {
             settle: SECOND,
             deployed_within: SECOND,
             rollbacks: RollbacksPolicy { at_most: 1, over: SECOND },
+            acting_wait: SECOND,
             cooldown: SECOND,
             resume_within: SECOND,
         },
