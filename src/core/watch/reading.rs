@@ -112,8 +112,7 @@ impl Watch {
             _ if state.slow_limit.1 => Some("no baseline from before the deploy".to_owned()),
             _ => None,
         };
-        let seen =
-            seen.unwrap_or(atom::RateSeen { requests: 0, bad: 0, perhaps_bad: 0, span: Duration::ZERO, blind: 1.0 });
+        let seen = seen.unwrap_or(atom::RateSeen::NOTHING);
         let needed = state.evidence.as_ref().and_then(|evidence| evidence.needed(seen.requests));
         let bad = if counted == "errors" { "error".to_owned() } else { format!("request {counted}") };
         let more = |number: u64| {
