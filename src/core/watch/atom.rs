@@ -33,6 +33,10 @@ pub(super) const NEVER: BootTime = BootTime::from_nanos(u64::MAX);
 #[derive(Debug)]
 pub(super) struct AtomState {
     pub(super) answer: Answer,
+    /// The signal that it is about.
+    pub(super) signal: Option<SignalIndex>,
+    /// Whether it is about failures in a row.
+    pub(super) is_streak: bool,
     /// It was yes, and has not been clear for long enough since.
     latched: bool,
     clear_since: Option<BootTime>,
@@ -81,6 +85,8 @@ impl AtomState {
         };
         Self {
             answer: if matches!(atom, Atom::NotMeasured { .. }) { Answer::No } else { Answer::Unknown },
+            signal: signal_of(atom),
+            is_streak: matches!(atom, Atom::Failing { .. }),
             latched: false,
             clear_since: None,
             fault: None,

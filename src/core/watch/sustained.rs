@@ -56,6 +56,11 @@ impl Sustained {
         self.answer
     }
 
+    /// Whether the passing time counts, so that it must be evaluated even if the inner answer stays the same.
+    pub(super) fn is_counting(&self) -> bool {
+        self.inner == Answer::Yes || self.has_begun()
+    }
+
     fn has_begun(&self) -> bool {
         self.held > Duration::ZERO
     }

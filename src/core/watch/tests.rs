@@ -659,7 +659,7 @@ proptest! {
             let verdict = one.evaluate();
             prop_assert_eq!(verdict, other.evaluate());
             // Force everything to be looked at again.
-            other.watch.dirty = true;
+            other.watch.dirty = Dirty::Several;
             for atom in &mut other.watch.atoms {
                 atom.due = BootTime::START;
             }
@@ -700,7 +700,7 @@ proptest! {
                 take(&mut eager, step);
             }
             eager.evaluate();
-            if lazy.watch.dirty || facts_before != (lazy.rolling_out, lazy.reports.len()) {
+            if lazy.watch.dirty != Dirty::Nothing || facts_before != (lazy.rolling_out, lazy.reports.len()) {
                 lazy.evaluate();
             }
             let due = lazy.watch.next_wake(lazy.now).is_some_and(|wake| wake <= lazy.now.boot.after(WAKE_AT_LEAST));
