@@ -1,6 +1,8 @@
 //! One service's volatile half: windows, streaks, conditions and the verdict. What must outlive the process is in the
 //! journal; this starts empty with each process.
 
+#[cfg(test)]
+mod alarms;
 mod atom;
 mod gap;
 mod path;
