@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{at_least, at_most};
+use super::{at_least, at_most, whole_part};
 use crate::core::{answer::Answer, policy::RateLimit};
 
 /// A day, over which false alarms are bounded.
@@ -44,8 +44,9 @@ pub struct Evidence {
     min_requests: u64,
     min_errors: u64,
     /// By number of errors: the most requests among which so many are evidence, plus one; 0 where not yet computed.
-    /// A fixed table of k for n, kept by k: of n there are too many. Filled as needed, since most services need none.
-    most_requests: [u32; REMEMBERED_ERRORS],
+    /// A fixed table of k for n, kept by k: of n there are too many. Made and filled as needed: a service that stays
+    /// below its limit needs none.
+    most_requests: Option<Box<[u32; REMEMBERED_ERRORS]>>,
 }
 
 impl Evidence {
@@ -59,7 +60,7 @@ impl Evidence {
             every_look: one_look / looks,
             min_requests: limit.min_requests.max(1),
             min_errors: limit.min_errors.max(1),
-            most_requests: [0; REMEMBERED_ERRORS],
+            most_requests: None,
         }
     }
 
@@ -83,11 +84,13 @@ impl Evidence {
         let Some(place) = usize::try_from(errors).ok().filter(|&place| place < REMEMBERED_ERRORS) else {
             return self.proves(errors, requests);
         };
-        if self.most_requests[place] == 0 {
-            let most = self.most_requests_for(errors);
-            self.most_requests[place] = u32::try_from(most).unwrap_or(u32::MAX - 1) + 1;
+        let known = self.most_requests.as_ref().map_or(0, |table| table[place]);
+        if known > 0 {
+            return requests < u64::from(known);
         }
-        requests < u64::from(self.most_requests[place])
+        let most = u32::try_from(self.most_requests_for(errors)).unwrap_or(u32::MAX - 1);
+        self.most_requests.get_or_insert_with(|| Box::new([0; REMEMBERED_ERRORS]))[place] = most + 1;
+        requests <= u64::from(most)
     }
 
     /// Whether so few errors are evidence for a rate at or below the limit: no, else unknown.
@@ -131,7 +134,7 @@ impl Evidence {
             return 0;
         }
         // At the limit itself they are the median, which proves nothing.
-        let (mut proved, mut too_many) = (errors, (errors as f64 / self.limit).ceil() as u64 + 2);
+        let (mut proved, mut too_many) = (errors, whole_part(errors as f64 / self.limit) + 3);
         while too_many - proved > 1 {
             let middle = proved + (too_many - proved) / 2;
             if self.proves(errors, middle) { proved = middle } else { too_many = middle }
@@ -142,6 +145,7 @@ impl Evidence {
 
 #[cfg(test)]
 mod tests {
+    use Answer::{No, Unknown, Yes};
     use proptest::prelude::*;
 
     use super::*;
@@ -151,10 +155,10 @@ mod tests {
     fn limit(above: f64) -> RateLimit {
         RateLimit {
             above,
-            over: Duration::from_secs(60),
+            over: Duration::from_mins(1),
             confidence: 0.99,
             min_requests: 100,
-            widen_to: Duration::from_secs(600),
+            widen_to: Duration::from_mins(10),
             min_errors: 3,
         }
     }
@@ -171,7 +175,6 @@ mod tests {
     fn answers_for_a_hundred_requests_at_five_percent() {
         let mut evidence = Evidence::new(&limit(0.05), EVERY);
         let answers: Vec<_> = [0, 4, 5, 11, 12, 100].map(|errors| evidence.answer(errors, 100)).into();
-        use Answer::{No, Unknown, Yes};
         assert_eq!(answers, [No, No, Unknown, Unknown, Yes, Yes]);
         assert_eq!(evidence.answer(99, 99), Unknown, "too few requests prove nothing");
     }
@@ -222,8 +225,8 @@ mod tests {
         ) {
             let limit = RateLimit { min_requests, ..limit(above) };
             let mut evidence = Evidence::new(&limit, EVERY);
-            let around = (near * above * requests as f64) as u64;
-            for errors in [(share * requests as f64) as u64, around.min(requests)] {
+            let around = whole_part(near * above * requests as f64);
+            for errors in [whole_part(share * requests as f64), around.min(requests)] {
                 let yes = errors >= 3
                     && at_least(errors, requests, above) <= 0.01
                     && at_least(errors, requests, HONEST_FRACTION * above) <= 0.01 / 34_560.0;

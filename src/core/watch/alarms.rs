@@ -9,6 +9,7 @@ use super::{
 use crate::core::{
     name::ServiceIndex,
     sample::{Measurement, RequestCounts},
+    statistics::whole_part,
 };
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -51,7 +52,7 @@ impl Service {
         let errors = self.poisson(mean * error_rate);
         // Many good requests need no randomness of their own.
         let good = mean * (1.0 - error_rate);
-        let good = if good > 50.0 { good.round() as u64 } else { self.poisson(good) };
+        let good = if good > 50.0 { whole_part(good.round()) } else { self.poisson(good) };
         self.now = self.now.after(EVERY);
         let sample = Sample {
             service: ServiceIndex(0),

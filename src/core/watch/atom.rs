@@ -46,7 +46,7 @@ pub(super) struct AtomState {
     /// When the answer could change by time alone.
     pub(super) due: BootTime,
     /// For rates.
-    pub(super) evidence: Option<Box<Evidence>>,
+    pub(super) evidence: Option<Evidence>,
     /// For latencies compared with a baseline: its name among the facts.
     pub(super) label: Option<Box<str>>,
     /// The limit in seconds just now, and whether it stands in for an unknown baseline.
@@ -76,7 +76,7 @@ impl RateSeen {
 impl AtomState {
     pub(super) fn new(atom: &Atom, policy: &ServicePolicy) -> Self {
         let signal = signal_of(atom).map(|signal| &policy.signals[signal.get()]);
-        let evidence = rate_limit(atom).zip(signal).map(|(limit, signal)| Box::new(Evidence::new(limit, signal.every)));
+        let evidence = rate_limit(atom).zip(signal).map(|(limit, signal)| Evidence::new(limit, signal.every));
         let label = match (atom, signal) {
             (Atom::Latency { limit: LatencyLimit { quantile, factor: Some(_), .. }, .. }, Some(signal)) => {
                 Some(format!("{} {}", signal.name, quantile_name(*quantile)).into())
@@ -154,7 +154,7 @@ impl AtomState {
         let Some(stale) = signal.stale_at().filter(|&stale| stale > now) else { return Answer::Unknown };
         let Some(requests) = signal.requests.as_deref() else { return Answer::Unknown };
         let Some(seen) = look(atom, signal, requests, self.slow_limit.0, now) else { return Answer::Unknown };
-        let Some(evidence) = self.evidence.as_deref_mut() else { return Answer::Unknown };
+        let Some(evidence) = self.evidence.as_mut() else { return Answer::Unknown };
         self.due = stale.min(seen.changes_at);
         if self.slow_limit.1 {
             // Without a baseline only what is surely fast has an answer.

@@ -63,6 +63,7 @@ pub enum RolloutState<'a> {
 
 /// What a sample did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four things that a sample may or may not have done")]
 pub struct Recorded {
     /// An atom's answer may have changed: evaluate. False spares the evaluation.
     pub changed: bool,

@@ -11,7 +11,7 @@ use crate::core::{
     answer::Answer,
     policy::{Atom, RateLimit},
     reading::Reading,
-    statistics::EXIT_FRACTION,
+    statistics::{EXIT_FRACTION, whole_part},
     time::Now,
 };
 
@@ -125,7 +125,7 @@ impl Watch {
         let would_change = match (state.answer, needed) {
             (Answer::Yes, _) => format!(
                 "at most {} among {} requests, for {}",
-                count((EXIT_FRACTION * limit.above * seen.requests as f64).floor() as u64, &bad),
+                count(whole_part(EXIT_FRACTION * limit.above * seen.requests as f64), &bad),
                 seen.requests,
                 span(limit.over / atom::CLEAR_SHARE),
             ),

@@ -35,7 +35,7 @@ impl Sustained {
         match self.inner {
             Answer::Yes => {
                 self.held = (self.held + trusted).min(duration);
-                self.blind += passed - trusted;
+                self.blind += passed.saturating_sub(trusted);
             }
             Answer::Unknown if self.has_begun() => self.blind += passed,
             _ => {}

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use VerdictKind::{Consider, RollBack};
 use proptest::prelude::*;
 
 use super::*;
@@ -64,7 +65,6 @@ pub(super) fn policy() -> ServicePolicy {
         ("performance_degraded", sustained(6, 1)),
         ("complaints", Expression::Atom(7)),
     ];
-    use VerdictKind::{Consider, RollBack};
     let verdicts = [RollBack, RollBack, RollBack, RollBack, Consider, Consider, Consider, Consider];
     ServicePolicy {
         name: "api".into(),

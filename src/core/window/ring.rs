@@ -68,7 +68,7 @@ impl<T: Cell> Ring<T> {
     }
 
     /// Adds to the slot of `time`; false if that has left the ring.
-    pub(super) fn add(&mut self, time: BootTime, values: impl Iterator<Item = T> + Clone) -> bool {
+    pub(super) fn add(&mut self, time: BootTime, values: &[T]) -> bool {
         let slot = self.slot_of(time);
         if slot > self.head {
             self.advance(slot);
@@ -78,8 +78,8 @@ impl<T: Cell> Ring<T> {
         // A late sample belongs to every sum from its own slot on.
         for later in slot..=self.head {
             let place = self.place(later);
-            for (cell, value) in self.rows[place..place + self.columns].iter_mut().zip(values.clone()) {
-                *cell = cell.plus(value);
+            for (cell, value) in self.rows[place..place + self.columns].iter_mut().zip(values) {
+                *cell = cell.plus(*value);
             }
         }
         true
