@@ -11,7 +11,7 @@ use crate::core::{
     answer::Answer,
     policy::{Atom, RateLimit},
     reading::Reading,
-    statistics::EXIT_FRACTION,
+    statistics::{EXIT_FRACTION, whole_part},
     time::Now,
 };
 
@@ -114,8 +114,7 @@ impl Watch {
             _ if state.slow_limit.1 => Some("no baseline from before the deploy".to_owned()),
             _ => None,
         };
-        let seen =
-            seen.unwrap_or(atom::RateSeen { requests: 0, bad: 0, perhaps_bad: 0, span: Duration::ZERO, blind: 1.0 });
+        let seen = seen.unwrap_or(atom::RateSeen::NOTHING);
         let needed = state.evidence.as_ref().and_then(|evidence| evidence.needed(seen.requests));
         let bad = if counted == "errors" { "error".to_owned() } else { format!("request {counted}") };
         let more = |number: u64| {
@@ -129,7 +128,7 @@ impl Watch {
             _ if rolling_out => "the end of the rollout".to_owned(),
             (Answer::Yes, _) => format!(
                 "at most {} among {} requests, for {}",
-                count((EXIT_FRACTION * limit.above * seen.requests as f64).floor() as u64, &bad),
+                count(whole_part(EXIT_FRACTION * limit.above * seen.requests as f64), &bad),
                 seen.requests,
                 span(limit.over / atom::CLEAR_SHARE),
             ),
