@@ -114,7 +114,7 @@ async fn verbs_read_over_the_socket() {
     let daemon = daemon(&[], Core::Answers, Limits::default()).await;
     let socket = daemon.socket.to_str().expect("text");
     for (arguments, expected) in [
-        (&["status"][..], "solvereign-api  partly blind  roll_back"),
+        (&["status"][..], "solvereign-api  impaired      roll_back"),
         (&["explain", "solvereign-api"], "==> YES      Is error rate > 5%?"),
         (&["incident", "list"], "solvereign-api-17"),
         (&["incident", "list", "--service", "billing"], "no incidents"),
@@ -231,7 +231,7 @@ fn history_needs_no_daemon() {
         "post_mortem_link": "..."}]}"#;
     let (code, stdout, _) = history(directory.path(), runbook);
     assert_eq!(code, 0);
-    assert!(stdout.contains("v1.2.4") && stdout.contains("Error rate spike"), "{stdout}");
+    assert!(stdout.contains("v1.2.4") && stdout.contains("Error rate"), "{stdout}");
     let (code, _, stderr) = history(directory.path(), "{\"rollbacks\": [");
     assert_eq!(code, 1);
     assert!(stderr.contains("failed to read the history"), "{stderr}");

@@ -99,6 +99,15 @@ fn an_incident_that_is_over() {
 }
 
 #[test]
+fn days_are_told_where_there_are_several() {
+    let mut view = views::resolved_incident();
+    view.timeline.push(backstop::core::view::TimelineView { at: views::at(60_000), text: "a day later".to_owned() });
+    let text = render::incident(&view, PLAIN());
+    assert!(text.contains("  2026-01-08 03:10:00  a day later"), "{text}");
+    assert!(text.contains("  2026-01-07 08:30:20  done     roll back the target (8s)"), "{text}");
+}
+
+#[test]
 fn deploys() {
     let services = [
         Deploys { service: "billing".into(), deploys: Vec::new() },
