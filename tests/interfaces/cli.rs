@@ -68,7 +68,7 @@ fn help_is_as_written() {
     ] {
         let (code, stdout, stderr) = output(&[verb, &["-h"]].concat());
         assert_eq!((code, stderr.as_str()), (0, ""), "{verb:?}");
-        all += &format!("$ backstop {} -h\n{stdout}\n", verb.join(" "));
+        all.extend(["$ backstop ", &verb.join(" "), " -h\n", &stdout, "\n"]);
     }
     insta::assert_snapshot!(all);
 }

@@ -478,6 +478,7 @@ async fn the_socket_is_private_and_a_dead_daemons_one_is_replaced() {
     let first = Listeners::open(&settings).await.expect("opened");
     let mode = std::fs::metadata(&settings.socket).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(directory.path()).expect("there").count(), 1, "nothing else is left");
     let error = Listeners::open(&settings).await.expect_err("in use");
     assert!(matches!(error, ServeError::SocketInUse { .. }), "{error}");
     // As after kill -9: the file is there, and nobody listens.

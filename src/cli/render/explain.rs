@@ -52,7 +52,7 @@ fn release(view: &Explanation) -> String {
     let Some(release) = &view.release else { return "unknown".to_owned() };
     let mut text = plain(release.version.as_str());
     if let Some(standing) = view.standing {
-        text += &format!(", {}", standing.as_str().replace('_', " "));
+        let _infallible = write!(text, ", {}", standing.as_str().replace('_', " "));
     }
     if view.rolling_out {
         text += ", rolling out";

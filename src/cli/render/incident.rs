@@ -150,10 +150,10 @@ fn step(out: &mut String, step: &StepView, moments: Moments, layout: Layout) {
     let began = step.started_at.map_or_else(|| " ".repeat(moments.width), |at| moments.write(at));
     let mut text = plain(&step.title);
     if let (Some(from), Some(to)) = (step.started_at, step.ended_at) {
-        text += &format!(" ({})", after(from, to));
+        let _infallible = write!(text, " ({})", after(from, to));
     }
     if !step.note.is_empty() {
-        text += &format!(": {}", plain(&step.note));
+        let _infallible = write!(text, ": {}", plain(&step.note));
     }
     layout.hang(out, &format!("  {began}  {status}  "), moments.width + 13, &text);
 }

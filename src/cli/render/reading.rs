@@ -1,5 +1,7 @@
 //! One reading in a few labelled lines: what was seen, the limit and how far from it, the window.
 
+use std::fmt::Write as _;
+
 use super::text::{count, decimal, percent, span};
 use crate::core::reading::Reading;
 
@@ -65,19 +67,19 @@ fn rate(reading: &Reading) -> Vec<Line> {
     };
     let mut limit = percent(*above);
     if let Some(rate) = rate {
-        saw += &format!(" = {}", percent(*rate));
+        let _infallible = write!(saw, " = {}", percent(*rate));
         let points = (rate - above) * 100.0;
         let side = if points > 0.0 { "above" } else { "below" };
-        limit += &format!(": {} points {side} it", decimal(points.abs()));
+        let _infallible = write!(limit, ": {} points {side} it", decimal(points.abs()));
     }
     if let Some(needed) = needed {
-        limit += &format!("; at so many requests {needed} make a yes");
+        let _infallible = write!(limit, "; at so many requests {needed} make a yes");
     }
     let mut window = span(*over_seconds);
     if over_seconds - configured_over_seconds > SAME_WINDOW_SECONDS {
-        window += &format!(", widened from {} for want of requests", span(*configured_over_seconds));
+        let _infallible = write!(window, ", widened from {} for want of requests", span(*configured_over_seconds));
     } else if configured_over_seconds - over_seconds > SAME_WINDOW_SECONDS {
-        window += &format!(" of {}, for no more is seen yet", span(*configured_over_seconds));
+        let _infallible = write!(window, " of {}, for no more is seen yet", span(*configured_over_seconds));
     }
     window += &unseen(*blind, "of it");
     vec![("saw", with_reason(saw, reason.as_deref())), ("limit", limit), ("window", window)]
