@@ -13,3 +13,5 @@ pub mod runtime;
 pub mod serve;
 pub mod store;
 pub mod target;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -46,6 +46,15 @@ pub enum Fact {
         /// Whether a healthy answer came.
         healthy: bool,
     },
+    /// How far a release has come towards known-good; 0 when something broke the soak.
+    Soaked {
+        /// The deploy's number.
+        deploy: u64,
+        /// Healthy so long, in milliseconds.
+        healthy_ms: u64,
+        /// Requests served meanwhile, where they are measured.
+        requests: u64,
+    },
     /// The latency before the deploy, for comparing.
     BaselineTaken {
         /// The deploy that it is compared with.
@@ -130,6 +139,8 @@ pub enum Fact {
         approval: u32,
         /// The plan.
         plan: PlanKind,
+        /// The verdict that asked.
+        verdict: VerdictKind,
         /// From which version.
         from: Version,
         /// To which.
@@ -260,6 +271,9 @@ pub struct PlannedStep {
     /// What undoes it, where something does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub undo: Option<Operation>,
+    /// The plan goes on when it fails: verification tells what came of it.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// What a step does.
@@ -271,8 +285,17 @@ pub enum StepAction {
         /// Which.
         operation: Operation,
     },
+    /// Every critical probe passes once after the step began.
+    CheckHealth,
+    /// The version endpoint says so.
+    CheckVersion {
+        /// What it must say.
+        version: Version,
+    },
     /// Watch until what fired is clear, and stays so.
     Verify,
+    /// Put the rollback into the history file; what it says is known only by then.
+    Record,
 }
 
 /// What can happen to a step.

@@ -5,18 +5,24 @@
 
 pub mod action;
 pub mod answer;
+pub mod counter;
+pub mod durable;
+pub mod engine;
 pub mod entry;
 pub mod event;
 pub mod gate;
 pub mod name;
 pub mod operation;
 pub mod page;
+pub mod plan;
 pub mod policy;
 pub mod reading;
 pub mod release;
 pub mod saga;
 pub mod sample;
+pub mod statistics;
 pub mod time;
 pub mod verdict;
 pub mod view;
 pub mod watch;
+pub mod window;

@@ -31,13 +31,6 @@ pub enum Operation {
         /// The version.
         version: Version,
     },
-    /// Every critical probe once, until all pass or the deadline ends.
-    CheckHealth,
-    /// The version endpoint, until it says `version` or the deadline ends.
-    CheckVersion {
-        /// The version.
-        version: Version,
-    },
     /// Append to (or complete in) the history file.
     Record {
         /// The entry.
@@ -52,8 +45,6 @@ impl Operation {
             Self::EnsureAvailable { .. } => "ensure_available",
             Self::Switch { .. } => "switch",
             Self::WaitRollout { .. } => "wait_rollout",
-            Self::CheckHealth => "check_health",
-            Self::CheckVersion { .. } => "check_version",
             Self::Record { .. } => "record",
         }
     }

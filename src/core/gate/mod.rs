@@ -1,5 +1,9 @@
 //! Gates: may this rollback happen, and would it help? Each answers yes, no or unknown; unknown holds.
 
+mod evaluate;
+
+pub use evaluate::{NOTICE_LAG, Situation, words};
+
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
@@ -66,4 +70,9 @@ pub struct GateReport {
     pub answer: Answer,
     /// In words, with numbers.
     pub why: String,
+}
+
+/// What the gates say together: unknown holds as no does.
+pub fn together(reports: &[GateReport]) -> Answer {
+    reports.iter().fold(Answer::Yes, |all, report| all.and(report.answer))
 }

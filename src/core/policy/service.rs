@@ -1,6 +1,6 @@
 //! One service's policy.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,8 @@ pub struct ServicePolicy {
     pub signals: Vec<SignalPolicy>,
     /// Whether a `version` endpoint is configured, so that a rollback can check it.
     pub checks_version: bool,
+    /// How long the target may take to make a version live.
+    pub rollout_timeout: Duration,
     /// Whether the target can stop and start traffic.
     pub can_stop_traffic: bool,
     /// Measured facts.

@@ -1,4 +1,18 @@
 //! Child processes, each under a small supervisor that ends its whole process group when the daemon goes away.
+//!
+//! [`run`] is the daemon's side, [`supervise`] the supervisor's, [`receipt`] what a later process asks about a plan's step.
+
+mod group;
+mod order;
+mod output;
+mod receipt;
+mod run;
+mod step;
+pub mod supervise;
+
+pub use group::{KILL_WAIT, TERMINATE_GRACE};
+pub use receipt::{LOCK_WAIT, ReceiptError, prune, receipt, receipt_within};
+pub use run::{run, set_supervisor};
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,7 +39,7 @@ pub struct ChildSpec {
 }
 
 /// How it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildStatus {
     /// By itself, with this status.
     Exited(i32),
@@ -44,6 +58,31 @@ pub struct ChildEnd {
     pub stdout: String,
     /// Standard error, bounded.
     pub stderr: String,
+}
+
+impl std::fmt::Display for ChildStatus {
+    /// As in "ended with status 3".
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(formatter, "ended with status {code}"),
+            Self::Signalled(signal) => write!(formatter, "was ended by signal {signal}"),
+            Self::TimedOut => formatter.write_str("ran into its deadline and was ended"),
+        }
+    }
+}
+
+impl ChildEnd {
+    /// Whether it ended by itself with status 0.
+    pub fn succeeded(&self) -> bool {
+        self.status == ChildStatus::Exited(0)
+    }
+
+    /// The last line that says something, of standard error or else of standard output.
+    pub fn last_line(&self) -> Option<&str> {
+        [&self.stderr, &self.stdout]
+            .into_iter()
+            .find_map(|text| text.lines().map(str::trim).rfind(|line| !line.is_empty()))
+    }
 }
 
 /// Why it could not be run at all. These are the watchdog's own faults or the configuration's, never the service's.

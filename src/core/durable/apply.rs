@@ -1,0 +1,394 @@
+//! The fold: one entry at a time, every fact handled, nothing ignored.
+
+use super::{
+    ApprovalRecord, ApprovalState, DeployRecord, Durable, ENDED_INCIDENTS_LIMIT, FindingRecord, IncidentRecord,
+    PauseRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
+    service::{DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
+};
+use crate::core::{
+    answer::Answer,
+    entry::{Entry, Fact, PlanOutcome, StepEvent},
+    event::Sequence,
+    name::{IncidentId, ServiceName},
+    policy::Finding,
+    release::{Mark, Standing},
+    saga::{IllegalTransition, StepStatus, next_status},
+    time::WallTime,
+    verdict::Path,
+};
+
+/// Why a journal does not fold. Each means that the journal is damaged or from a newer Backstop.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// Entries are missing or doubled.
+    #[error("fold entry {found}: entry {expected} was due", found = found.0, expected = expected.0)]
+    Gap {
+        /// The one that was due.
+        expected: Sequence,
+        /// The one that came.
+        found: Sequence,
+    },
+    /// It speaks of something that is not there.
+    #[error("fold entry {at}: it speaks of {what}, which is not there", at = at.0)]
+    Dangling {
+        /// Which entry.
+        at: Sequence,
+        /// Of what it speaks.
+        what: String,
+    },
+    /// A step was told something that cannot be.
+    #[error("fold entry {at}: {source}", at = at.0)]
+    Transition {
+        /// Which entry.
+        at: Sequence,
+        /// What cannot be.
+        source: IllegalTransition,
+    },
+}
+
+impl Durable {
+    /// Folds one entry in.
+    pub fn apply(&mut self, sequence: Sequence, entry: &Entry) -> Result<(), FoldError> {
+        let expected = Sequence(self.last.0 + 1);
+        if sequence != expected {
+            return Err(FoldError::Gap { expected, found: sequence });
+        }
+        Fold { durable: self, sequence, at: entry.at, service: entry.service.as_ref() }.fact(&entry.fact)?;
+        self.last = sequence;
+        Ok(())
+    }
+}
+
+struct Fold<'a> {
+    durable: &'a mut Durable,
+    sequence: Sequence,
+    at: WallTime,
+    service: Option<&'a ServiceName>,
+}
+
+impl Fold<'_> {
+    fn dangling(&self, what: impl Into<String>) -> FoldError {
+        FoldError::Dangling { at: self.sequence, what: what.into() }
+    }
+
+    fn service(&mut self) -> Result<&mut ServiceRecord, FoldError> {
+        let Some(name) = self.service else { return Err(self.dangling("no service")) };
+        Ok(self.durable.services.entry(name.clone()).or_default())
+    }
+
+    fn incident(&mut self, id: &IncidentId) -> Result<&mut IncidentRecord, FoldError> {
+        let error = FoldError::Dangling { at: self.sequence, what: format!("incident {id}") };
+        self.durable.incidents.get_mut(id).ok_or(error)
+    }
+
+    fn plan(&mut self, id: &IncidentId, number: u16) -> Result<&mut PlanRecord, FoldError> {
+        let error = FoldError::Dangling { at: self.sequence, what: format!("plan {number} of incident {id}") };
+        self.incident(id)?.plans.iter_mut().find(|plan| plan.number == number).ok_or(error)
+    }
+
+    fn approval(&mut self, id: &IncidentId, number: u32) -> Result<&mut ApprovalRecord, FoldError> {
+        let error = FoldError::Dangling { at: self.sequence, what: format!("approval {number} of incident {id}") };
+        self.incident(id)?.approvals.iter_mut().find(|approval| approval.number == number).ok_or(error)
+    }
+
+    fn tell(&mut self, id: &IncidentId, text: String) -> Result<(), FoldError> {
+        let at = self.at;
+        self.incident(id)?.tell(at, text);
+        Ok(())
+    }
+
+    fn fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
+        match fact {
+            Fact::Deployed { .. }
+            | Fact::RolloutEnded { .. }
+            | Fact::Soaked { .. }
+            | Fact::BaselineTaken { .. }
+            | Fact::StandingChanged { .. }
+            | Fact::Marked { .. } => self.release_fact(fact),
+            Fact::IncidentOpened { .. }
+            | Fact::VerdictRose { .. }
+            | Fact::Found { .. }
+            | Fact::FindingOver { .. }
+            | Fact::IncidentResolved { .. } => self.incident_fact(fact),
+            Fact::ApprovalRequested { .. }
+            | Fact::Approved { .. }
+            | Fact::Denied { .. }
+            | Fact::ApprovalVoided { .. } => self.approval_fact(fact),
+            Fact::PlanStarted { .. } | Fact::Step { .. } | Fact::PlanEnded { .. } => self.plan_fact(fact),
+            Fact::PageQueued { page, channels } => {
+                self.durable.outbox.queue(page.clone(), channels);
+                Ok(())
+            }
+            Fact::PageSettled { page, channel, .. } => {
+                self.durable.outbox.settle(page, channel);
+                Ok(())
+            }
+            Fact::Paused { until, by, reason } => {
+                let pause = PauseRecord { until: *until, by: by.clone(), reason: reason.clone() };
+                *self.pause_place()? = Some(pause);
+                Ok(())
+            }
+            Fact::Resumed { .. } => {
+                *self.pause_place()? = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn pause_place(&mut self) -> Result<&mut Option<PauseRecord>, FoldError> {
+        if self.service.is_some() { Ok(&mut self.service()?.paused) } else { Ok(&mut self.durable.paused) }
+    }
+
+    fn release_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
+        let at = self.at;
+        let missing = |number: u64| format!("deploy {number}");
+        match fact {
+            Fact::Deployed { deploy } => {
+                let record = self.service()?;
+                if record.deploys.len() == DEPLOYS_LIMIT {
+                    record.deploys.pop_front();
+                }
+                record.deploys.push_back(DeployRecord {
+                    deploy: deploy.clone(),
+                    rollout: Rollout::UnderWay,
+                    baseline: Vec::new(),
+                    soaked_ms: 0,
+                    soaked_requests: 0,
+                    rolled_back: false,
+                    denied: false,
+                    settled_at: None,
+                });
+            }
+            Fact::RolloutEnded { deploy, healthy } => {
+                let error = self.dangling(missing(*deploy));
+                let record = self.service()?.deploy_mut(*deploy).ok_or(error)?;
+                record.rollout = if *healthy { Rollout::Settled } else { Rollout::Failing };
+                record.settled_at = Some(at);
+            }
+            Fact::Soaked { deploy, healthy_ms, requests } => {
+                let error = self.dangling(missing(*deploy));
+                let record = self.service()?.deploy_mut(*deploy).ok_or(error)?;
+                record.soaked_ms = *healthy_ms;
+                record.soaked_requests = *requests;
+            }
+            Fact::BaselineTaken { deploy, latency_seconds } => {
+                let error = self.dangling(missing(*deploy));
+                self.service()?.deploy_mut(*deploy).ok_or(error)?.baseline.clone_from(latency_seconds);
+            }
+            Fact::StandingChanged { version, standing, why } => {
+                let record = StandingRecord { standing: *standing, why: why.clone(), by_hand: false };
+                self.service()?.standings.insert(version.clone(), record);
+            }
+            Fact::Marked { version, mark, by } => {
+                let standing = match mark {
+                    Mark::Good => Standing::KnownGood,
+                    Mark::Bad => Standing::KnownBad,
+                    Mark::Clear => {
+                        self.service()?.standings.remove(version);
+                        return Ok(());
+                    }
+                };
+                let record = StandingRecord { standing, why: format!("marked by {by}"), by_hand: true };
+                self.service()?.standings.insert(version.clone(), record);
+            }
+            _ => unreachable!("dispatched by `fact`"),
+        }
+        Ok(())
+    }
+
+    fn incident_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
+        let at = self.at;
+        match fact {
+            Fact::IncidentOpened { incident, verdict, path, deploy, onset } => {
+                let Some(name) = self.service.cloned() else { return Err(self.dangling("no service")) };
+                let record = self.service()?;
+                record.incident_count += 1;
+                record.open_incident = Some(incident.clone());
+                let accused = deploy
+                    .and_then(|number| record.deploy(number))
+                    .map(|record| (record.deploy.number, record.deploy.release.version.clone()));
+                let mut opened = IncidentRecord {
+                    id: incident.clone(),
+                    service: name,
+                    opened_at: at,
+                    onset: *onset,
+                    resolved: None,
+                    verdict: *verdict,
+                    path: path.clone(),
+                    fired: fired(path),
+                    accused,
+                    findings: Vec::new(),
+                    refused: false,
+                    approvals: Vec::new(),
+                    plans: Vec::new(),
+                    timeline: Vec::new(),
+                };
+                opened.tell(at, format!("opened with verdict {verdict}: {}", path.because));
+                self.durable.incidents.insert(incident.clone(), opened);
+            }
+            Fact::VerdictRose { incident, verdict, path } => {
+                let record = self.incident(incident)?;
+                record.verdict = record.verdict.max(*verdict);
+                record.fired.extend(fired(path));
+                record.path = path.clone();
+                record.tell(at, format!("verdict {verdict}: {}", path.because));
+            }
+            Fact::Found { incident, finding, severity, detail, .. } => {
+                if let Some(incident) = incident {
+                    let record = self.incident(incident)?;
+                    record.refused |= matches!(finding, Finding::RollbackRefused | Finding::NoDeployToBlame);
+                    let (finding, severity, detail) = (*finding, *severity, detail.clone());
+                    record.tell(at, format!("{severity} {finding}: {detail}"));
+                    record.findings.push(FindingRecord { finding, severity, at, detail });
+                } else if self.service.is_some() {
+                    self.service()?.findings.insert(*finding);
+                } else {
+                    self.durable.findings.insert(*finding);
+                }
+            }
+            Fact::FindingOver { finding } => {
+                if self.service.is_some() {
+                    self.service()?.findings.remove(finding);
+                } else {
+                    self.durable.findings.remove(finding);
+                }
+            }
+            Fact::IncidentResolved { incident, how } => {
+                let record = self.incident(incident)?;
+                record.resolved = Some((at, how.clone()));
+                record.tell(at, format!("resolved: {how}"));
+                self.service()?.open_incident = None;
+                self.durable.ended.push_back(incident.clone());
+                if self.durable.ended.len() > ENDED_INCIDENTS_LIMIT
+                    && let Some(oldest) = self.durable.ended.pop_front()
+                {
+                    self.durable.incidents.remove(&oldest);
+                }
+            }
+            _ => unreachable!("dispatched by `fact`"),
+        }
+        Ok(())
+    }
+
+    fn approval_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
+        let at = self.at;
+        match fact {
+            Fact::ApprovalRequested { incident, approval, plan, verdict, from, to, expires } => {
+                let asked = ApprovalRecord {
+                    number: *approval,
+                    plan: *plan,
+                    verdict: *verdict,
+                    from: from.clone(),
+                    to: to.clone(),
+                    requested_at: at,
+                    expires: *expires,
+                    state: ApprovalState::Open,
+                };
+                self.incident(incident)?.approvals.push(asked);
+                self.tell(incident, format!("asked for approval {approval}: {plan} from {from} to {to}"))
+            }
+            Fact::Approved { incident, approval, by } => {
+                self.approval(incident, *approval)?.state = ApprovalState::Approved(by.clone());
+                self.tell(incident, format!("approval {approval} given by {by}"))
+            }
+            Fact::Denied { incident, approval, by, reason } => {
+                self.approval(incident, *approval)?.state = ApprovalState::Denied(by.clone());
+                let accused = self.incident(incident)?.accused.clone();
+                if let Some((number, _)) = accused
+                    && let Some(record) = self.service()?.deploy_mut(number)
+                {
+                    record.denied = true;
+                }
+                let why = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                self.tell(incident, format!("approval {approval} denied by {by}{why}"))
+            }
+            Fact::ApprovalVoided { incident, approval, why } => {
+                self.approval(incident, *approval)?.state = ApprovalState::Void(why.clone());
+                self.tell(incident, format!("approval {approval} void: {why}"))
+            }
+            _ => unreachable!("dispatched by `fact`"),
+        }
+    }
+
+    fn plan_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
+        let at = self.at;
+        match fact {
+            Fact::PlanStarted { incident, number, plan, from, to, deploy, steps, approved_by } => {
+                let begun = PlanRecord {
+                    number: *number,
+                    plan: *plan,
+                    from: from.clone(),
+                    to: to.clone(),
+                    deploy: *deploy,
+                    started_at: at,
+                    approved_by: approved_by.clone(),
+                    steps: steps
+                        .iter()
+                        .map(|planned| StepRecord {
+                            planned: planned.clone(),
+                            status: StepStatus::Pending,
+                            attempts: 0,
+                            failures: 0,
+                            note: String::new(),
+                            started_at: None,
+                            ended_at: None,
+                        })
+                        .collect(),
+                    ended: None,
+                    touched_at: at,
+                };
+                self.incident(incident)?.plans.push(begun);
+                self.tell(incident, format!("plan {plan} begun: from {from} to {to}"))?;
+                let record = self.service()?;
+                if record.rollbacks.len() == ROLLBACKS_LIMIT {
+                    record.rollbacks.pop_front();
+                }
+                record.rollbacks.push_back(at);
+                if let Some(accused) = record.deploy_mut(*deploy) {
+                    accused.rolled_back = true;
+                }
+            }
+            Fact::Step { incident, plan, step, event, note } => {
+                let (sequence, missing) = (self.sequence, self.dangling(format!("step {step}")));
+                let record = self.plan(incident, *plan)?;
+                record.touched_at = at;
+                let record = record.steps.get_mut(usize::from(*step)).ok_or(missing)?;
+                record.status = next_status(record.status, *event)
+                    .map_err(|source| FoldError::Transition { at: sequence, source })?;
+                if matches!(event, StepEvent::Started | StepEvent::UndoStarted) {
+                    record.attempts += 1;
+                    record.started_at.get_or_insert(at);
+                } else {
+                    record.ended_at = Some(at);
+                }
+                if *event == StepEvent::Failed {
+                    record.failures += 1;
+                }
+                if !note.is_empty() {
+                    record.note.clone_from(note);
+                }
+                let title = record.planned.title.clone();
+                let status = record.status.as_str();
+                let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+                self.tell(incident, format!("step {}: {title}: {status}{note}", step + 1))?;
+            }
+            Fact::PlanEnded { incident, plan, outcome, detail } => {
+                let record = self.plan(incident, *plan)?;
+                record.ended = Some((at, *outcome));
+                record.touched_at = at;
+                self.tell(incident, format!("plan ended {}: {detail}", outcome.as_str()))?;
+                let record = self.service()?;
+                if !matches!(outcome, PlanOutcome::Overtaken) {
+                    record.last_rollback_ended = Some(at);
+                }
+            }
+            _ => unreachable!("dispatched by `fact`"),
+        }
+        Ok(())
+    }
+}
+
+fn fired(path: &Path) -> std::collections::BTreeSet<crate::core::name::ConditionName> {
+    let yes = path.questions.iter().filter(|question| question.answer == Answer::Yes);
+    yes.map(|question| question.when.clone()).collect()
+}

@@ -1,0 +1,208 @@
+//! One incident, its approvals and its plans.
+
+use std::collections::BTreeSet;
+
+use crate::core::{
+    entry::{PlanOutcome, PlannedStep, StepAction},
+    name::{ConditionName, IncidentId, ServiceName, Version},
+    operation::StepKey,
+    policy::{Finding, Severity},
+    saga::StepStatus,
+    time::WallTime,
+    verdict::{Path, PlanKind, VerdictKind},
+};
+
+/// Lines that an incident's timeline keeps; the journal has all.
+pub(super) const TIMELINE_LIMIT: usize = 400;
+
+/// One incident.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IncidentRecord {
+    /// Its identity.
+    pub id: IncidentId,
+    /// Of which service.
+    pub service: ServiceName,
+    /// When it was opened.
+    pub opened_at: WallTime,
+    /// When the fault began, if that is known.
+    pub onset: Option<WallTime>,
+    /// When and how it ended.
+    pub resolved: Option<(WallTime, String)>,
+    /// The gravest verdict in it.
+    pub verdict: VerdictKind,
+    /// The path to it.
+    pub path: Path,
+    /// Conditions that said yes in it.
+    pub fired: BTreeSet<ConditionName>,
+    /// The deploy that was live, and its version.
+    pub accused: Option<(u64, Version)>,
+    /// What was found.
+    pub findings: Vec<FindingRecord>,
+    /// A refusal was told: from here on only by approval.
+    pub refused: bool,
+    /// Approvals asked for, in order.
+    pub approvals: Vec<ApprovalRecord>,
+    /// Plans, in order.
+    pub plans: Vec<PlanRecord>,
+    /// What happened, in order.
+    pub timeline: Vec<(WallTime, String)>,
+}
+
+/// Something found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the same fields as `Fact::Found`")]
+pub struct FindingRecord {
+    pub finding: Finding,
+    pub severity: Severity,
+    pub at: WallTime,
+    pub detail: String,
+}
+
+/// An approval asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the same fields as `Fact::ApprovalRequested`")]
+pub struct ApprovalRecord {
+    pub number: u32,
+    pub plan: PlanKind,
+    pub verdict: VerdictKind,
+    pub from: Version,
+    pub to: Version,
+    pub requested_at: WallTime,
+    pub expires: WallTime,
+    pub state: ApprovalState,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApprovalState {
+    /// It waits.
+    Open,
+    /// Given, by whom.
+    Approved(String),
+    /// Refused, by whom.
+    Denied(String),
+    /// It can no longer be given, because of this.
+    Void(String),
+}
+
+/// A plan and its steps.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the same fields as `Fact::PlanStarted`")]
+pub struct PlanRecord {
+    pub number: u16,
+    pub plan: PlanKind,
+    pub from: Version,
+    pub to: Version,
+    pub deploy: u64,
+    pub started_at: WallTime,
+    pub approved_by: Option<String>,
+    /// Its steps.
+    pub steps: Vec<StepRecord>,
+    /// How it ended, and when.
+    pub ended: Option<(WallTime, PlanOutcome)>,
+    /// When something last happened in it.
+    pub touched_at: WallTime,
+}
+
+/// A step and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRecord {
+    /// As planned.
+    pub planned: PlannedStep,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// Attempts begun, undoing included.
+    pub attempts: u16,
+    /// Attempts at doing that came to their own end and failed.
+    pub failures: u16,
+    /// The last note.
+    pub note: String,
+    /// When the first attempt began.
+    pub started_at: Option<WallTime>,
+    /// When something last became of it.
+    pub ended_at: Option<WallTime>,
+}
+
+impl IncidentRecord {
+    /// Whether it is open.
+    pub const fn is_open(&self) -> bool {
+        self.resolved.is_none()
+    }
+
+    /// The plan that is under way.
+    pub fn active_plan(&self) -> Option<&PlanRecord> {
+        self.plans.last().filter(|plan| plan.ended.is_none())
+    }
+
+    /// The approval that waits.
+    pub fn open_approval(&self) -> Option<&ApprovalRecord> {
+        self.approvals.last().filter(|approval| approval.state == ApprovalState::Open)
+    }
+
+    /// The gravest severity: of the findings, or of the verdict.
+    pub fn severity(&self) -> Severity {
+        let verdict = verdict_severity(self.verdict);
+        self.findings.iter().map(|found| found.severity).fold(verdict, Ord::max)
+    }
+
+    /// Whether this was found in it.
+    pub fn found(&self, finding: Finding) -> bool {
+        self.findings.iter().any(|found| found.finding == finding)
+    }
+
+    pub(super) fn tell(&mut self, at: WallTime, text: String) {
+        if self.timeline.len() < TIMELINE_LIMIT {
+            self.timeline.push((at, text));
+        }
+    }
+}
+
+/// How grave a verdict is by itself.
+pub const fn verdict_severity(verdict: VerdictKind) -> Severity {
+    match verdict {
+        VerdictKind::RollBack => Severity::S1,
+        VerdictKind::Consider => Severity::S2,
+        VerdictKind::Monitor | VerdictKind::Healthy => Severity::S3,
+    }
+}
+
+impl PlanRecord {
+    /// The first step that still has to be worked at, and its place.
+    pub fn current_step(&self) -> Option<(u16, &StepRecord)> {
+        let place = self.steps.iter().position(|step| !self.is_settled(step))?;
+        Some((u16::try_from(place).expect("plans have few steps"), &self.steps[place]))
+    }
+
+    /// Whether it was given up: what remained was left out.
+    pub fn is_given_up(&self) -> bool {
+        self.steps.iter().any(|step| step.status == StepStatus::Skipped)
+    }
+
+    fn is_settled(&self, step: &StepRecord) -> bool {
+        match step.status {
+            StepStatus::Done | StepStatus::Skipped | StepStatus::Undone | StepStatus::Stuck => true,
+            StepStatus::Failed => step.planned.optional || self.is_given_up(),
+            StepStatus::Unknown => step.planned.action == StepAction::Verify,
+            StepStatus::Pending | StepStatus::Started | StepStatus::Undoing => false,
+        }
+    }
+
+    /// The status of the step that does this.
+    pub fn status_of(&self, action: impl Fn(&StepAction) -> bool) -> Option<StepStatus> {
+        self.steps.iter().find(|step| action(&step.planned.action)).map(|step| step.status)
+    }
+
+    /// The status of the step that makes the older version live.
+    pub fn switch_status(&self) -> StepStatus {
+        self.status_of(|action| {
+            matches!(action, StepAction::Operate { operation: crate::core::operation::Operation::Switch { .. } })
+        })
+        .unwrap_or_default()
+    }
+
+    /// The identity of a step's latest attempt.
+    pub fn key(&self, incident: &IncidentId, step: u16) -> StepKey {
+        let attempt = self.steps[usize::from(step)].attempts;
+        StepKey { incident: incident.clone(), plan: self.number, step, attempt }
+    }
+}

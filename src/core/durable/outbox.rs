@@ -1,0 +1,65 @@
+//! Pages that have not reached all their channels.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::core::{
+    name::{ChannelName, PageId},
+    page::Page,
+};
+
+/// Pages that still wait for at least one channel, oldest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outbox {
+    /// Pages ever written; numbers them.
+    pub page_count: u64,
+    order: VecDeque<PageId>,
+    pages: BTreeMap<PageId, Pending>,
+}
+
+/// One page and the channels that do not have it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// The page.
+    pub page: Arc<Page>,
+    /// Channels that do not have it.
+    pub channels: BTreeSet<ChannelName>,
+}
+
+impl Outbox {
+    pub(super) fn queue(&mut self, page: Page, channels: &[ChannelName]) {
+        self.page_count += 1;
+        if channels.is_empty() {
+            return;
+        }
+        let id = page.id.clone();
+        self.order.push_back(id.clone());
+        self.pages.insert(id, Pending { page: Arc::new(page), channels: channels.iter().cloned().collect() });
+    }
+
+    pub(super) fn settle(&mut self, page: &PageId, channel: &ChannelName) {
+        let Some(pending) = self.pages.get_mut(page) else { return };
+        pending.channels.remove(channel);
+        if pending.channels.is_empty() {
+            self.pages.remove(page);
+            self.order.retain(|waiting| waiting != page);
+        }
+    }
+
+    /// The waiting pages, oldest first.
+    pub fn pending(&self) -> impl Iterator<Item = &Pending> {
+        self.order.iter().filter_map(|id| self.pages.get(id))
+    }
+
+    /// The waiting page of that identity.
+    pub fn get(&self, page: &PageId) -> Option<&Pending> {
+        self.pages.get(page)
+    }
+
+    /// How many wait.
+    pub fn depth(&self) -> usize {
+        self.pages.len()
+    }
+}

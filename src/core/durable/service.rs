@@ -1,0 +1,133 @@
+//! What is known of one service for good.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::core::{
+    name::{IncidentId, Version},
+    policy::Finding,
+    release::{Deploy, DeploySource, Standing},
+    time::WallTime,
+};
+
+/// Deploys that are kept for each service: enough for a day of continuous delivery, little enough to show.
+pub(super) const DEPLOYS_LIMIT: usize = 100;
+/// Rollbacks that are kept for each service; the budget looks no further back than its own number.
+pub(super) const ROLLBACKS_LIMIT: usize = 100;
+
+/// One service's durable state.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ServiceRecord {
+    /// Its deploys, the live one last.
+    pub deploys: VecDeque<DeployRecord>,
+    /// What is known of releases, by version.
+    pub standings: BTreeMap<Version, StandingRecord>,
+    /// Incidents ever opened; numbers them.
+    pub incident_count: u64,
+    /// The one that is open.
+    pub open_incident: Option<IncidentId>,
+    /// When rollbacks began, oldest first.
+    pub rollbacks: VecDeque<WallTime>,
+    /// When the last one ended.
+    pub last_rollback_ended: Option<WallTime>,
+    /// The pause of this service.
+    pub paused: Option<PauseRecord>,
+    /// Findings outside incidents that are not over.
+    pub findings: BTreeSet<Finding>,
+}
+
+/// One deploy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeployRecord {
+    /// What became live, and when.
+    pub deploy: Deploy,
+    /// How its rollout stands.
+    pub rollout: Rollout,
+    /// Latencies before it.
+    pub baseline: Vec<(String, f64)>,
+    /// Healthy so long, in milliseconds.
+    pub soaked_ms: u64,
+    /// Requests served meanwhile.
+    pub soaked_requests: u64,
+    /// A rollback from it was begun.
+    pub rolled_back: bool,
+    /// A human said not to.
+    pub denied: bool,
+    /// When its rollout ended.
+    pub settled_at: Option<WallTime>,
+}
+
+/// How a deploy's rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rollout {
+    /// No healthy answer yet.
+    UnderWay,
+    /// A healthy answer came.
+    Settled,
+    /// The settling time ended without one.
+    Failing,
+}
+
+/// What is known of a release, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingRecord {
+    /// What.
+    pub standing: Standing,
+    /// Why.
+    pub why: String,
+    /// A person said so: nothing but a person changes it.
+    pub by_hand: bool,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseRecord {
+    /// Until when; absent: until resumed.
+    pub until: Option<WallTime>,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl ServiceRecord {
+    /// A service never heard of.
+    pub(super) const EMPTY: Self = Self {
+        deploys: VecDeque::new(),
+        standings: BTreeMap::new(),
+        incident_count: 0,
+        open_incident: None,
+        rollbacks: VecDeque::new(),
+        last_rollback_ended: None,
+        paused: None,
+        findings: BTreeSet::new(),
+    };
+
+    /// The live deploy.
+    pub fn live(&self) -> Option<&DeployRecord> {
+        self.deploys.back()
+    }
+
+    /// The deploy of that number.
+    pub fn deploy(&self, number: u64) -> Option<&DeployRecord> {
+        self.deploys.iter().rev().find(|record| record.deploy.number == number)
+    }
+
+    pub(super) fn deploy_mut(&mut self, number: u64) -> Option<&mut DeployRecord> {
+        self.deploys.iter_mut().rev().find(|record| record.deploy.number == number)
+    }
+
+    /// The next deploy's number.
+    pub fn next_deploy(&self) -> u64 {
+        self.live().map_or(1, |record| record.deploy.number + 1)
+    }
+
+    /// What is known of a version.
+    pub fn standing(&self, version: &Version) -> Standing {
+        self.standings.get(version).map_or(Standing::Unproven, |record| record.standing)
+    }
+
+    /// Whether a rollback made the live release live.
+    pub fn live_by_rollback(&self) -> bool {
+        self.live().is_some_and(|record| record.deploy.source == DeploySource::Rollback)
+    }
+}

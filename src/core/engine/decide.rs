@@ -1,0 +1,314 @@
+//! From a verdict to a plan: what is due, whether the gates allow it, and whom to ask.
+
+use std::time::Duration;
+
+use super::{page::Draft, service::Service, turn::Turn};
+use crate::core::{
+    answer::Answer,
+    durable::{ApprovalState, IncidentRecord},
+    entry::{Fact, PlanOutcome},
+    gate::{Gate, GateReport, together, words},
+    name::Version,
+    page::PageKind,
+    plan,
+    policy::{ConsiderThen, Finding, Mode},
+    verdict::{PlanKind, VerdictKind},
+};
+
+/// A gate that cannot tell holds a rollback that is due; after this the refusal is told. Longer than a look at the
+/// target takes, short enough for someone who waits.
+const UNKNOWN_HOLDS_FOR: Duration = Duration::from_secs(10);
+
+/// How long an approval stays open. When it expires and the situation is still so, a new one is asked for.
+const APPROVAL_OPEN_FOR: Duration = Duration::from_secs(30 * 60);
+
+/// Rollbacks that a human approved are not bound by these.
+pub(super) const NOT_FOR_HUMANS: [Gate; 2] = [Gate::Budget, Gate::Cooldown];
+
+/// What is due for the open incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Ask a human.
+    Ask,
+    /// Do it.
+    Act,
+}
+
+impl Service {
+    /// Goes on with the open incident: drives its plan, or decides whether one is to begin.
+    pub(super) fn act(&mut self, turn: &mut Turn<'_>) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        if incident.active_plan().is_some() {
+            self.drive(turn);
+            return;
+        }
+        // One plan for an incident: no second hop, whatever came of the first.
+        if !incident.plans.is_empty() || self.page_only {
+            return;
+        }
+        self.expire_approval(turn);
+        match self.due(turn) {
+            Due::Nothing => self.held_since = None,
+            Due::Ask => self.ask(turn),
+            Due::Act => self.roll_back_if_allowed(turn),
+        }
+    }
+
+    fn due(&mut self, turn: &Turn<'_>) -> Due {
+        let Some(incident) = turn.open_incident(&self.name) else { return Due::Nothing };
+        let kind = self.watch.verdict().kind;
+        if kind < VerdictKind::Consider || self.policy.mode == Mode::Observe {
+            return Due::Nothing;
+        }
+        let by_human_only = self.policy.mode == Mode::Ask || incident.refused || denied_at(incident).is_some();
+        match kind {
+            VerdictKind::RollBack if !self.is_unbroken(turn) => Due::Nothing,
+            VerdictKind::RollBack if denied_at(incident) == Some(kind) => Due::Nothing,
+            VerdictKind::RollBack if by_human_only => Due::Ask,
+            VerdictKind::RollBack => Due::Act,
+            _ if denied_at(incident).is_some() => Due::Nothing,
+            _ if by_human_only || self.policy.consider.then == ConsiderThen::Ask => Due::Ask,
+            _ => {
+                let since = self.considered_since.unwrap_or(turn.now.boot);
+                let until = since.after(self.policy.consider.window);
+                self.wake_by(until);
+                if turn.now.boot >= until { Due::Act } else { Due::Nothing }
+            }
+        }
+    }
+
+    /// An outage is acted on only after it lasted `down_for` unbroken.
+    fn is_unbroken(&mut self, turn: &Turn<'_>) -> bool {
+        if !self.decided_by_system_down() {
+            return true;
+        }
+        let Some(since) = self.watch.failing_since() else { return false };
+        let until = since.after(self.policy.thresholds.down_for);
+        self.wake_by(until);
+        turn.now.boot >= until
+    }
+
+    fn decided_by_system_down(&self) -> bool {
+        self.deciding_condition().is_some_and(|name| name == "system_down")
+    }
+
+    /// The name of the condition behind the question that decided.
+    fn deciding_condition(&self) -> Option<&str> {
+        let place = self.watch.verdict().decided_by?;
+        let question = nth_question(&self.policy.tree, &mut { place })?;
+        Some(self.policy.conditions[usize::from(question.when)].name.as_str())
+    }
+
+    fn ask(&mut self, turn: &mut Turn<'_>) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        if let Some(open) = incident.open_approval() {
+            let stale = self.situation(turn).candidate().is_some_and(|to| to != open.to);
+            if stale {
+                self.void_approval(turn, "the release to go back to is another by now");
+            }
+            return;
+        }
+        let gates = self.gates(turn, &NOT_FOR_HUMANS);
+        let Some((from, to)) = self.versions(turn).filter(|_| together(&gates) == Answer::Yes) else {
+            // Consider asks; a rollback that was due and is held has to be told.
+            if self.watch.verdict().kind == VerdictKind::RollBack {
+                self.refuse_when_held(turn, &gates);
+            }
+            return;
+        };
+        let incident = turn.open_incident(&self.name).expect("it was open above");
+        let id = incident.id.clone();
+        let approval = incident.approvals.last().map_or(1, |last| last.number + 1);
+        let expires = turn.now.wall.after(APPROVAL_OPEN_FOR);
+        let verdict = self.watch.verdict().kind;
+        let plan = PlanKind::Quick;
+        let (asked_from, asked_to) = (from.clone(), to.clone());
+        let fact = Fact::ApprovalRequested {
+            incident: id.clone(),
+            approval,
+            plan,
+            verdict,
+            from: asked_from,
+            to: asked_to,
+            expires,
+        };
+        turn.append(Some(&self.name), fact);
+        self.find(turn, Finding::ApprovalRequested, &format!("{plan} from {from} to {to}"), None);
+        let incident = turn.incident(&id);
+        let summary = format!("{}: approve rolling back from {from} to {to}? {}", self.name, incident.path.because);
+        let draft = Draft::about(PageKind::ApprovalRequested, incident, summary)
+            .found(Finding::ApprovalRequested)
+            .versions(&from, &to)
+            .details([
+                format!("Approve: backstop incident approve {id} --approval {approval}"),
+                format!("Deny: backstop incident deny {id} --approval {approval}"),
+                format!("Open until {expires}."),
+            ]);
+        turn.page(draft);
+    }
+
+    fn roll_back_if_allowed(&mut self, turn: &mut Turn<'_>) {
+        let gates = self.gates(turn, &[]);
+        match self.versions(turn) {
+            Some((from, to)) if together(&gates) == Answer::Yes => self.start(turn, &from, &to, None),
+            _ => self.refuse_when_held(turn, &gates),
+        }
+    }
+
+    fn gates(&self, turn: &Turn<'_>, left_out: &[Gate]) -> Vec<GateReport> {
+        let mut gates = self.situation(turn).reports();
+        gates.retain(|report| !left_out.contains(&report.gate));
+        gates
+    }
+
+    /// The accused version and the one to go back to.
+    fn versions(&self, turn: &Turn<'_>) -> Option<(Version, Version)> {
+        let from = turn.record(&self.name).live()?.deploy.release.version.clone();
+        Some((from, self.situation(turn).candidate()?))
+    }
+
+    /// Tells a refusal once: at once if a gate says no, after a while if one cannot tell.
+    fn refuse_when_held(&mut self, turn: &mut Turn<'_>, gates: &[GateReport]) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        if incident.refused {
+            return;
+        }
+        let no = gates.iter().find(|report| report.answer == Answer::No);
+        if no.is_none() {
+            let since = *self.held_since.get_or_insert(turn.now.boot);
+            let until = since.after(UNKNOWN_HOLDS_FOR);
+            if turn.now.boot < until {
+                self.look(turn);
+                self.wake_by(until);
+                return;
+            }
+        }
+        let Some(held) = no.or_else(|| gates.iter().find(|report| report.answer != Answer::Yes)) else { return };
+        let finding = match held.gate {
+            Gate::DeployedRecently | Gate::FaultAfterDeploy => Finding::NoDeployToBlame,
+            _ => Finding::RollbackRefused,
+        };
+        let id = incident.id.clone();
+        let detail = format!("{}: {}", held.gate, held.why);
+        self.find(turn, finding, &detail, Some(held.gate));
+        let lines = gates.iter().filter(|report| report.answer != Answer::Yes);
+        let lines: Vec<String> =
+            lines.map(|report| format!("{} says {}: {}", report.gate, report.answer, report.why)).collect();
+        let incident = turn.incident(&id);
+        let summary = format!("{}: not rolled back: {}. {}", self.name, held.why, incident.path.because);
+        let draft = Draft::about(PageKind::RollbackRefused, incident, summary).found(finding).details(lines);
+        turn.page(draft);
+        self.keep_evidence(turn, &id);
+    }
+
+    /// Begins the plan.
+    pub(super) fn start(&mut self, turn: &mut Turn<'_>, from: &Version, to: &Version, approved_by: Option<String>) {
+        let incident = turn.open_incident(&self.name).expect("a plan belongs to an open incident");
+        assert!(incident.active_plan().is_none(), "one plan at a time for a service");
+        assert!(from != to, "a rollback leads to another version");
+        let id = incident.id.clone();
+        let number = u16::try_from(incident.plans.len() + 1).expect("an incident has few plans");
+        let deploy = turn.record(&self.name).live().expect("the gates looked at it").deploy.number;
+        let fact = Fact::PlanStarted {
+            incident: id.clone(),
+            number,
+            plan: PlanKind::Quick,
+            from: from.clone(),
+            to: to.clone(),
+            deploy,
+            steps: plan::quick(&self.policy, from, to),
+            approved_by: approved_by.clone(),
+        };
+        turn.append(Some(&self.name), fact);
+        self.held_since = None;
+        self.calm_since = None;
+        self.told_at = Some(turn.now.boot);
+        let incident = turn.incident(&id);
+        let summary = format!("{}: rollback in progress: {from} to {to}", self.name);
+        let draft = Draft::about(PageKind::RollbackStarted, incident, summary)
+            .versions(from, to)
+            .action("Rolling back to the previous version. Updates will follow.")
+            .details([
+                format!("Issue: {}", incident.path.because),
+                format!("Action: rolling back from {from} to {to}"),
+                "ETA: under 5 minutes, verification included if it clears at once".to_owned(),
+            ])
+            .details(approved_by.map(|by| format!("Approved by {by}.")));
+        turn.page(draft);
+        self.drive(turn);
+    }
+
+    fn expire_approval(&mut self, turn: &mut Turn<'_>) {
+        let open = turn.open_incident(&self.name).and_then(IncidentRecord::open_approval);
+        let Some(expires) = open.map(|approval| approval.expires) else { return };
+        if turn.now.wall >= expires {
+            self.void_approval(turn, &format!("it was not answered within {}", words(APPROVAL_OPEN_FOR)));
+        } else if self.watch.verdict().kind == VerdictKind::Healthy {
+            self.void_approval(turn, "every answer is no by now");
+        }
+    }
+
+    /// Voids the open approval, if there is one.
+    pub(super) fn void_approval(&self, turn: &mut Turn<'_>, why: &str) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let Some(approval) = incident.open_approval().map(|approval| approval.number) else { return };
+        let incident = incident.id.clone();
+        turn.append(Some(&self.name), Fact::ApprovalVoided { incident, approval, why: why.to_owned() });
+    }
+
+    /// A deploy that is not ours came: approvals and plans for the one before are void.
+    pub(super) fn overtaken_by_deploy(&mut self, turn: &mut Turn<'_>, version: &Version) {
+        self.void_approval(turn, &format!("{version} was deployed"));
+        if turn.open_incident(&self.name).is_some_and(|incident| incident.active_plan().is_some()) {
+            self.end_overtaken(turn, &format!("{version} was deployed meanwhile"));
+        }
+    }
+
+    /// The human wins: the plan ends where it is, and people are told.
+    pub(super) fn end_overtaken(&mut self, turn: &mut Turn<'_>, why: &str) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let Some(plan) = incident.active_plan() else { return };
+        let (id, number, from, to) = (incident.id.clone(), plan.number, plan.from.clone(), plan.to.clone());
+        let fact = Fact::PlanEnded {
+            incident: id.clone(),
+            plan: number,
+            outcome: PlanOutcome::Overtaken,
+            detail: why.to_owned(),
+        };
+        turn.append(Some(&self.name), fact);
+        self.find(turn, Finding::RollbackFailed, why, None);
+        let summary = format!("{}: the rollback from {from} to {to} stopped: {why}", self.name);
+        let draft = Draft::about(PageKind::RollbackFailed, turn.incident(&id), summary)
+            .found(Finding::RollbackFailed)
+            .versions(&from, &to)
+            .details(["Backstop does nothing more in this incident: whoever came between decides.".to_owned()]);
+        turn.page(draft);
+        self.drive = super::drive::Drive::default();
+        self.keep_evidence(turn, &id);
+    }
+}
+
+/// The gravest verdict at which a human denied this incident's rollback.
+fn denied_at(incident: &IncidentRecord) -> Option<VerdictKind> {
+    let denied = incident.approvals.iter().filter(|one| matches!(one.state, ApprovalState::Denied(_)));
+    denied.map(|one| one.verdict).max()
+}
+
+fn nth_question<'a>(
+    questions: &'a [crate::core::policy::Question],
+    left: &mut u16,
+) -> Option<&'a crate::core::policy::Question> {
+    for question in questions {
+        if *left == 0 {
+            return Some(question);
+        }
+        *left -= 1;
+        if let crate::core::policy::Then::AskNext(next) = &question.then
+            && let Some(found) = nth_question(next, left)
+        {
+            return Some(found);
+        }
+    }
+    None
+}

@@ -1,0 +1,229 @@
+//! Deploys: noticing them, following their rollouts, and letting releases soak.
+
+use std::time::Duration;
+
+use super::{
+    page::Draft,
+    service::{Service, rollout_since},
+    sight::same_version,
+    turn::Turn,
+};
+use crate::core::{
+    durable::Rollout,
+    entry::Fact,
+    gate::{Gate, words},
+    name::Version,
+    page::PageKind,
+    policy::Finding,
+    release::{Deploy, DeploySource, Observation, Release, Standing},
+    time::{BootTime, Now},
+    verdict::VerdictKind,
+};
+
+/// Where no version endpoint can confirm that the new release answers, and no probe failed meanwhile, a rollout counts
+/// as over after this share of its settling time: by then a restart would have shown.
+const UNCONFIRMED_SHARE_OF_SETTLE: u32 = 8;
+
+/// Healthy time is put into the journal so many times on the way to known-good: a restart loses at most one such part.
+const SOAK_PARTS: u32 = 10;
+
+/// Someone said that a deploy or restart is coming.
+#[derive(Debug, Clone)]
+pub(super) struct Announced {
+    pub(super) version: Version,
+    pub(super) at: BootTime,
+    pub(super) until: BootTime,
+    pub(super) by: String,
+}
+
+impl Service {
+    /// Until when an announced restart may take, while it does.
+    pub(super) fn announced_until(&self, now: Now) -> Option<BootTime> {
+        self.rollout.announced.as_ref().map(|announced| announced.until).filter(|until| *until > now.boot)
+    }
+
+    /// Compares what the target says is live with what the journal says.
+    pub(super) fn notice_deploys(&mut self, turn: &mut Turn<'_>, observation: &Observation) {
+        let Some(current) = observation.current.clone() else { return };
+        let record = turn.record(&self.name);
+        match record.live() {
+            None => self.deployed(turn, current, DeploySource::FirstSeen, None),
+            Some(live) if is_same(&live.deploy.release, &current) => {}
+            Some(_) => {
+                let announced = self.rollout.announced.take_if(|one| same_version(&one.version, &current.version));
+                match announced {
+                    Some(one) => self.deployed(turn, current, DeploySource::Reported, Some(one.by)),
+                    None => self.deployed(turn, current, DeploySource::Target, None),
+                }
+            }
+        }
+    }
+
+    /// A version endpoint is the only witness where the target cannot tell what is live.
+    pub(super) fn notice_version(&mut self, turn: &mut Turn<'_>, version: &Version) {
+        let Some(observation) = self.sight.observation() else { return };
+        if observation.current.is_some() {
+            return;
+        }
+        let live = turn.record(&self.name).live().map(|live| live.deploy.release.version.clone());
+        match live {
+            None => self.deployed(turn, Release::of(version.clone()), DeploySource::FirstSeen, None),
+            Some(live) if same_version(&live, version) => {}
+            Some(_) => self.deployed(turn, Release::of(version.clone()), DeploySource::VersionEndpoint, None),
+        }
+    }
+
+    /// A release became live.
+    pub(super) fn deployed(&mut self, turn: &mut Turn<'_>, release: Release, source: DeploySource, by: Option<String>) {
+        let record = turn.record(&self.name);
+        let number = record.next_deploy();
+        let standing = record.standing(&release.version);
+        let baseline = match source {
+            DeploySource::FirstSeen => Vec::new(),
+            // After a rollback one compares with what was before the bad deploy, not with the bad deploy.
+            DeploySource::Rollback => record.live().map(|live| live.baseline.clone()).unwrap_or_default(),
+            _ => self.watch.baseline(turn.now),
+        };
+        let version = release.version.clone();
+        let deploy = Deploy { number, release, at: turn.now.wall, source, by };
+        turn.append(Some(&self.name), Fact::Deployed { deploy });
+        if !baseline.is_empty() {
+            turn.append(Some(&self.name), Fact::BaselineTaken { deploy: number, latency_seconds: baseline });
+        }
+        self.soak = super::service::Soak::default();
+        self.rollout.since = Some((number, turn.now.boot));
+        self.rollout.failed_at = self.watch.failing_since();
+        match source {
+            DeploySource::FirstSeen => {
+                turn.append(Some(&self.name), Fact::RolloutEnded { deploy: number, healthy: true });
+            }
+            DeploySource::Rollback => return,
+            _ => self.overtaken_by_deploy(turn, &version),
+        }
+        if standing == Standing::KnownBad {
+            self.tell_known_bad(turn, &version);
+        }
+        self.tell_nothing_to_go_back_to(turn, &version);
+    }
+
+    fn tell_known_bad(&self, turn: &mut Turn<'_>, version: &Version) {
+        let why = turn.record(&self.name).standings.get(version).map(|known| known.why.clone()).unwrap_or_default();
+        let summary = format!("{}: {version} is live again, and it is known to be bad ({why})", self.name);
+        turn.page(Draft::finding(PageKind::IncidentEscalated, Some(&self.name), Finding::KnownBadDeployed, summary));
+    }
+
+    fn tell_nothing_to_go_back_to(&self, turn: &mut Turn<'_>, version: &Version) {
+        let gates = self.situation(turn).reports();
+        let known_good = gates.iter().find(|report| report.gate == Gate::KnownGood);
+        if let Some(report) = known_good.filter(|report| report.answer == crate::core::answer::Answer::No) {
+            let summary = format!("{}: {version} could not be rolled back: {}", self.name, report.why);
+            let finding = Finding::NothingToGoBackTo;
+            turn.page(Draft::finding(PageKind::IncidentEscalated, Some(&self.name), finding, summary));
+        }
+    }
+
+    /// Ends a rollout at its first healthy answer, or when its time is over.
+    pub(super) fn follow_rollout(&mut self, turn: &mut Turn<'_>) {
+        self.follow_announcement(turn);
+        let Some(live) = turn.record(&self.name).live() else { return };
+        if live.rollout == Rollout::Settled {
+            return;
+        }
+        let (number, failing_already) = (live.deploy.number, live.rollout == Rollout::Failing);
+        let since = rollout_since(&self.rollout, live, turn.now);
+        let version = live.deploy.release.version.clone();
+        let target_says_failing = self.sight.observation().is_some_and(|seen| seen.failing.is_some());
+        let healthy = !target_says_failing && self.is_healthy_since(turn, since, Some(&version));
+        let is_over = target_says_failing || turn.now.boot >= since.after(self.policy.gates.settle);
+        if healthy || (is_over && !failing_already) {
+            turn.append(Some(&self.name), Fact::RolloutEnded { deploy: number, healthy });
+            if healthy {
+                self.watch.cut(turn.now);
+            }
+            self.evaluate(turn);
+        } else if !failing_already {
+            self.wake_by(since.after(self.policy.gates.settle));
+        }
+    }
+
+    fn follow_announcement(&mut self, turn: &mut Turn<'_>) {
+        let Some(announced) = &self.rollout.announced else { return };
+        let (at, until) = (announced.at, announced.until);
+        if turn.now.boot >= until || (self.rollout.failed_at > Some(at) && self.is_healthy_since(turn, at, None)) {
+            self.rollout.announced = None;
+            self.evaluate(turn);
+        } else {
+            self.wake_by(until);
+        }
+    }
+
+    /// Whether the release that began to roll out at `since` is known to answer.
+    fn is_healthy_since(&self, turn: &Turn<'_>, since: BootTime, version: Option<&Version>) -> bool {
+        let after_failure = self.rollout.failed_at.filter(|failed| *failed >= since);
+        if self.watch.failing_since().is_some()
+            || !self.watch.critical_probes_passed_since(after_failure.unwrap_or(since))
+        {
+            return false;
+        }
+        match version {
+            Some(version) if self.policy.checks_version => {
+                self.sight.live_version_after(since).is_some_and(|seen| same_version(seen, version))
+            }
+            _ => {
+                let unconfirmed = self.policy.gates.settle / UNCONFIRMED_SHARE_OF_SETTLE;
+                after_failure.is_some() || turn.now.boot >= since.after(unconfirmed)
+            }
+        }
+    }
+
+    /// Counts healthy time, and makes a release known-good when it has had enough.
+    pub(super) fn follow_soak(&mut self, turn: &mut Turn<'_>) {
+        let Some(live) = turn.record(&self.name).live() else { return };
+        let standing = turn.record(&self.name).standings.get(&live.deploy.release.version);
+        if live.rollout != Rollout::Settled
+            || standing.is_some_and(|known| known.by_hand)
+            || matches!(standing.map(|known| known.standing), Some(Standing::KnownGood | Standing::KnownBad))
+        {
+            return;
+        }
+        let (number, version) = (live.deploy.number, live.deploy.release.version.clone());
+        let (saved, saved_requests) = (Duration::from_millis(live.soaked_ms), live.soaked_requests);
+        let counted_to = self.soak.counted_to.replace(turn.now.boot);
+        match self.watch.verdict().kind {
+            VerdictKind::Healthy => {}
+            VerdictKind::Monitor => return,
+            VerdictKind::Consider | VerdictKind::RollBack => {
+                self.soak.unsaved = Duration::ZERO;
+                if !saved.is_zero() {
+                    turn.append(Some(&self.name), Fact::Soaked { deploy: number, healthy_ms: 0, requests: 0 });
+                }
+                return;
+            }
+        }
+        // Only what passed while assessing went on regularly counts: a suspended machine soaks nothing.
+        let passed = counted_to.map_or(Duration::ZERO, |from| turn.now.boot.since(from));
+        self.soak.unsaved += passed.min(super::service::ASSESS_EVERY * 2);
+        let healthy = saved + self.soak.unsaved;
+        let requests = self.watch.requests_since_cut().map(|served| served.max(saved_requests));
+        let needed = self.policy.gates.known_good_after;
+        let is_enough = requests.is_none_or(|served| served >= self.policy.gates.known_good_min_requests);
+        if healthy >= needed && is_enough {
+            let served = requests.map(|served| format!(" and served {served} requests")).unwrap_or_default();
+            let why = format!("was healthy here for {}{served}", words(needed));
+            let standing = Standing::KnownGood;
+            turn.append(Some(&self.name), Fact::StandingChanged { version, standing, why });
+        } else if self.soak.unsaved >= needed / SOAK_PARTS {
+            self.soak.unsaved = Duration::ZERO;
+            let healthy_ms = u64::try_from(healthy.as_millis()).unwrap_or(u64::MAX);
+            let requests = requests.unwrap_or(0);
+            turn.append(Some(&self.name), Fact::Soaked { deploy: number, healthy_ms, requests });
+        }
+    }
+}
+
+/// Whether two releases are the same deploy. What one of the two does not know is no difference, and the schema's
+/// version moves by itself.
+fn is_same(one: &Release, other: &Release) -> bool {
+    let agree = |one: &Option<String>, other: &Option<String>| one.is_none() || other.is_none() || one == other;
+    one.version == other.version && agree(&one.digest, &other.digest) && agree(&one.configuration, &other.configuration)
+}

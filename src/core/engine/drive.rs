@@ -1,0 +1,509 @@
+//! Drives a plan: one step at a time, intent before effect, and a look at the world wherever nobody knows.
+
+use std::time::Duration;
+
+use super::{page::Draft, service::Service, sight::same_version, turn::Turn};
+use crate::core::{
+    action::Action,
+    durable::{IncidentRecord, PlanRecord, StepRecord},
+    entry::{Fact, StepAction, StepEvent},
+    name::{IncidentId, Version},
+    operation::{Attempt, Look, Operation, OperationOutcome, Receipt, StepKey},
+    page::PageKind,
+    policy::{Finding, Severity},
+    release::{DeploySource, Observation, Release},
+    saga::StepStatus,
+    sample::Reason,
+    time::BootTime,
+};
+
+/// Attempts at one operation that may come to their end and fail before it is given up: the first, and one more.
+const FAILURES_LIMIT: u16 = 2;
+/// Attempts of any kind, cut short by restarts of ours included: a crash loop ends here.
+const ATTEMPTS_LIMIT: u16 = 10;
+/// Between two attempts, and between two looks at a world that cannot be seen.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// The runtime ends operations at their deadline; this much later the core stops waiting for it.
+const LOST_AFTER_DEADLINE: Duration = Duration::from_secs(30);
+/// A look in the middle of a plan is asked for again after this.
+const LOOK_LOST_AFTER: Duration = Duration::from_secs(90);
+
+/// What is going on in a plan, as far as it is not in the journal.
+#[derive(Debug, Default)]
+pub(super) struct Drive {
+    /// The process began with this plan unfinished: nothing is done before the world was looked at.
+    pub(super) recovering: bool,
+    /// When the attempt in flight is given up as lost.
+    waits_until: Option<BootTime>,
+    /// When the look in flight is given up as lost.
+    looks_until: Option<BootTime>,
+    /// Nothing is tried before this.
+    not_before: Option<BootTime>,
+    /// Looks in a row that saw nothing.
+    pub(super) blind_looks: u32,
+    /// When the step that the core watches itself began.
+    pub(super) watched_since: Option<BootTime>,
+    /// Verification's own state.
+    pub(super) verification: super::verification::Verification,
+}
+
+/// The plan under way, in small.
+pub(super) struct Current {
+    pub(super) incident: IncidentId,
+    pub(super) plan: u16,
+    pub(super) step: u16,
+    pub(super) record: StepRecord,
+    pub(super) from: Version,
+    pub(super) to: Version,
+    pub(super) key: StepKey,
+}
+
+impl Service {
+    fn current(&self, turn: &Turn<'_>) -> Option<Current> {
+        let incident = turn.open_incident(&self.name)?;
+        let plan = incident.active_plan()?;
+        let (step, record) = plan.current_step()?;
+        Some(Current {
+            incident: incident.id.clone(),
+            plan: plan.number,
+            step,
+            record: record.clone(),
+            from: plan.from.clone(),
+            to: plan.to.clone(),
+            key: plan.key(&incident.id, step),
+        })
+    }
+
+    /// Goes on with the plan as far as it goes without waiting.
+    pub(super) fn drive(&mut self, turn: &mut Turn<'_>) {
+        // A plan has few steps, and each turn of this loop settles one or ends it.
+        for _ in 0..64 {
+            self.tell_too_long(turn);
+            if self.drive.recovering {
+                self.look_before_resuming(turn);
+                return;
+            }
+            let Some(current) = self.current(turn) else {
+                self.end_plan(turn);
+                return;
+            };
+            if let Some(not_before) = self.drive.not_before {
+                if turn.now.boot < not_before {
+                    self.wake_by(not_before);
+                    return;
+                }
+                self.drive.not_before = None;
+            }
+            let goes_on = match current.record.status {
+                StepStatus::Pending => self.begin(turn, &current),
+                StepStatus::Started => self.wait(turn, &current),
+                StepStatus::Undoing => self.wait(turn, &current),
+                StepStatus::Unknown => self.look_for_step(turn, &current),
+                StepStatus::Failed => self.after_failure(turn, &current),
+                settled => panic!("a step that is {} is worked at no more", settled.as_str()),
+            };
+            if !goes_on {
+                return;
+            }
+        }
+        panic!("a plan went round without settling a step");
+    }
+
+    fn begin(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+        self.step(turn, current, StepEvent::Started, String::new());
+        self.perform(turn, current)
+    }
+
+    /// Carries out the step whose attempt was just put into the journal.
+    fn perform(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+        let operation = match &current.record.planned.action {
+            StepAction::Operate { operation } => operation.clone(),
+            StepAction::Record => Operation::Record { history: self.history(turn) },
+            StepAction::CheckHealth | StepAction::CheckVersion { .. } | StepAction::Verify => {
+                self.drive.watched_since = Some(turn.now.boot);
+                self.drive.verification = super::verification::Verification::default();
+                return true;
+            }
+        };
+        self.operate(turn, current, operation)
+    }
+
+    fn operate(&mut self, turn: &mut Turn<'_>, current: &Current, operation: Operation) -> bool {
+        let incident = turn.incident(&current.incident);
+        let plan = incident.active_plan().expect("the plan under way");
+        let key = plan.key(&current.incident, current.step);
+        let deadline = current.record.planned.deadline;
+        self.drive.waits_until = Some(turn.now.boot.after(deadline + LOST_AFTER_DEADLINE));
+        let attempt = Attempt { key, operation, deadline };
+        turn.after_commit(Action::Operate { service: self.index, attempt });
+        false
+    }
+
+    /// Waits for the attempt in flight, or watches the step that is the core's own.
+    fn wait(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+        if current.record.status == StepStatus::Started {
+            match &current.record.planned.action {
+                StepAction::CheckHealth => return self.check_health(turn, current),
+                StepAction::CheckVersion { version } => return self.check_version(turn, current, version),
+                StepAction::Verify => return self.verify(turn, current),
+                StepAction::Operate { .. } | StepAction::Record => {}
+            }
+        }
+        let until = *self.drive.waits_until.get_or_insert(turn.now.boot.after(LOST_AFTER_DEADLINE));
+        if turn.now.boot < until {
+            self.wake_by(until);
+            return false;
+        }
+        self.drive.waits_until = None;
+        self.ended(turn, &current.key, OperationOutcome::Unknown(Reason::new("no answer came back")));
+        false
+    }
+
+    /// An operation ended.
+    pub(super) fn ended(&mut self, turn: &mut Turn<'_>, key: &StepKey, outcome: OperationOutcome) {
+        let Some(current) = self.current(turn).filter(|current| current.key == *key) else { return };
+        if !current.record.status.in_flight() || self.drive.recovering {
+            return;
+        }
+        self.drive.waits_until = None;
+        if current.record.status == StepStatus::Undoing {
+            self.undo_ended(turn, &current, outcome);
+        } else {
+            match outcome {
+                OperationOutcome::Done(note) => self.succeeded(turn, &current, note),
+                OperationOutcome::Failed(reason) => self.failed(turn, &current, &reason),
+                OperationOutcome::Unknown(reason) => {
+                    self.step(turn, &current, StepEvent::BecameUnknown, reason.to_string());
+                }
+            }
+        }
+        self.drive(turn);
+    }
+
+    fn succeeded(&mut self, turn: &mut Turn<'_>, current: &Current, note: String) {
+        self.step(turn, current, StepEvent::Succeeded, note);
+        if is_switch(&current.record) {
+            let known = self.sight.observation().map(|seen| seen.available.iter().chain(&seen.current));
+            let known = known.and_then(|mut all| all.find(|release| release.version == current.to)).cloned();
+            let release = known.unwrap_or_else(|| Release::of(current.to.clone()));
+            self.deployed(turn, release, DeploySource::Rollback, None);
+        }
+    }
+
+    fn failed(&mut self, turn: &mut Turn<'_>, current: &Current, reason: &Reason) {
+        self.drive.not_before = Some(turn.now.boot.after(RETRY_DELAY));
+        self.step(turn, current, StepEvent::Failed, reason.to_string());
+    }
+
+    /// A step failed: tries again, or takes back what was done and gives the plan up.
+    fn after_failure(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+        let tried = current.record.failures >= FAILURES_LIMIT || current.record.attempts >= ATTEMPTS_LIMIT;
+        if !tried {
+            return self.begin(turn, current);
+        }
+        match &current.record.planned.undo {
+            Some(undo) => {
+                let undo = undo.clone();
+                self.step(turn, current, StepEvent::UndoStarted, String::new());
+                self.operate(turn, current, undo)
+            }
+            None => {
+                self.give_up(turn, current, false);
+                true
+            }
+        }
+    }
+
+    fn undo_ended(&mut self, turn: &mut Turn<'_>, current: &Current, outcome: OperationOutcome) {
+        match outcome {
+            OperationOutcome::Done(note) => {
+                self.step(turn, current, StepEvent::Undone, note);
+                self.give_up(turn, current, false);
+            }
+            OperationOutcome::Failed(reason) | OperationOutcome::Unknown(reason) => {
+                self.step(turn, current, StepEvent::UndoFailed, reason.to_string());
+                self.give_up(turn, current, true);
+            }
+        }
+    }
+
+    /// Leaves out what remains, except putting it on record, and tells people.
+    fn give_up(&mut self, turn: &mut Turn<'_>, current: &Current, stuck: bool) {
+        let incident = turn.incident(&current.incident);
+        let plan = incident.active_plan().expect("the plan under way");
+        let note = plan.steps[usize::from(current.step)].note.clone();
+        let rest = plan
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.status == StepStatus::Pending && step.planned.action != StepAction::Record);
+        let rest: Vec<u16> = rest.map(|(place, _)| u16::try_from(place).expect("plans have few steps")).collect();
+        for step in rest {
+            let fact = Fact::Step {
+                incident: current.incident.clone(),
+                plan: current.plan,
+                step,
+                event: StepEvent::Skipped,
+                note: String::new(),
+            };
+            turn.append(Some(&self.name), fact);
+        }
+        let title = &current.record.planned.title;
+        let (from, to) = (&current.from, &current.to);
+        let detail = format!("{title}: {note}");
+        let finding = if stuck { Finding::StepStuck } else { Finding::RollbackFailed };
+        if stuck {
+            self.find(turn, Finding::RollbackFailed, &detail, None);
+        }
+        self.find(turn, finding, &detail, None);
+        let state = match (stuck, current.record.planned.undo.is_some()) {
+            (true, _) => format!("It could not be undone either. Which of {from} and {to} serves is not known."),
+            (false, true) => format!("It was undone: {from} is live, as before."),
+            (false, false) => format!("Nothing was changed: {from} is live, as before."),
+        };
+        let summary = format!("{}: rollback from {from} to {to} failed: {detail}", self.name);
+        let draft = Draft::about(PageKind::RollbackFailed, turn.incident(&current.incident), summary)
+            .found(finding)
+            .versions(from, to)
+            .details([state]);
+        turn.page(draft);
+    }
+
+    fn look_for_step(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+        if !matches!(current.record.planned.action, StepAction::Operate { .. }) {
+            // What the core watches itself, and the history, need no look: they are just done again or left.
+            self.step(turn, current, StepEvent::Failed, String::new());
+            return true;
+        }
+        self.ask_for_look(turn, Some(current.key.clone()));
+        false
+    }
+
+    fn ask_for_look(&mut self, turn: &mut Turn<'_>, key: Option<StepKey>) {
+        if let Some(until) = self.drive.looks_until
+            && turn.now.boot < until
+        {
+            self.wake_by(until);
+            return;
+        }
+        let until = turn.now.boot.after(LOOK_LOST_AFTER);
+        self.drive.looks_until = Some(until);
+        self.wake_by(until);
+        turn.after_commit(Action::Look { service: self.index, key });
+    }
+
+    fn look_before_resuming(&mut self, turn: &mut Turn<'_>) {
+        let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else {
+            self.drive.recovering = false;
+            return;
+        };
+        let idle = turn.now.wall.since(plan.touched_at);
+        if idle > self.policy.gates.resume_within {
+            self.abandon(
+                turn,
+                &format!("found unfinished {} after it was last touched", crate::core::gate::words(idle)),
+            );
+            return;
+        }
+        if let Some(not_before) = self.drive.not_before
+            && turn.now.boot < not_before
+        {
+            self.wake_by(not_before);
+            return;
+        }
+        let key = self.current(turn).filter(|current| current.record.attempts > 0).map(|current| current.key);
+        self.ask_for_look(turn, key);
+    }
+
+    /// A look came back that a plan had asked for.
+    pub(super) fn looked_for_plan(&mut self, turn: &mut Turn<'_>, key: Option<&StepKey>, look: &Look) {
+        let awaited = self.drive.looks_until.is_some();
+        let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else { return };
+        let waits = awaited && (key.is_some() || self.drive.recovering);
+        let observation = match &look.observation {
+            Ok(observation) => observation,
+            Err(_) if !waits => return,
+            Err(reason) => {
+                let reason = reason.clone();
+                self.drive.looks_until = None;
+                self.saw_nothing(turn, &reason);
+                return;
+            }
+        };
+        if let Some(other) = someone_else(plan, observation) {
+            let why = format!("{other} is live at the target, and Backstop did not put it there");
+            self.end_overtaken(turn, &why);
+            return;
+        }
+        if !waits {
+            return;
+        }
+        self.drive.looks_until = None;
+        self.drive.blind_looks = 0;
+        if self.drive.recovering {
+            self.drive.recovering = false;
+        }
+        if let Some(current) = self.current(turn).filter(|current| key == Some(&current.key)) {
+            self.settle_by_look(turn, &current, observation, look.receipt);
+        }
+        self.drive(turn);
+    }
+
+    /// The world cannot be seen: tried again for a while, then people decide.
+    fn saw_nothing(&mut self, turn: &mut Turn<'_>, reason: &Reason) {
+        self.drive.blind_looks += 1;
+        let delay = RETRY_DELAY * self.drive.blind_looks.min(15);
+        self.drive.not_before = Some(turn.now.boot.after(delay));
+        self.wake_by(turn.now.boot.after(delay));
+        let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else { return };
+        if turn.now.wall.since(plan.touched_at) > self.policy.gates.resume_within {
+            self.abandon(turn, &format!("the target cannot be seen: {reason}"));
+        }
+    }
+
+    /// Decides from the world and the receipt what became of an attempt.
+    fn settle_by_look(
+        &mut self,
+        turn: &mut Turn<'_>,
+        current: &Current,
+        observation: &Observation,
+        receipt: Option<Receipt>,
+    ) {
+        let live = observation.current.as_ref().map(|release| &release.version);
+        let receipt = receipt.unwrap_or(Receipt::Nothing);
+        if current.record.status == StepStatus::Undoing {
+            if receipt == Receipt::Succeeded && live == Some(&current.from) {
+                self.undo_ended(turn, current, OperationOutcome::Done("found done after a restart".to_owned()));
+            } else if current.record.attempts >= ATTEMPTS_LIMIT || receipt == Receipt::Failed {
+                let reason = Reason::new("it had not come to its end when the world was looked at again");
+                self.undo_ended(turn, current, OperationOutcome::Failed(reason));
+            } else if let Some(undo) = current.record.planned.undo.clone() {
+                self.step(turn, current, StepEvent::UndoStarted, String::new());
+                self.operate(turn, current, undo);
+            }
+            return;
+        }
+        let StepAction::Operate { operation } = &current.record.planned.action else {
+            self.again(turn, current);
+            return;
+        };
+        let is_switch = matches!(operation, Operation::Switch { .. });
+        match receipt {
+            Receipt::Succeeded if is_switch && live == Some(&current.to) => {
+                self.succeeded(turn, current, "found done when the world was looked at".to_owned());
+            }
+            Receipt::Failed => {
+                let reason = Reason::new("it came to its end and failed");
+                self.failed(turn, current, &reason);
+            }
+            // Cut short by a restart of ours, or at its deadline. Each operation leaves alone what is so already.
+            _ if current.record.status == StepStatus::Unknown && receipt == Receipt::Interrupted => {
+                let reason = Reason::new("it did not come to its end in time");
+                self.failed(turn, current, &reason);
+            }
+            _ => self.again(turn, current),
+        }
+    }
+
+    /// Makes another attempt at a step that was cut short.
+    fn again(&mut self, turn: &mut Turn<'_>, current: &Current) {
+        if current.record.attempts >= ATTEMPTS_LIMIT {
+            let reason = Reason::new("it was cut short too often");
+            self.failed(turn, current, &reason);
+            return;
+        }
+        if current.record.status == StepStatus::Started {
+            self.step(turn, current, StepEvent::BecameUnknown, "cut short".to_owned());
+        }
+        self.step(turn, current, StepEvent::Started, String::new());
+        self.perform(turn, current);
+    }
+
+    /// Puts what happened to a step into the journal, and tells people when it ends.
+    pub(super) fn step(&mut self, turn: &mut Turn<'_>, current: &Current, event: StepEvent, note: String) {
+        let fact = Fact::Step {
+            incident: current.incident.clone(),
+            plan: current.plan,
+            step: current.step,
+            event,
+            note: note.clone(),
+        };
+        turn.append(Some(&self.name), fact);
+        let word = match event {
+            StepEvent::Succeeded => "done",
+            StepEvent::Failed => "failed",
+            StepEvent::BecameUnknown => "not known to be done",
+            StepEvent::Undone => "undone",
+            StepEvent::UndoFailed => "could not be undone",
+            StepEvent::Started | StepEvent::Skipped | StepEvent::UndoStarted => return,
+        };
+        let incident = turn.incident(&current.incident);
+        let plan = incident.active_plan().expect("the plan under way");
+        let title = &current.record.planned.title;
+        let place = format!("step {} of {}", current.step + 1, plan.steps.len());
+        let note = if note.is_empty() { note } else { format!(" ({note})") };
+        let draft =
+            Draft::about(PageKind::RollbackStep, incident, format!("{}: {place}: {title}: {word}{note}", self.name))
+                .at(Severity::S3)
+                .versions(&current.from, &current.to)
+                .action("Updates will follow.");
+        turn.page(draft);
+    }
+
+    fn check_health(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+        let since = *self.drive.watched_since.get_or_insert(turn.now.boot);
+        if self.watch.critical_probes_passed_since(since) {
+            self.step(turn, current, StepEvent::Succeeded, "every critical probe passed".to_owned());
+            return true;
+        }
+        self.fail_at_deadline(turn, current, since, "no healthy answer in time")
+    }
+
+    fn check_version(&mut self, turn: &mut Turn<'_>, current: &Current, version: &Version) -> bool {
+        let since = *self.drive.watched_since.get_or_insert(turn.now.boot);
+        let seen = self.sight.live_version_after(since);
+        if let Some(seen) = seen.filter(|seen| same_version(seen, version)) {
+            let note = format!("the service says {seen}");
+            self.step(turn, current, StepEvent::Succeeded, note);
+            return true;
+        }
+        let note = match seen {
+            Some(seen) => format!("the service says {seen}, not {version}"),
+            None => "the version endpoint did not answer in time".to_owned(),
+        };
+        self.fail_at_deadline(turn, current, since, &note)
+    }
+
+    pub(super) fn fail_at_deadline(
+        &mut self,
+        turn: &mut Turn<'_>,
+        current: &Current,
+        since: BootTime,
+        note: &str,
+    ) -> bool {
+        let until = since.after(current.record.planned.deadline);
+        if turn.now.boot < until {
+            self.wake_by(until);
+            return false;
+        }
+        self.step(turn, current, StepEvent::Failed, note.to_owned());
+        true
+    }
+}
+
+fn is_switch(step: &StepRecord) -> bool {
+    matches!(step.planned.action, StepAction::Operate { operation: Operation::Switch { .. } })
+}
+
+/// What is live, if it is neither what the plan found nor what it puts there.
+fn someone_else(plan: &PlanRecord, observation: &Observation) -> Option<Version> {
+    let live = &observation.current.as_ref()?.version;
+    let expected = match plan.switch_status() {
+        StepStatus::Pending | StepStatus::Skipped | StepStatus::Undone => *live == plan.from,
+        StepStatus::Done => *live == plan.to,
+        StepStatus::Started | StepStatus::Failed | StepStatus::Unknown | StepStatus::Undoing | StepStatus::Stuck => {
+            *live == plan.from || *live == plan.to
+        }
+    };
+    (!expected).then(|| live.clone())
+}

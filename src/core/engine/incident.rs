@@ -1,0 +1,258 @@
+//! Incidents: opening, rising, repeating, resolving; and lost signals.
+
+use std::time::Duration;
+
+use super::{page::Draft, service::Service, turn::Turn};
+use crate::core::{
+    action::Action,
+    answer::Answer,
+    durable::verdict_severity,
+    entry::Fact,
+    gate::words,
+    name::IncidentId,
+    page::PageKind,
+    policy::{ConsiderThen, Finding, Mode},
+    time::BootTime,
+    verdict::{Onset, VerdictKind},
+};
+
+/// An incident is not opened before the target has been looked at since the first failure: a deploy that just began
+/// explains it. If the look does not come back within this time, the incident is opened without it.
+const LOOK_FIRST_FOR: Duration = Duration::from_secs(2);
+
+/// Lost signals are looked for so often; they are lost over many seconds.
+const LOST_CHECKED_EVERY: Duration = Duration::from_secs(1);
+
+impl Service {
+    pub(super) fn follow_incident(&mut self, turn: &mut Turn<'_>) {
+        let verdict = self.watch.verdict();
+        self.considered_since = match verdict.kind {
+            VerdictKind::Consider => Some(self.considered_since.unwrap_or(turn.now.boot)),
+            _ => None,
+        };
+        let Some(incident) = turn.open_incident(&self.name) else {
+            if verdict.kind >= VerdictKind::Consider && !self.must_look_first(turn) {
+                self.open(turn);
+            }
+            return;
+        };
+        if verdict.kind > incident.verdict {
+            self.rise(turn);
+        } else if incident.active_plan().is_none() {
+            self.resolve_when_calm(turn);
+            self.repeat(turn);
+        }
+    }
+
+    fn must_look_first(&mut self, turn: &mut Turn<'_>) -> bool {
+        let Some(since) = self.watch.failing_since() else { return false };
+        let until = since.after(LOOK_FIRST_FOR);
+        if self.sight.looked_at() >= Some(since) || turn.now.boot >= until {
+            return false;
+        }
+        self.look(turn);
+        self.wake_by(until);
+        true
+    }
+
+    fn onset_boot(&self, turn: &Turn<'_>) -> Option<BootTime> {
+        match self.watch.onset(turn.now) {
+            Onset::Ago(duration) => Some(turn.now.boot.before(duration)),
+            Onset::Nothing | Onset::Unknown => None,
+        }
+    }
+
+    fn open(&mut self, turn: &mut Turn<'_>) {
+        let record = turn.record(&self.name);
+        let id = IncidentId::from(format!("{}-{}", self.name, record.incident_count + 1));
+        let deploy = record.live().map(|live| live.deploy.number);
+        let onset = self.onset_boot(turn).map(|boot| turn.now.wall_at(boot));
+        let path = self.path(turn);
+        let verdict = self.watch.verdict().kind;
+        let fact = Fact::IncidentOpened { incident: id.clone(), verdict, path, deploy, onset };
+        turn.append(Some(&self.name), fact);
+        self.calm_since = None;
+        self.held_since = None;
+        self.told_at = Some(turn.now.boot);
+        let action = self.intention(turn, verdict);
+        let draft = Draft::about(PageKind::IncidentOpened, turn.incident(&id), self.headline(turn, &id));
+        let draft = draft.action(action).details(self.since_when(turn, &id));
+        turn.page(draft);
+        self.keep_evidence(turn, &id);
+    }
+
+    fn rise(&mut self, turn: &mut Turn<'_>) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let id = incident.id.clone();
+        let verdict = self.watch.verdict().kind;
+        self.void_approval(turn, &format!("the verdict rose to {verdict}"));
+        let path = self.path(turn);
+        turn.append(Some(&self.name), Fact::VerdictRose { incident: id.clone(), verdict, path });
+        self.calm_since = None;
+        self.told_at = Some(turn.now.boot);
+        let action = self.intention(turn, verdict);
+        let draft = Draft::about(PageKind::IncidentEscalated, turn.incident(&id), self.headline(turn, &id));
+        let draft = draft.action(action).details(self.since_when(turn, &id));
+        turn.page(draft);
+        self.keep_evidence(turn, &id);
+    }
+
+    fn headline(&self, turn: &Turn<'_>, id: &IncidentId) -> String {
+        format!("{}: {}", self.name, turn.incident(id).path.because)
+    }
+
+    fn since_when(&self, turn: &Turn<'_>, id: &IncidentId) -> Vec<String> {
+        let incident = turn.incident(id);
+        let mut lines = Vec::new();
+        match incident.onset {
+            Some(onset) => lines.push(format!("Since {onset}.")),
+            None => lines.push("Since when is not known: it was so when the watch began.".to_owned()),
+        }
+        if let Some(live) = turn.record(&self.name).live() {
+            let age = words(turn.now.wall.since(live.deploy.at));
+            lines.push(format!("{} is live; its deploy was noticed {age} ago.", live.deploy.release));
+        }
+        lines
+    }
+
+    /// What Backstop is about to do, in words.
+    fn intention(&self, turn: &Turn<'_>, verdict: VerdictKind) -> String {
+        let to = self.situation(turn).candidate();
+        let to = to.map_or_else(|| "an older release".to_owned(), |version| version.to_string());
+        if self.page_only {
+            return "Backstop only watches this service: its state was restored after an error of its own.".to_owned();
+        }
+        match (self.policy.mode, verdict) {
+            (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to roll back to {to}."),
+            (Mode::Act, VerdictKind::RollBack) => {
+                let held = words(self.policy.thresholds.down_for);
+                format!(
+                    "Backstop rolls back to {to} if every gate allows it; an outage must last {held} unbroken first."
+                )
+            }
+            (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to roll back to {to}."),
+            _ if self.policy.consider.then == ConsiderThen::RollBack => {
+                let window = words(self.policy.consider.window);
+                format!("If it is still so in {window}, Backstop rolls back to {to}.")
+            }
+            _ => format!("Backstop asks for approval to roll back to {to}, if every gate allows it."),
+        }
+    }
+
+    /// Whether everything that fired in the incident is clear just now, by evidence.
+    pub(super) fn is_calm(&self, turn: &Turn<'_>) -> bool {
+        let Some(incident) = turn.open_incident(&self.name) else { return true };
+        self.watch.verdict().kind < VerdictKind::Consider
+            && self
+                .watch
+                .condition_answers()
+                .all(|(name, answer)| answer == Answer::No || !incident.fired.contains(name))
+    }
+
+    fn resolve_when_calm(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_calm(turn) {
+            self.calm_since = None;
+            return;
+        }
+        let since = *self.calm_since.get_or_insert(turn.now.boot);
+        let enough = since.after(self.policy.verify.healthy_for);
+        if turn.now.boot < enough {
+            self.wake_by(enough);
+            return;
+        }
+        let how = format!("what fired has been clear for {}", words(self.policy.verify.healthy_for));
+        self.void_approval(turn, "it cleared by itself");
+        self.resolve(turn, how);
+    }
+
+    /// Ends the open incident and tells it.
+    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, how: String) {
+        let Some(id) = turn.open_incident(&self.name).map(|incident| incident.id.clone()) else { return };
+        turn.append(Some(&self.name), Fact::IncidentResolved { incident: id.clone(), how: how.clone() });
+        self.calm_since = None;
+        self.held_since = None;
+        let incident = turn.incident(&id);
+        let lasted = words(turn.now.wall.since(incident.opened_at));
+        let draft = Draft::about(PageKind::IncidentResolved, incident, format!("{}: resolved: {how}", self.name))
+            .action("Nothing more to do now.")
+            .details([format!("The incident lasted {lasted}.")]);
+        turn.page(draft);
+        self.keep_evidence(turn, &id);
+    }
+
+    /// Tells an open incident again, as its severity wants it.
+    fn repeat(&mut self, turn: &mut Turn<'_>) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let severity = incident.severity();
+        let Some(every) = turn.policy.escalation.severities.get(&severity).and_then(|policy| policy.repeat) else {
+            return;
+        };
+        // After a restart nobody remembers when people were told last; one interval from now is soon enough.
+        let told = *self.told_at.get_or_insert(turn.now.boot);
+        if turn.now.boot < told.after(every) {
+            return;
+        }
+        self.told_at = Some(turn.now.boot);
+        let open_for = words(turn.now.wall.since(incident.opened_at));
+        let because = &incident.path.because;
+        let summary = format!("{}: still open after {open_for}: {because}", self.name);
+        let found = incident.findings.iter().max_by_key(|found| found.severity).map(|found| found.finding);
+        let mut draft = Draft::about(PageKind::IncidentEscalated, incident, summary);
+        draft = match found {
+            Some(finding) => draft.found(finding),
+            None => draft.action("It has neither cleared nor been resolved."),
+        };
+        turn.page(draft);
+    }
+
+    /// Notes a finding in the open incident.
+    pub(super) fn find(
+        &mut self,
+        turn: &mut Turn<'_>,
+        finding: Finding,
+        detail: &str,
+        gate: Option<crate::core::gate::Gate>,
+    ) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let severity = verdict_severity(incident.verdict).max(turn.policy.escalation.severity(finding));
+        let incident = Some(incident.id.clone());
+        let detail = detail.to_owned();
+        self.told_at = Some(turn.now.boot);
+        turn.append(Some(&self.name), Fact::Found { incident, finding, severity, detail, gate });
+    }
+
+    /// Puts the incident as it stands into its evidence folder.
+    pub(super) fn keep_evidence(&self, turn: &mut Turn<'_>, id: &IncidentId) {
+        let view = super::view::incident_view(turn.incident(id));
+        let content = serde_json::to_string_pretty(&view).expect("a view is plain data");
+        let name = "incident.json".to_owned();
+        turn.after_commit(Action::WriteEvidence { incident: id.clone(), name, content });
+    }
+
+    /// Tells when a signal is lost, and when it is back.
+    pub(super) fn follow_signals(&mut self, turn: &mut Turn<'_>) {
+        if self.lost_checked_at.is_some_and(|at| turn.now.boot.since(at) < LOST_CHECKED_EVERY)
+            || turn.observer.impaired().is_some()
+        {
+            return;
+        }
+        self.lost_checked_at = Some(turn.now.boot);
+        let lost = self.watch.lost(turn.now);
+        let record = turn.record(&self.name);
+        let told = record.findings.contains(&Finding::SignalLost);
+        let finding = Finding::SignalLost;
+        if !lost.is_empty() && !told && record.open_incident.is_none() {
+            let each: Vec<String> = lost.iter().map(|(signal, reason)| format!("{signal}: {reason}")).collect();
+            let severity = turn.policy.escalation.severity(finding);
+            let detail = each.join("; ");
+            let summary = format!("{}: signal lost: {detail}", self.name);
+            turn.append(Some(&self.name), Fact::Found { incident: None, finding, severity, detail, gate: None });
+            turn.page(Draft::finding(PageKind::SignalLost, Some(&self.name), finding, summary).details(each));
+        } else if lost.is_empty() && told {
+            turn.append(Some(&self.name), Fact::FindingOver { finding });
+            let summary = format!("{}: every signal is there again", self.name);
+            let draft = Draft::finding(PageKind::SignalRestored, Some(&self.name), finding, summary);
+            turn.page(draft.action("Nothing to do."));
+        }
+    }
+}

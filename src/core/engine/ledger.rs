@@ -1,0 +1,72 @@
+//! The durable state with its journal: appends entries, and holds effects back until what they follow from is durable.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::core::{
+    action::{Action, Actions},
+    durable::Durable,
+    entry::{Entry, Fact},
+    event::Sequence,
+    name::ServiceName,
+    time::Now,
+};
+
+/// Entries that may wait for the store. Past this nothing new is decided until it answers: the watch goes on, but a
+/// store that is away for hours must not fill the memory.
+pub const UNCOMMITTED_LIMIT: u64 = 4096;
+
+/// The fold, and what waits for the store.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) durable: Durable,
+    committed: Sequence,
+    held: VecDeque<(Sequence, Action)>,
+}
+
+impl Ledger {
+    /// A fold of entries that are durable already.
+    pub(super) fn folded(durable: Durable) -> Self {
+        Self { committed: durable.last, durable, held: VecDeque::new() }
+    }
+
+    /// Appends a fact and folds it in.
+    pub(super) fn append(&mut self, now: Now, service: Option<&ServiceName>, fact: Fact, actions: &mut Actions) {
+        let sequence = Sequence(self.durable.last.0 + 1);
+        let entry = Entry { at: now.wall, service: service.cloned(), fact };
+        if let Err(error) = self.durable.apply(sequence, &entry) {
+            panic!("an entry of our own does not fold: {error}: {entry:?}");
+        }
+        actions.push(Action::Append { sequence, entry: Arc::new(entry) });
+    }
+
+    /// Hands an effect out once everything appended so far is durable.
+    pub(super) fn after_commit(&mut self, action: Action, actions: &mut Actions) {
+        if self.committed >= self.durable.last {
+            actions.push(action);
+        } else {
+            self.held.push_back((self.durable.last, action));
+        }
+    }
+
+    /// The journal is durable up to `sequence`.
+    pub(super) fn committed(&mut self, sequence: Sequence, actions: &mut Actions) {
+        assert!(sequence <= self.durable.last, "the store committed an entry that was never appended");
+        self.committed = self.committed.max(sequence);
+        while let Some((after, _)) = self.held.front()
+            && *after <= self.committed
+            && let Some((_, action)) = self.held.pop_front()
+        {
+            actions.push(action);
+        }
+    }
+
+    /// Whether too much waits for the store to decide anything new.
+    pub(super) fn is_full(&self) -> bool {
+        self.durable.last.0 - self.committed.0 >= UNCOMMITTED_LIMIT
+    }
+
+    /// Whether everything appended is durable.
+    pub(super) fn is_settled(&self) -> bool {
+        self.committed == self.durable.last
+    }
+}

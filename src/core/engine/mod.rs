@@ -1,0 +1,438 @@
+//! The engine: takes events, one after another, and says what is to be done. It owns all state and never waits.
+
+mod courier;
+mod decide;
+mod deploys;
+mod drive;
+mod incident;
+mod ledger;
+mod page;
+mod request;
+mod service;
+mod sight;
+mod turn;
+mod verification;
+mod view;
+
+pub use ledger::UNCOMMITTED_LIMIT;
+pub use view::incident_view;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use self::{courier::Courier, ledger::Ledger, page::Draft, service::Service, turn::Turn};
+use super::{
+    action::{Action, Actions},
+    durable::Durable,
+    entry::Fact,
+    event::{Event, Refusal, Reply, Request},
+    name::{IncidentId, PageId, ServiceIndex, ServiceName},
+    operation::{Look, StepKey},
+    page::PageKind,
+    policy::{Finding, Policy},
+    sample::{Measurement, Outcome, Reason, Sample},
+    time::{BootTime, Now},
+};
+
+/// The watchdog's own network is taken for ill only after it failed this long: one lost packet is no illness, but what
+/// was sampled meanwhile is missed from the first failure on.
+const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
+
+/// What the watchdog knows of itself.
+#[derive(Debug, Default)]
+struct Observer {
+    self_check: Option<(Reason, BootTime)>,
+    store: Option<(Reason, BootTime)>,
+}
+
+impl Observer {
+    fn impaired(&self) -> Option<&str> {
+        self.self_check.as_ref().map(|(reason, _)| reason.as_str())
+    }
+
+    fn store_failing(&self) -> Option<&str> {
+        self.store.as_ref().map(|(reason, _)| reason.as_str())
+    }
+}
+
+/// Everything the core knows.
+#[derive(Debug)]
+pub struct State {
+    policy: Arc<Policy>,
+    installation: String,
+    ledger: Ledger,
+    services: Vec<Service>,
+    observer: Observer,
+    courier: Courier,
+    wakes: BTreeSet<(BootTime, ServiceIndex)>,
+    late_samples: u64,
+    store_pages: u64,
+    /// The service whose step is under way: the one to distrust after a panic.
+    in_hand: Option<ServiceIndex>,
+}
+
+impl State {
+    /// Begins with a folded journal. `installation` makes page identities unique among stores.
+    pub fn new(policy: Arc<Policy>, installation: &str, durable: Durable, now: Now) -> Self {
+        let mut services = Vec::with_capacity(policy.services.len());
+        for (place, service) in policy.services.iter().enumerate() {
+            let index = ServiceIndex(u32::try_from(place).expect("the configuration bounds services"));
+            let mut service = Service::new(index, Arc::clone(service), now);
+            let open = durable.open_incident(&service.name);
+            service.drive.recovering = open.is_some_and(|incident| incident.active_plan().is_some());
+            services.push(service);
+        }
+        let wakes = services.iter().map(|service| (service.wake, service.index)).collect();
+        Self {
+            policy,
+            installation: installation.to_owned(),
+            ledger: Ledger::folded(durable),
+            services,
+            observer: Observer::default(),
+            courier: Courier::default(),
+            wakes,
+            late_samples: 0,
+            store_pages: 0,
+            in_hand: None,
+        }
+    }
+
+    /// The durable half.
+    pub fn durable(&self) -> &Durable {
+        &self.ledger.durable
+    }
+
+    /// When it wants an [`Event::Woke`], at the latest.
+    pub fn next_wake(&self) -> Option<BootTime> {
+        let service = self.wakes.first().map(|(at, _)| *at);
+        match (service, self.courier.wake()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// The service whose step is under way, or was when the core panicked.
+    pub const fn in_hand(&self) -> Option<ServiceIndex> {
+        self.in_hand
+    }
+
+    /// From here on this service is only watched and told of.
+    pub fn distrust(&mut self, service: ServiceIndex) {
+        self.services[service.get()].page_only = true;
+    }
+
+    /// Whether everything appended is durable.
+    pub fn is_settled(&self) -> bool {
+        self.ledger.is_settled()
+    }
+
+    /// Takes one event in, and pushes what is to be done to `actions`.
+    pub fn step(&mut self, now: Now, event: Event, actions: &mut Actions) {
+        let before = self.ledger.durable.last;
+        match event {
+            Event::Started => self.started(now, actions),
+            Event::Sample(sample) => self.sample(now, &sample, actions),
+            Event::SelfCheck(outcome) => self.self_checked(now, outcome, actions),
+            Event::Woke => self.woke(now, actions),
+            Event::Looked { service, key, look } => self.looked(now, service, key.as_ref(), look, actions),
+            Event::VersionSeen { service, version } => self.with(now, service, actions, |service, turn| {
+                service.sight.version_seen(turn.now, version.clone());
+                if let Ok(version) = version {
+                    service.notice_version(turn, &version);
+                }
+                service.assess(turn);
+            }),
+            Event::OperationEnded { key, outcome } => {
+                if let Some(service) = self.service_of(&key.incident) {
+                    self.with(now, service, actions, |service, turn| {
+                        service.ended(turn, &key, outcome);
+                        service.assess(turn);
+                    });
+                }
+            }
+            Event::Committed(sequence) => {
+                self.ledger.committed(sequence, actions);
+                self.store_works(now, actions);
+            }
+            Event::StoreFailing(reason) => self.store_fails(now, reason, actions),
+            Event::DeliveryEnded { page, channel, outcome } => {
+                let mut courier = std::mem::take(&mut self.courier);
+                courier.ended(&mut self.turn(now, actions), &page, &channel, outcome);
+                self.courier = courier;
+            }
+            Event::Requested { id, by, request } => {
+                let reply = self.requested(now, &by, request, actions);
+                self.ledger.after_commit(Action::Reply { id, reply }, actions);
+            }
+        }
+        let is_due = self.courier.wake().is_some_and(|wake| wake <= now.boot);
+        if is_due || self.ledger.durable.last != before {
+            self.pump(now, actions);
+        }
+    }
+
+    fn turn<'a>(&'a mut self, now: Now, actions: &'a mut Actions) -> Turn<'a> {
+        Turn {
+            now,
+            policy: &self.policy,
+            installation: &self.installation,
+            ledger: &mut self.ledger,
+            observer: &self.observer,
+            actions,
+        }
+    }
+
+    fn split<'a>(&'a mut self, now: Now, index: ServiceIndex, actions: &'a mut Actions) -> (&'a mut Service, Turn<'a>) {
+        let turn = Turn {
+            now,
+            policy: &self.policy,
+            installation: &self.installation,
+            ledger: &mut self.ledger,
+            observer: &self.observer,
+            actions,
+        };
+        (&mut self.services[index.get()], turn)
+    }
+
+    /// Does something with one service, and keeps its alarm clock right.
+    fn with<R>(
+        &mut self,
+        now: Now,
+        index: ServiceIndex,
+        actions: &mut Actions,
+        what: impl FnOnce(&mut Service, &mut Turn<'_>) -> R,
+    ) -> R {
+        self.in_hand = Some(index);
+        let (service, mut turn) = self.split(now, index, actions);
+        let before = service.wake;
+        let result = what(service, &mut turn);
+        let after = service.wake;
+        self.in_hand = None;
+        if before != after {
+            self.wakes.remove(&(before, index));
+            self.wakes.insert((after, index));
+        }
+        result
+    }
+
+    fn service_of(&self, incident: &IncidentId) -> Option<ServiceIndex> {
+        let name = &self.ledger.durable.incidents.get(incident)?.service;
+        self.policy.service_index(name.as_str())
+    }
+
+    fn started(&mut self, now: Now, actions: &mut Actions) {
+        for place in 0..self.services.len() {
+            let index = self.services[place].index;
+            self.with(now, index, actions, |service, turn| {
+                service.look(turn);
+                service.assess(turn);
+            });
+        }
+        self.pump(now, actions);
+    }
+
+    fn sample(&mut self, now: Now, sample: &Sample, actions: &mut Actions) {
+        let missed;
+        let sample = match (&self.observer.self_check, &sample.measurement) {
+            (Some((reason, _)), Measurement::Check(Outcome::Failed(_) | Outcome::Passed)) => {
+                let measurement = Measurement::Check(Outcome::Missed(reason.clone()));
+                missed = Sample { measurement, ..sample.clone() };
+                &missed
+            }
+            (Some((reason, _)), Measurement::Requests(_)) => {
+                missed = Sample { measurement: Measurement::RequestsMissed(reason.clone()), ..sample.clone() };
+                &missed
+            }
+            _ => sample,
+        };
+        self.in_hand = Some(sample.service);
+        let (service, mut turn) = self.split(now, sample.service, actions);
+        let recorded = service.sample(&mut turn, sample);
+        self.in_hand = None;
+        self.late_samples += u64::from(recorded.late);
+        if recorded.changed || recorded.first_failure || recorded.first_pass {
+            self.with(now, sample.service, actions, Service::assess);
+        }
+    }
+
+    fn woke(&mut self, now: Now, actions: &mut Actions) {
+        // Each service that is due is assessed once and then wants to be woken later than now.
+        for _ in 0..self.services.len() {
+            let Some(&(at, index)) = self.wakes.first() else { break };
+            if at > now.boot {
+                break;
+            }
+            self.with(now, index, actions, Service::assess);
+            assert!(self.services[index.get()].wake > at, "an assessed service wakes later");
+        }
+        self.tell_impaired(now, actions);
+        self.end_pauses(now, actions);
+    }
+
+    fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: Look, actions: &mut Actions) {
+        self.with(now, index, actions, |service, turn| {
+            service.sight.looked(turn.now, look.observation.clone());
+            service.looked_for_plan(turn, key, &look);
+            let is_driven = turn.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());
+            if let (Ok(observation), false) = (&look.observation, is_driven) {
+                service.notice_deploys(turn, observation);
+            }
+            service.assess(turn);
+        });
+    }
+
+    fn self_checked(&mut self, now: Now, outcome: Outcome, actions: &mut Actions) {
+        match outcome {
+            Outcome::Passed => {
+                self.observer.self_check = None;
+                self.tell_impaired(now, actions);
+            }
+            Outcome::Failed(reason) | Outcome::Missed(reason) => {
+                let since = self.observer.self_check.take().map_or(now.boot, |(_, since)| since);
+                self.observer.self_check = Some((reason, since));
+                self.tell_impaired(now, actions);
+            }
+        }
+    }
+
+    fn tell_impaired(&mut self, now: Now, actions: &mut Actions) {
+        let finding = Finding::ObserverImpaired;
+        let told = self.ledger.durable.findings.contains(&finding);
+        let failing = self.observer.self_check.clone();
+        let mut turn = self.turn(now, actions);
+        match failing {
+            Some((reason, since)) if !told && now.boot.since(since) >= IMPAIRED_TOLD_AFTER => {
+                let severity = turn.policy.escalation.severity(finding);
+                let detail = reason.to_string();
+                let summary = format!("the watchdog's own network is ill: {reason}; nothing is decided meanwhile");
+                turn.append(None, Fact::Found { incident: None, finding, severity, detail, gate: None });
+                turn.page(Draft::finding(PageKind::SignalLost, None, finding, summary));
+            }
+            None if told => {
+                turn.append(None, Fact::FindingOver { finding });
+                let summary = "the watchdog's own network is well again";
+                turn.page(Draft::finding(PageKind::SignalRestored, None, finding, summary).action("Nothing to do."));
+            }
+            _ => {}
+        }
+    }
+
+    fn end_pauses(&mut self, now: Now, actions: &mut Actions) {
+        let is_over = |until: Option<super::time::WallTime>| until.is_some_and(|until| now.wall >= until);
+        let durable = &self.ledger.durable;
+        let all = durable.paused.as_ref().is_some_and(|pause| is_over(pause.until));
+        let ended: Vec<ServiceName> = self
+            .services
+            .iter()
+            .map(|service| &service.name)
+            .filter(|name| durable.service(name).paused.as_ref().is_some_and(|pause| is_over(pause.until)))
+            .cloned()
+            .collect();
+        let by = "its own end";
+        for name in ended {
+            self.ledger.append(now, Some(&name), Fact::Resumed { by: by.to_owned() }, actions);
+        }
+        if all {
+            self.ledger.append(now, None, Fact::Resumed { by: by.to_owned() }, actions);
+        }
+    }
+
+    /// The store cannot tell of itself through the store: this page goes out from memory, once.
+    fn store_fails(&mut self, now: Now, reason: Reason, actions: &mut Actions) {
+        let is_new = self.observer.store.is_none();
+        let since = self.observer.store.take().map_or(now.boot, |(_, since)| since);
+        self.observer.store = Some((reason.clone(), since));
+        if is_new {
+            let summary = format!("the journal cannot be written: {reason}. Watching goes on, acting stopped.");
+            self.tell_from_memory(now, PageKind::IncidentEscalated, summary, None, actions);
+        }
+    }
+
+    fn store_works(&mut self, now: Now, actions: &mut Actions) {
+        if self.observer.store.take().is_some() {
+            let summary = "the journal is written again".to_owned();
+            self.tell_from_memory(now, PageKind::SignalRestored, summary, Some("Nothing to do."), actions);
+        }
+    }
+
+    fn tell_from_memory(
+        &mut self,
+        now: Now,
+        kind: PageKind,
+        summary: String,
+        action: Option<&str>,
+        actions: &mut Actions,
+    ) {
+        self.store_pages += 1;
+        let id = PageId::from(format!("msg_{}_store_{}_{}", self.installation, now.wall.as_millis(), self.store_pages));
+        let turn = self.turn(now, actions);
+        let mut draft = Draft::finding(kind, None, Finding::StoreFailed, summary);
+        if let Some(action) = action {
+            draft = draft.action(action);
+        }
+        let page = draft.into_page(&turn, id);
+        let channels = page::channels(&turn, page.severity);
+        let page = Arc::new(page);
+        for channel in channels {
+            turn.actions.push(Action::Deliver { page: Arc::clone(&page), channel, attempt: 1 });
+        }
+    }
+
+    fn requested(&mut self, now: Now, by: &str, request: Request, actions: &mut Actions) -> Reply {
+        if self.ledger.is_full() {
+            return Err(Refusal::Busy("the journal cannot be written just now".to_owned()));
+        }
+        match request {
+            Request::Approve { incident, approval } => {
+                let index = self.service_of(&incident).ok_or_else(|| no_incident(&incident))?;
+                self.with(now, index, actions, |service, turn| service.approve(turn, &incident, approval, by))
+            }
+            Request::Deny { incident, approval, reason } => {
+                let index = self.service_of(&incident).ok_or_else(|| no_incident(&incident))?;
+                self.with(now, index, actions, |service, turn| service.deny(turn, &incident, approval, by, reason))
+            }
+            Request::MarkRelease { service, version, mark } => {
+                let index = self.index_of(&service)?;
+                self.with(now, index, actions, |service, turn| service.mark(turn, version, mark, by))
+            }
+            Request::ReportDeploy { service, version } => {
+                let index = self.index_of(&service)?;
+                self.with(now, index, actions, |service, turn| service.report_deploy(turn, version, by))
+            }
+            Request::Pause { service: Some(service), for_seconds, reason } => {
+                let index = self.index_of(&service)?;
+                self.with(now, index, actions, |service, turn| service.pause(turn, for_seconds, by, reason))
+            }
+            Request::Pause { service: None, for_seconds, reason } => {
+                let until = for_seconds.map(|seconds| now.wall.after(Duration::from_secs(seconds)));
+                self.ledger.append(now, None, Fact::Paused { until, by: by.to_owned(), reason }, actions);
+                Ok("everything paused: no new plan begins".to_owned())
+            }
+            Request::Resume { service: Some(service) } => {
+                let index = self.index_of(&service)?;
+                self.with(now, index, actions, |service, turn| service.resume(turn, by))
+            }
+            Request::Resume { service: None } => {
+                if self.ledger.durable.paused.is_none() {
+                    return Err(Refusal::Conflict("nothing is paused as a whole".to_owned()));
+                }
+                self.ledger.append(now, None, Fact::Resumed { by: by.to_owned() }, actions);
+                Ok("resumed".to_owned())
+            }
+        }
+    }
+
+    fn index_of(&self, service: &ServiceName) -> Result<ServiceIndex, Refusal> {
+        let index = self.policy.service_index(service.as_str());
+        index.ok_or_else(|| Refusal::NotFound(format!("no service is called {service}")))
+    }
+
+    fn pump(&mut self, now: Now, actions: &mut Actions) {
+        let mut courier = std::mem::take(&mut self.courier);
+        courier.pump(&mut self.turn(now, actions));
+        self.courier = courier;
+    }
+}
+
+fn no_incident(incident: &IncidentId) -> Refusal {
+    Refusal::NotFound(format!("no incident is called {incident}"))
+}

@@ -1,0 +1,138 @@
+//! Writes pages: plain words first.
+
+use super::turn::Turn;
+use crate::core::{
+    durable::{IncidentRecord, verdict_severity},
+    entry::Fact,
+    name::{PageId, ServiceName, Version},
+    page::{Page, PageKind},
+    policy::{Finding, Severity},
+    verdict::{Path, VerdictKind},
+};
+
+/// A page before it has an identity and channels.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    kind: PageKind,
+    service: Option<ServiceName>,
+    incident: Option<crate::core::name::IncidentId>,
+    finding: Option<Finding>,
+    live: Severity,
+    summary: String,
+    action: Option<String>,
+    verdict: Option<VerdictKind>,
+    path: Option<Path>,
+    versions: Option<(Version, Option<Version>)>,
+    details: Vec<String>,
+}
+
+impl Draft {
+    /// About an incident; its gravest verdict is the least severity.
+    pub(super) fn about(kind: PageKind, incident: &IncidentRecord, summary: impl Into<String>) -> Self {
+        Self {
+            kind,
+            service: Some(incident.service.clone()),
+            incident: Some(incident.id.clone()),
+            finding: None,
+            live: verdict_severity(incident.verdict),
+            summary: summary.into(),
+            action: None,
+            verdict: Some(incident.verdict),
+            path: Some(incident.path.clone()),
+            versions: incident.accused.clone().map(|(_, version)| (version, None)),
+            details: Vec::new(),
+        }
+    }
+
+    /// About a service outside an incident, or about the watchdog itself.
+    pub(super) fn finding(
+        kind: PageKind,
+        service: Option<&ServiceName>,
+        finding: Finding,
+        summary: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            service: service.cloned(),
+            incident: None,
+            finding: Some(finding),
+            live: Severity::S3,
+            summary: summary.into(),
+            action: None,
+            verdict: None,
+            path: None,
+            versions: None,
+            details: Vec::new(),
+        }
+    }
+
+    pub(super) fn found(mut self, finding: Finding) -> Self {
+        self.finding = Some(finding);
+        self
+    }
+
+    /// The severity is this alone: what is told is no alarm, whatever the incident was.
+    pub(super) fn at(mut self, severity: Severity) -> Self {
+        self.live = severity;
+        self
+    }
+
+    pub(super) fn action(mut self, action: impl Into<String>) -> Self {
+        self.action = Some(action.into());
+        self
+    }
+
+    pub(super) fn versions(mut self, from: &Version, to: &Version) -> Self {
+        self.versions = Some((from.clone(), Some(to.clone())));
+        self
+    }
+
+    pub(super) fn details(mut self, details: impl IntoIterator<Item = String>) -> Self {
+        self.details.extend(details);
+        self
+    }
+
+    /// The page itself, with its identity and without channels: for what cannot go through the journal.
+    pub(super) fn into_page(self, turn: &Turn<'_>, id: PageId) -> Page {
+        let escalation = &turn.policy.escalation;
+        let severity = self.finding.map_or(self.live, |finding| self.live.max(escalation.severity(finding)));
+        let action = match (self.action, self.finding) {
+            (Some(action), _) => action,
+            (None, Some(finding)) => escalation.action(finding).to_owned(),
+            (None, None) => String::new(),
+        };
+        let (version_from, version_to) = match self.versions {
+            Some((from, to)) => (Some(from), to),
+            None => (None, None),
+        };
+        Page {
+            id,
+            kind: self.kind,
+            at: turn.now.wall,
+            service: self.service,
+            incident: self.incident,
+            severity,
+            finding: self.finding,
+            summary: self.summary,
+            action,
+            verdict: self.verdict,
+            path: self.path,
+            version_from,
+            version_to,
+            details: self.details,
+        }
+    }
+
+    pub(super) fn into_fact(self, turn: &Turn<'_>) -> Fact {
+        let number = turn.ledger.durable.outbox.page_count + 1;
+        let id = PageId::from(format!("msg_{}_{number}", turn.installation));
+        let page = self.into_page(turn, id);
+        let channels = channels(turn, page.severity);
+        Fact::PageQueued { page, channels }
+    }
+}
+
+/// Who hears of a severity.
+pub(super) fn channels(turn: &Turn<'_>, severity: Severity) -> Vec<crate::core::name::ChannelName> {
+    turn.policy.escalation.severities.get(&severity).map(|policy| policy.notify.clone()).unwrap_or_default()
+}

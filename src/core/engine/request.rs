@@ -1,0 +1,131 @@
+//! What people ask for.
+
+use std::time::Duration;
+
+use super::{decide::NOT_FOR_HUMANS, deploys::Announced, service::Service, turn::Turn};
+use crate::core::{
+    answer::Answer,
+    durable::{ApprovalRecord, ApprovalState},
+    entry::Fact,
+    event::{Refusal, Reply},
+    gate::together,
+    name::{IncidentId, Version},
+    release::Mark,
+};
+
+/// Versions that people may mark by hand in one service: each is kept for ever.
+const STANDINGS_LIMIT: usize = 10_000;
+
+impl Service {
+    fn approval(&self, turn: &Turn<'_>, id: &IncidentId, number: Option<u32>) -> Result<ApprovalRecord, Refusal> {
+        let incident = turn.incident(id);
+        if let Some((_, how)) = &incident.resolved {
+            return Err(Refusal::Conflict(format!("incident {id} is over: {how}")));
+        }
+        let Some(open) = incident.open_approval() else {
+            let last = incident.approvals.last();
+            return Err(Refusal::Conflict(match last.map(|last| (&last.state, last.number)) {
+                None => format!("incident {id} does not wait for an approval"),
+                Some((ApprovalState::Approved(by), number)) => format!("approval {number} was given by {by} already"),
+                Some((ApprovalState::Denied(by), number)) => format!("approval {number} was denied by {by} already"),
+                Some((ApprovalState::Void(why), number)) => format!("approval {number} is void: {why}"),
+                Some((ApprovalState::Open, number)) => format!("approval {number} is not open"),
+            }));
+        };
+        match number {
+            Some(number) if number != open.number => Err(Refusal::Conflict(format!(
+                "approval {number} is not open any more; approval {} is, for {} from {} to {}",
+                open.number, open.plan, open.from, open.to
+            ))),
+            _ => Ok(open.clone()),
+        }
+    }
+
+    pub(super) fn approve(&mut self, turn: &mut Turn<'_>, id: &IncidentId, number: Option<u32>, by: &str) -> Reply {
+        self.evaluate(turn);
+        let open = self.approval(turn, id, number)?;
+        if turn.now.wall >= open.expires {
+            self.void_approval(turn, "it expired");
+            return Err(Refusal::Conflict(format!("approval {} expired at {}", open.number, open.expires)));
+        }
+        let situation = self.situation(turn);
+        let live = situation.record.live().map(|live| live.deploy.release.version.clone());
+        let candidate = situation.candidate();
+        let mut gates = situation.reports();
+        gates.retain(|report| !NOT_FOR_HUMANS.contains(&report.gate));
+        if live.as_ref() != Some(&open.from) || candidate.as_ref() != Some(&open.to) {
+            let name = |version: Option<Version>| version.map_or_else(|| "nothing".to_owned(), |one| one.to_string());
+            let why = format!(
+                "it was for {} to {}; by now {} is live and {} would be gone back to",
+                open.from,
+                open.to,
+                name(live),
+                name(candidate)
+            );
+            self.void_approval(turn, &why);
+            return Err(Refusal::Conflict(format!("approval {} is void: {why}", open.number)));
+        }
+        if together(&gates) != Answer::Yes {
+            let held = gates.iter().find(|report| report.answer != Answer::Yes).expect("one of them holds");
+            return Err(Refusal::Gate(format!("gate {} says {}: {}", held.gate, held.answer, held.why)));
+        }
+        let fact = Fact::Approved { incident: id.clone(), approval: open.number, by: by.to_owned() };
+        turn.append(Some(&self.name), fact);
+        self.start(turn, &open.from, &open.to, Some(by.to_owned()));
+        Ok(format!("approved: rolling {} back from {} to {}", self.name, open.from, open.to))
+    }
+
+    pub(super) fn deny(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: &IncidentId,
+        number: Option<u32>,
+        by: &str,
+        reason: Option<String>,
+    ) -> Reply {
+        let open = self.approval(turn, id, number)?;
+        let fact = Fact::Denied { incident: id.clone(), approval: open.number, by: by.to_owned(), reason };
+        turn.append(Some(&self.name), fact);
+        self.keep_evidence(turn, id);
+        Ok(format!("denied: {} stays at {}; this deploy is held", self.name, open.from))
+    }
+
+    pub(super) fn mark(&mut self, turn: &mut Turn<'_>, version: Version, mark: Mark, by: &str) -> Reply {
+        let record = turn.record(&self.name);
+        if record.standings.len() >= STANDINGS_LIMIT && !record.standings.contains_key(&version) {
+            return Err(Refusal::Busy(format!("{STANDINGS_LIMIT} versions are marked already")));
+        }
+        let word = match mark {
+            Mark::Good => "good",
+            Mark::Bad => "bad",
+            Mark::Clear => "cleared",
+        };
+        let reply = format!("{} {version} marked {word}", self.name);
+        turn.append(Some(&self.name), Fact::Marked { version, mark, by: by.to_owned() });
+        Ok(reply)
+    }
+
+    pub(super) fn report_deploy(&mut self, turn: &mut Turn<'_>, version: Version, by: &str) -> Reply {
+        let settle = self.policy.gates.settle;
+        let until = turn.now.boot.after(settle);
+        let reply = format!("{}: {version} is expected; until its first healthy answer nothing is opened", self.name);
+        self.rollout.announced = Some(Announced { version, at: turn.now.boot, until, by: by.to_owned() });
+        self.look(turn);
+        self.evaluate(turn);
+        Ok(reply)
+    }
+
+    pub(super) fn pause(&mut self, turn: &mut Turn<'_>, for_seconds: Option<u64>, by: &str, reason: String) -> Reply {
+        let until = for_seconds.map(|seconds| turn.now.wall.after(Duration::from_secs(seconds)));
+        turn.append(Some(&self.name), Fact::Paused { until, by: by.to_owned(), reason });
+        Ok(format!("{} paused: no new plan begins", self.name))
+    }
+
+    pub(super) fn resume(&mut self, turn: &mut Turn<'_>, by: &str) -> Reply {
+        if turn.record(&self.name).paused.is_none() {
+            return Err(Refusal::Conflict(format!("{} is not paused", self.name)));
+        }
+        turn.append(Some(&self.name), Fact::Resumed { by: by.to_owned() });
+        Ok(format!("{} resumed", self.name))
+    }
+}

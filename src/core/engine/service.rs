@@ -1,0 +1,236 @@
+//! One service while the process lives: its watch, what was seen of its target, and what is going on.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{drive::Drive, sight::Sight, turn::Turn};
+use crate::core::{
+    action::Action,
+    durable::{DeployRecord, Rollout},
+    gate::Situation,
+    name::{ServiceIndex, ServiceName, SignalIndex},
+    policy::{ServicePolicy, SignalKind},
+    sample::{Measurement, Outcome, Sample},
+    time::{BootTime, Now},
+    verdict::Verdict,
+    watch::{Facts, Recorded, RolloutState, Watch},
+};
+
+/// Each service is assessed at least so often, whether anything happened or not: what runs out without a sample (soaks,
+/// approvals, deadlines) needs no alarm clock of its own.
+pub(super) const ASSESS_EVERY: Duration = Duration::from_secs(1);
+
+/// And woken no sooner than this: an alarm that is due already must not make the loop spin.
+const ASSESS_NOT_BEFORE: Duration = Duration::from_millis(10);
+
+/// A failing probe is confirmed at the quick pace for at most so many times `down_for`; an outage of hours is then
+/// watched at its ordinary pace.
+const CONFIRM_FOR_DOWN_FOR: u32 = 3;
+
+/// One service's volatile state.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) index: ServiceIndex,
+    pub(super) name: ServiceName,
+    pub(super) policy: Arc<ServicePolicy>,
+    pub(super) watch: Watch,
+    pub(super) sight: Sight,
+    pub(super) rollout: RolloutWatch,
+    pub(super) soak: Soak,
+    /// Signals that are taken at the quick pace, and since when.
+    confirming: Vec<Option<BootTime>>,
+    /// Since when everything that fired has been clear.
+    pub(super) calm_since: Option<BootTime>,
+    /// Since when a gate's unknown has held a rollback that is due.
+    pub(super) held_since: Option<BootTime>,
+    /// Since when the verdict has been consider.
+    pub(super) considered_since: Option<BootTime>,
+    /// When people were last told of the open incident.
+    pub(super) told_at: Option<BootTime>,
+    /// When lost signals were last looked for.
+    pub(super) lost_checked_at: Option<BootTime>,
+    pub(super) drive: Drive,
+    /// Its state was folded anew after a panic: it may only page.
+    pub(super) page_only: bool,
+    /// When it wants to be assessed next.
+    pub(super) wake: BootTime,
+}
+
+/// A rollout under way, as far as it is not in the journal.
+#[derive(Debug, Default)]
+pub(super) struct RolloutWatch {
+    /// The deploy whose rollout this is, and when it was noticed.
+    pub(super) since: Option<(u64, BootTime)>,
+    /// A failure was seen in it; a healthy answer counts only when it came after this.
+    pub(super) failed_at: Option<BootTime>,
+    /// Someone announced a deploy or restart.
+    pub(super) announced: Option<super::deploys::Announced>,
+}
+
+/// Progress towards known-good that is not in the journal yet.
+#[derive(Debug, Default)]
+pub(super) struct Soak {
+    /// Up to when healthy time was counted.
+    pub(super) counted_to: Option<BootTime>,
+    /// Healthy time since it was last saved.
+    pub(super) unsaved: Duration,
+}
+
+impl Service {
+    pub(super) fn new(index: ServiceIndex, policy: Arc<ServicePolicy>, now: Now) -> Self {
+        let signals = policy.signals.len();
+        Self {
+            index,
+            name: policy.name.clone(),
+            watch: Watch::new(Arc::clone(&policy), now),
+            policy,
+            sight: Sight::default(),
+            rollout: RolloutWatch::default(),
+            soak: Soak::default(),
+            confirming: vec![None; signals],
+            calm_since: None,
+            held_since: None,
+            considered_since: None,
+            told_at: None,
+            lost_checked_at: None,
+            drive: Drive::default(),
+            page_only: false,
+            wake: now.boot,
+        }
+    }
+
+    /// Takes a sample in. Returns whether the service has to be assessed.
+    pub(super) fn sample(&mut self, turn: &mut Turn<'_>, sample: &Sample) -> Recorded {
+        let recorded = self.watch.record(turn.now, sample);
+        if recorded.first_failure || recorded.first_pass {
+            self.pace(turn, sample.signal, recorded.first_failure);
+        }
+        if let Measurement::Check(Outcome::Failed(_)) = sample.measurement
+            && self.is_critical(sample.signal)
+        {
+            self.rollout.failed_at = Some(sample.taken_at);
+            if recorded.first_failure {
+                self.look(turn);
+            }
+        }
+        recorded
+    }
+
+    fn is_critical(&self, signal: SignalIndex) -> bool {
+        matches!(self.policy.signals[signal.get()].kind, SignalKind::Probe { critical: true })
+    }
+
+    /// Quickens a probe after its first failure, and slows it down again.
+    fn pace(&mut self, turn: &mut Turn<'_>, signal: SignalIndex, quick: bool) {
+        let policy = &self.policy.signals[signal.get()];
+        if !matches!(policy.kind, SignalKind::Probe { .. }) || self.confirming[signal.get()].is_some() == quick {
+            return;
+        }
+        self.confirming[signal.get()] = quick.then_some(turn.now.boot);
+        let every = if quick { self.policy.thresholds.confirm_every.min(policy.every) } else { policy.every };
+        turn.actions.push(Action::SetCadence { service: self.index, signal, every });
+    }
+
+    fn slow_down_long_confirmations(&mut self, turn: &mut Turn<'_>) {
+        let longest = self.policy.thresholds.down_for * CONFIRM_FOR_DOWN_FOR;
+        for place in 0..self.confirming.len() {
+            if self.confirming[place].is_some_and(|since| turn.now.boot.since(since) > longest) {
+                let signal = SignalIndex(u16::try_from(place).expect("the configuration bounds signals"));
+                self.pace(turn, signal, false);
+            }
+        }
+    }
+
+    /// Decides everything that follows from what is known now.
+    pub(super) fn assess(&mut self, turn: &mut Turn<'_>) {
+        self.wake = turn.now.boot.after(ASSESS_EVERY);
+        if turn.ledger.is_full() {
+            return;
+        }
+        self.evaluate(turn);
+        self.slow_down_long_confirmations(turn);
+        self.follow_rollout(turn);
+        self.follow_soak(turn);
+        self.follow_signals(turn);
+        self.follow_incident(turn);
+        self.act(turn);
+        if let Some(wake) = self.watch.next_wake(turn.now) {
+            self.wake_by(wake);
+        }
+        self.wake = self.wake.max(turn.now.boot.after(ASSESS_NOT_BEFORE));
+    }
+
+    pub(super) fn evaluate(&mut self, turn: &Turn<'_>) -> Verdict {
+        let announced = self.announced_until(turn.now);
+        let live = turn.record(&self.name).live();
+        let facts = facts(&self.policy, &self.sight, &self.rollout, live, announced, turn.now);
+        self.watch.evaluate(turn.now, facts)
+    }
+
+    pub(super) fn path(&self, turn: &Turn<'_>) -> crate::core::verdict::Path {
+        let announced = self.announced_until(turn.now);
+        let live = turn.record(&self.name).live();
+        let facts = facts(&self.policy, &self.sight, &self.rollout, live, announced, turn.now);
+        self.watch.path(turn.now, facts)
+    }
+
+    /// Asks to be assessed by `wake`.
+    pub(super) fn wake_by(&mut self, wake: BootTime) {
+        self.wake = self.wake.min(wake);
+    }
+
+    /// Asks for a look at the target, unless one is under way.
+    pub(super) fn look(&mut self, turn: &mut Turn<'_>) {
+        if self.sight.ask(turn.now) {
+            turn.actions.push(Action::Look { service: self.index, key: None });
+        }
+    }
+
+    /// What the gates look at.
+    pub(super) fn situation<'a>(&'a self, turn: &'a Turn<'_>) -> Situation<'a> {
+        let durable = &turn.ledger.durable;
+        Situation {
+            policy: &self.policy,
+            record: durable.service(&self.name),
+            incident: durable.open_incident(&self.name),
+            observation: self.sight.observation(),
+            blind: self.sight.trouble().map(crate::core::sample::Reason::as_str),
+            paused_all: durable.paused.as_ref(),
+            observer_impaired: turn.observer.impaired(),
+            store_failing: turn.observer.store_failing(),
+            now: turn.now.wall,
+        }
+    }
+}
+
+fn facts<'a>(
+    policy: &ServicePolicy,
+    sight: &'a Sight,
+    rollout: &RolloutWatch,
+    live: Option<&'a DeployRecord>,
+    announced_until: Option<BootTime>,
+    now: Now,
+) -> Facts<'a> {
+    let state = match live {
+        Some(live) if live.rollout == Rollout::UnderWay => {
+            let since = rollout_since(rollout, live, now);
+            RolloutState::UnderWay { until: since.after(policy.gates.settle) }
+        }
+        Some(live) if live.rollout == Rollout::Failing => {
+            let why = sight.observation().and_then(|observation| observation.failing.as_deref());
+            RolloutState::Failing { why: why.unwrap_or("no healthy answer within the settling time") }
+        }
+        _ => match announced_until {
+            Some(until) => RolloutState::UnderWay { until },
+            None => RolloutState::Settled,
+        },
+    };
+    Facts { rollout: state, reports: &[], baseline: live.map_or(&[], |live| live.baseline.as_slice()) }
+}
+
+/// When a deploy's rollout was noticed: as remembered, or after a restart as the journal's wall time has it.
+pub(super) fn rollout_since(rollout: &RolloutWatch, live: &DeployRecord, now: Now) -> BootTime {
+    match rollout.since {
+        Some((number, since)) if number == live.deploy.number => since,
+        _ => now.boot_at(live.deploy.at),
+    }
+}

@@ -1,0 +1,96 @@
+//! What was last seen of a service's target and of its version endpoint.
+
+use std::time::Duration;
+
+use crate::core::{
+    name::Version,
+    release::Observation,
+    sample::Reason,
+    time::{BootTime, Now},
+};
+
+/// A look that has not come back after this is asked for again; the runtime ends its own looks sooner.
+const LOOK_LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// What was last seen.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    asked_at: Option<BootTime>,
+    seen: Option<(BootTime, Observation)>,
+    looked_at: Option<BootTime>,
+    trouble: Option<Reason>,
+    live_version: Option<(BootTime, Version)>,
+}
+
+impl Sight {
+    /// Notes that a look is wanted. False if one is under way.
+    pub(super) fn ask(&mut self, now: Now) -> bool {
+        if self.asked_at.is_some_and(|asked| now.boot.since(asked) < LOOK_LOST_AFTER) {
+            return false;
+        }
+        self.asked_at = Some(now.boot);
+        true
+    }
+
+    pub(super) fn looked(&mut self, now: Now, observation: Result<Observation, Reason>) {
+        self.asked_at = None;
+        self.looked_at = Some(now.boot);
+        match observation {
+            Ok(observation) => {
+                self.seen = Some((now.boot, observation));
+                self.trouble = None;
+            }
+            Err(reason) => self.trouble = Some(reason),
+        }
+    }
+
+    pub(super) fn version_seen(&mut self, now: Now, version: Result<Version, Reason>) {
+        if let Ok(version) = version {
+            self.live_version = Some((now.boot, version));
+        }
+    }
+
+    /// The last look that saw something, unless a later one failed.
+    pub(super) fn observation(&self) -> Option<&Observation> {
+        self.seen.as_ref().map(|(_, observation)| observation).filter(|_| self.trouble.is_none())
+    }
+
+    /// Why the target could not be seen, if the last look failed.
+    pub(super) fn trouble(&self) -> Option<&Reason> {
+        self.trouble.as_ref()
+    }
+
+    /// When the target was last looked at, whatever came of it.
+    pub(super) fn looked_at(&self) -> Option<BootTime> {
+        self.looked_at
+    }
+
+    /// What the version endpoint said after `since`.
+    pub(super) fn live_version_after(&self, since: BootTime) -> Option<&Version> {
+        self.live_version.as_ref().filter(|(at, _)| *at >= since).map(|(_, version)| version)
+    }
+}
+
+/// Whether two names mean the same version: `v1.2.3` as a directory and `1.2.3` at the endpoint do.
+pub(super) fn same_version(one: &Version, other: &Version) -> bool {
+    let bare = |version: &'_ Version| -> String {
+        let text = version.as_str();
+        match text.strip_prefix('v') {
+            Some(rest) if rest.starts_with(|first: char| first.is_ascii_digit()) => rest.to_owned(),
+            _ => text.to_owned(),
+        }
+    };
+    one == other || bare(one) == bare(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leading_v_before_a_digit_is_no_difference() {
+        let same = |one: &str, other: &str| same_version(&one.into(), &other.into());
+        assert!(same("v1.2.3", "1.2.3") && same("1.2.3", "v1.2.3") && same("vega", "vega"));
+        assert!(!same("vega", "ega") && !same("v1.2.3", "1.2.4"));
+    }
+}

@@ -1,0 +1,53 @@
+//! What one step works with besides the service itself.
+
+use super::{Observer, ledger::Ledger, page};
+use crate::core::{
+    action::{Action, Actions},
+    durable::{IncidentRecord, ServiceRecord},
+    entry::Fact,
+    name::{IncidentId, ServiceName},
+    policy::Policy,
+    time::Now,
+};
+
+/// One step's surroundings.
+pub(super) struct Turn<'a> {
+    pub(super) now: Now,
+    pub(super) policy: &'a Policy,
+    pub(super) installation: &'a str,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) observer: &'a Observer,
+    pub(super) actions: &'a mut Actions,
+}
+
+impl Turn<'_> {
+    pub(super) fn append(&mut self, service: Option<&ServiceName>, fact: Fact) {
+        self.ledger.append(self.now, service, fact, self.actions);
+    }
+
+    pub(super) fn after_commit(&mut self, action: Action) {
+        self.ledger.after_commit(action, self.actions);
+    }
+
+    pub(super) fn record(&self, service: &ServiceName) -> &ServiceRecord {
+        self.ledger.durable.service(service)
+    }
+
+    pub(super) fn open_incident(&self, service: &ServiceName) -> Option<&IncidentRecord> {
+        self.ledger.durable.open_incident(service)
+    }
+
+    pub(super) fn incident(&self, id: &IncidentId) -> &IncidentRecord {
+        self.ledger.durable.incidents.get(id).expect("an open incident is never forgotten")
+    }
+
+    /// Queues a page for the channels of its severity.
+    pub(super) fn page(&mut self, draft: page::Draft) {
+        let fact = draft.into_fact(self);
+        let service = match &fact {
+            Fact::PageQueued { page, .. } => page.service.clone(),
+            _ => None,
+        };
+        self.append(service.as_ref(), fact);
+    }
+}

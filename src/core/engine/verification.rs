@@ -1,0 +1,254 @@
+//! After a rollback: proof that it helped, or that it did not, or that nobody can tell.
+
+use super::{drive::Current, page::Draft, service::Service, sight::same_version, turn::Turn};
+use crate::core::{
+    answer::Answer,
+    durable::{IncidentRecord, PlanRecord, Rollout},
+    entry::{Fact, PlanOutcome, StepAction, StepEvent},
+    gate::words,
+    operation::HistoryRecord,
+    page::PageKind,
+    policy::Finding,
+    release::Standing,
+    saga::StepStatus,
+    time::BootTime,
+    verdict::VerdictKind,
+};
+
+/// What must be no by evidence after every rollback, whatever fired before it.
+const ALWAYS_CLEAR: [&str; 4] = ["system_down", "rollout_failing", "error_rate_critical", "key_feature_broken"];
+
+/// What verification has seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Verification {
+    clear_since: Option<BootTime>,
+    bad_since: Option<BootTime>,
+}
+
+impl Service {
+    pub(super) fn verify(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+        let since = *self.drive.watched_since.get_or_insert(turn.now.boot);
+        let now = turn.now.boot;
+        let healthy_for = self.policy.verify.healthy_for;
+        let obstacle = self.obstacle(turn, current, since);
+        let bad = self.is_still_so(turn);
+        let state = &mut self.drive.verification;
+        state.clear_since = if obstacle.is_none() { Some(state.clear_since.unwrap_or(now)) } else { None };
+        state.bad_since = if bad { Some(state.bad_since.unwrap_or(now)) } else { None };
+        let (clear_since, bad_since) = (state.clear_since, state.bad_since);
+        if let Some(clear) = clear_since {
+            let until = clear.after(healthy_for);
+            if now >= until {
+                let note = format!("clear for {}", words(healthy_for));
+                return self.conclude(turn, current, StepEvent::Succeeded, note);
+            }
+            self.wake_by(until);
+        }
+        if let Some(bad) = bad_since {
+            // A release that has just come back may need its settling time; after that, what is still so persists.
+            let until = bad.after(healthy_for).max(since.after(self.policy.gates.settle));
+            if now >= until {
+                let note = self.path(turn).because;
+                return self.conclude(turn, current, StepEvent::Failed, note);
+            }
+            self.wake_by(until);
+        }
+        let deadline = since.after(current.record.planned.deadline);
+        if now < deadline {
+            self.wake_by(deadline);
+            return false;
+        }
+        if bad {
+            let note = self.path(turn).because;
+            return self.conclude(turn, current, StepEvent::Failed, note);
+        }
+        let note = obstacle.unwrap_or_else(|| format!("not clear for {} yet", words(healthy_for)));
+        self.conclude(turn, current, StepEvent::BecameUnknown, note)
+    }
+
+    /// What stands between the present state and a proof, in words.
+    fn obstacle(&self, turn: &Turn<'_>, current: &Current, since: BootTime) -> Option<String> {
+        let incident = turn.incident(&current.incident);
+        let verdict = self.watch.verdict().kind;
+        if verdict >= VerdictKind::Consider {
+            return Some(format!("the verdict is {verdict}"));
+        }
+        for (name, answer) in self.watch.condition_answers() {
+            let asked = incident.fired.contains(name) || ALWAYS_CLEAR.contains(&name.as_str());
+            if asked && answer != Answer::No {
+                return Some(format!("{name} is {answer}"));
+            }
+        }
+        if turn.record(&self.name).live().is_some_and(|live| live.rollout != Rollout::Settled) {
+            return Some("the older release has not answered healthily yet".to_owned());
+        }
+        if let Some((signal, reason)) = self.watch.lost(turn.now).into_iter().next() {
+            return Some(format!("signal {signal} is lost: {reason}"));
+        }
+        if self.policy.checks_version {
+            match self.sight.live_version_after(since) {
+                Some(seen) if same_version(seen, &current.to) => {}
+                Some(seen) => return Some(format!("the service says that it is {seen}")),
+                None => return Some("the version endpoint has not answered".to_owned()),
+            }
+        }
+        None
+    }
+
+    /// Whether something that fired, or something as grave, is a plain yes.
+    fn is_still_so(&self, turn: &Turn<'_>) -> bool {
+        let fired = turn.open_incident(&self.name).map(|incident| &incident.fired);
+        self.watch.verdict().kind >= VerdictKind::Consider
+            || self
+                .watch
+                .condition_answers()
+                .any(|(name, answer)| answer == Answer::Yes && fired.is_some_and(|fired| fired.contains(name)))
+    }
+
+    fn conclude(&mut self, turn: &mut Turn<'_>, current: &Current, event: StepEvent, note: String) -> bool {
+        self.step(turn, current, event, note.clone());
+        let (from, to) = (&current.from, &current.to);
+        let plan_started = turn.incident(&current.incident).active_plan().map(|plan| plan.started_at);
+        let lasted = words(plan_started.map_or(std::time::Duration::ZERO, |began| turn.now.wall.since(began)));
+        let (standing, why) = match event {
+            StepEvent::Succeeded => (Standing::KnownBad, "rolled back from, and that helped".to_owned()),
+            _ => (Standing::Suspect, "rolled back from, and that was not proved to help".to_owned()),
+        };
+        let known = turn.record(&self.name).standings.get(from);
+        if !known.is_some_and(|known| known.by_hand) {
+            let fact = Fact::StandingChanged { version: from.clone(), standing, why };
+            turn.append(Some(&self.name), fact);
+        }
+        let draft = match event {
+            StepEvent::Succeeded => {
+                let summary = format!("{}: rollback complete: {to} is live and healthy", self.name);
+                Draft::about(PageKind::RollbackCompleted, turn.incident(&current.incident), summary)
+                    .action("Root cause investigation comes next; post-mortem to be scheduled.")
+                    .details([
+                        format!("Duration: {lasted}"),
+                        format!("Previous version restored: {to}"),
+                        format!("Services: {} healthy ({note})", self.name),
+                    ])
+            }
+            _ => {
+                let persists = event == StepEvent::Failed;
+                let finding =
+                    if persists { Finding::RollbackSucceededIssuePersists } else { Finding::RollbackUnverified };
+                self.find(turn, finding, &note, None);
+                let state = if persists { "the issue persists" } else { "it could not be verified" };
+                let summary = format!("{}: rolled back from {from} to {to}, and {state}: {note}", self.name);
+                Draft::about(PageKind::RollbackCompleted, turn.incident(&current.incident), summary)
+                    .found(finding)
+                    .details([format!("Duration: {lasted}"), "Backstop goes no further back by itself.".to_owned()])
+            }
+        };
+        let draft = draft.versions(from, to);
+        turn.page(draft);
+        true
+    }
+
+    /// Ends the plan when all its steps are settled.
+    pub(super) fn end_plan(&mut self, turn: &mut Turn<'_>) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let Some(plan) = incident.active_plan() else { return };
+        let (id, number) = (incident.id.clone(), plan.number);
+        let outcome = outcome(plan);
+        let detail = plan
+            .steps
+            .iter()
+            .rfind(|step| !step.note.is_empty() && step.planned.action != StepAction::Record)
+            .map(|step| format!("{}: {}", step.planned.title, step.note))
+            .unwrap_or_default();
+        let fact = Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail };
+        turn.append(Some(&self.name), fact);
+        self.drive = super::drive::Drive::default();
+        self.calm_since = None;
+        self.told_at = Some(turn.now.boot);
+        if outcome == PlanOutcome::Verified {
+            self.resolve(turn, "rolled back, and verified".to_owned());
+        } else {
+            self.keep_evidence(turn, &id);
+        }
+    }
+
+    /// An unfinished plan that may not be resumed any more: people decide.
+    pub(super) fn abandon(&mut self, turn: &mut Turn<'_>, why: &str) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let Some(plan) = incident.active_plan() else { return };
+        let (id, number, from, to) = (incident.id.clone(), plan.number, plan.from.clone(), plan.to.clone());
+        let untouched = matches!(plan.switch_status(), StepStatus::Pending | StepStatus::Undone);
+        let outcome = if untouched { PlanOutcome::Failed } else { PlanOutcome::Stuck };
+        let finding = if untouched { Finding::RollbackFailed } else { Finding::StepStuck };
+        let fact = Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail: why.to_owned() };
+        turn.append(Some(&self.name), fact);
+        self.find(turn, finding, why, None);
+        let state = if untouched {
+            format!("Nothing was changed: {from} is live, as before.")
+        } else {
+            format!("Whether {from} or {to} serves has to be looked at by hand.")
+        };
+        let summary = format!("{}: the rollback from {from} to {to} is not gone on with: {why}", self.name);
+        let draft = Draft::about(PageKind::RollbackFailed, turn.incident(&id), summary)
+            .found(finding)
+            .versions(&from, &to)
+            .details([state]);
+        turn.page(draft);
+        self.drive = super::drive::Drive::default();
+        self.keep_evidence(turn, &id);
+    }
+
+    pub(super) fn tell_too_long(&mut self, turn: &mut Turn<'_>) {
+        let over = turn.policy.escalation.rollback_too_long_over;
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let Some(plan) = incident.active_plan() else { return };
+        let lasted = turn.now.wall.since(plan.started_at);
+        if lasted <= over || incident.found(Finding::RollbackTookTooLong) {
+            return;
+        }
+        let id = incident.id.clone();
+        let detail = format!("the rollback has taken {} so far, more than {}", words(lasted), words(over));
+        self.find(turn, Finding::RollbackTookTooLong, &detail, None);
+        let incident = turn.incident(&id);
+        let draft = Draft::about(PageKind::IncidentEscalated, incident, format!("{}: {detail}", self.name));
+        let draft = draft.found(Finding::RollbackTookTooLong);
+        turn.page(draft);
+    }
+
+    /// What the history file says of the plan under way.
+    pub(super) fn history(&self, turn: &Turn<'_>) -> HistoryRecord {
+        let incident = turn.open_incident(&self.name).expect("a plan belongs to an open incident");
+        let plan = incident.active_plan().expect("the plan under way");
+        history(incident, plan, turn.now.wall)
+    }
+}
+
+fn history(incident: &IncidentRecord, plan: &PlanRecord, now: crate::core::time::WallTime) -> HistoryRecord {
+    let date = plan.started_at.to_string();
+    let seconds = date.split('.').next().unwrap_or(&date);
+    HistoryRecord {
+        date: format!("{seconds}Z"),
+        version_from: plan.from.to_string(),
+        version_to: plan.to.to_string(),
+        reason: incident.path.because.clone(),
+        duration_minutes: now.since(plan.started_at).as_secs().div_ceil(60),
+        root_cause: String::new(),
+        post_mortem_link: String::new(),
+        service: incident.service.to_string(),
+        incident: incident.id.to_string(),
+        outcome: outcome(plan).as_str().to_owned(),
+    }
+}
+
+fn outcome(plan: &PlanRecord) -> PlanOutcome {
+    if plan.steps.iter().any(|step| step.status == StepStatus::Stuck) {
+        return PlanOutcome::Stuck;
+    }
+    if plan.is_given_up() {
+        return PlanOutcome::Failed;
+    }
+    match plan.status_of(|action| *action == StepAction::Verify) {
+        Some(StepStatus::Done) => PlanOutcome::Verified,
+        Some(StepStatus::Failed) => PlanOutcome::Persists,
+        _ => PlanOutcome::Unverified,
+    }
+}

@@ -1,0 +1,192 @@
+//! Renders the state for readers.
+
+use super::State;
+use crate::core::{
+    durable::{ApprovalState, IncidentRecord, PauseRecord, PlanRecord, Rollout},
+    entry::PlanOutcome,
+    name::{IncidentId, ServiceIndex},
+    time::Now,
+    view::{
+        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PlanView, ServiceView, StepView,
+        TimelineView,
+    },
+};
+
+impl State {
+    /// One service as it is now.
+    pub fn service_view(&mut self, now: Now, index: ServiceIndex) -> ServiceView {
+        let mut actions = Vec::new();
+        let (service, turn) = self.split(now, index, &mut actions);
+        let path = service.path(&turn);
+        let situation = service.situation(&turn);
+        let live = situation.record.live();
+        let pause = situation.record.paused.as_ref().or(situation.paused_all);
+        let view = ServiceView {
+            name: service.name.clone(),
+            mode: service.policy.mode,
+            verdict: service.watch.verdict().kind,
+            path,
+            release: live.map(|live| live.deploy.release.clone()),
+            standing: live.map(|live| situation.record.standing(&live.deploy.release.version)),
+            rolling_out: live.is_some_and(|live| live.rollout == Rollout::UnderWay)
+                || service.announced_until(now).is_some(),
+            conditions: service.watch.condition_answers().map(|(name, answer)| (name.clone(), answer)).collect(),
+            signals: service.watch.signals(now),
+            incident: situation.record.open_incident.clone(),
+            paused: pause.filter(|pause| pause.until.is_none_or(|until| until > now.wall)).map(pause_view),
+            gates: situation.reports(),
+            rollback_to: situation.candidate(),
+            at: now.wall,
+        };
+        assert!(actions.is_empty(), "rendering has no effects");
+        view
+    }
+
+    /// A service's deploys, the live one first.
+    pub fn deploys_view(&self, index: ServiceIndex) -> Vec<DeployView> {
+        let record = self.ledger.durable.service(&self.services[index.get()].name);
+        let live = record.live().map(|live| live.deploy.number);
+        record
+            .deploys
+            .iter()
+            .rev()
+            .map(|one| {
+                let version = &one.deploy.release.version;
+                DeployView {
+                    number: one.deploy.number,
+                    release: one.deploy.release.clone(),
+                    at: one.deploy.at,
+                    source: one.deploy.source,
+                    by: one.deploy.by.clone(),
+                    standing: record.standing(version),
+                    why: record.standings.get(version).map(|known| known.why.clone()).unwrap_or_default(),
+                    live: Some(one.deploy.number) == live,
+                }
+            })
+            .collect()
+    }
+
+    /// Incidents, the youngest first.
+    pub fn incidents_view(&self) -> Vec<IncidentView> {
+        let mut views: Vec<_> = self.ledger.durable.incidents.values().map(incident_view).collect();
+        views.sort_by(|one, other| other.opened_at.cmp(&one.opened_at).then_with(|| other.id.cmp(&one.id)));
+        views
+    }
+
+    /// One incident.
+    pub fn incident(&self, id: &IncidentId) -> Option<IncidentView> {
+        self.ledger.durable.incidents.get(id).map(incident_view)
+    }
+
+    /// What the daemon says about itself.
+    pub fn daemon_view(&self, now: Now) -> DaemonView {
+        let outbox = &self.ledger.durable.outbox;
+        let oldest = outbox.pending().next().map(|pending| now.wall.since(pending.page.at));
+        DaemonView {
+            outbox_depth: outbox.depth(),
+            outbox_oldest_age_seconds: oldest.map_or(0.0, |age| age.as_secs_f64()),
+            store_failing: self.observer.store_failing().map(str::to_owned),
+            observer_impaired: self.observer.impaired().map(str::to_owned),
+            late_samples: self.late_samples,
+            paused: self.ledger.durable.paused.as_ref().map(pause_view),
+        }
+    }
+
+    /// The services' number.
+    pub fn service_count(&self) -> usize {
+        self.services.len()
+    }
+}
+
+fn pause_view(pause: &PauseRecord) -> PauseView {
+    PauseView { until: pause.until, by: pause.by.clone(), reason: pause.reason.clone() }
+}
+
+/// An incident as people see it; also what its evidence folder keeps, and what is shown while the daemon is down.
+pub fn incident_view(incident: &IncidentRecord) -> IncidentView {
+    IncidentView {
+        id: incident.id.clone(),
+        service: incident.service.clone(),
+        opened_at: incident.opened_at,
+        onset: incident.onset,
+        resolved_at: incident.resolved.as_ref().map(|(at, _)| *at),
+        state: state(incident),
+        verdict: incident.verdict,
+        severity: incident.severity(),
+        accused: incident.accused.as_ref().map(|(_, version)| version.clone()),
+        findings: incident
+            .findings
+            .iter()
+            .map(|found| FindingView {
+                finding: found.finding,
+                severity: found.severity,
+                at: found.at,
+                detail: found.detail.clone(),
+            })
+            .collect(),
+        approval: incident.approvals.last().map(|approval| ApprovalView {
+            approval: approval.number,
+            plan: approval.plan,
+            version_from: approval.from.clone(),
+            version_to: approval.to.clone(),
+            requested_at: approval.requested_at,
+            expires: approval.expires,
+            state: match &approval.state {
+                ApprovalState::Open => "open",
+                ApprovalState::Approved(_) => "approved",
+                ApprovalState::Denied(_) => "denied",
+                ApprovalState::Void(_) => "void",
+            },
+            by: match &approval.state {
+                ApprovalState::Approved(by) | ApprovalState::Denied(by) => Some(by.clone()),
+                ApprovalState::Open | ApprovalState::Void(_) => None,
+            },
+        }),
+        plans: incident.plans.iter().map(plan_view).collect(),
+        timeline: incident.timeline.iter().map(|(at, text)| TimelineView { at: *at, text: text.clone() }).collect(),
+        path: incident.path.clone(),
+    }
+}
+
+fn plan_view(plan: &PlanRecord) -> PlanView {
+    PlanView {
+        number: plan.number,
+        plan: plan.plan,
+        version_from: plan.from.clone(),
+        version_to: plan.to.clone(),
+        started_at: plan.started_at,
+        ended_at: plan.ended.map(|(at, _)| at),
+        outcome: plan.ended.map(|(_, outcome)| outcome),
+        approved_by: plan.approved_by.clone(),
+        steps: plan
+            .steps
+            .iter()
+            .map(|step| StepView {
+                title: step.planned.title.clone(),
+                status: step.status,
+                note: step.note.clone(),
+                started_at: step.started_at,
+                ended_at: step.ended_at,
+            })
+            .collect(),
+    }
+}
+
+fn state(incident: &IncidentRecord) -> String {
+    if let Some((_, how)) = &incident.resolved {
+        return format!("resolved: {how}");
+    }
+    if let Some(plan) = incident.active_plan() {
+        let at = plan.current_step().map_or("ending", |(_, step)| step.planned.title.as_str());
+        return format!("rolling back from {} to {}: {at}", plan.from, plan.to);
+    }
+    if let Some(approval) = incident.open_approval() {
+        return format!("waits for approval {} until {}", approval.number, approval.expires);
+    }
+    match incident.plans.last().and_then(|plan| plan.ended) {
+        Some((_, PlanOutcome::Verified)) => "rolled back and verified".to_owned(),
+        Some((_, outcome)) => format!("open: the rollback ended {}", outcome.as_str()),
+        None if incident.refused => "open: the rollback was refused".to_owned(),
+        None => "open".to_owned(),
+    }
+}

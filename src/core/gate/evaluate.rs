@@ -1,0 +1,268 @@
+//! Asks every gate. All are asked, also after a no: on-call wants to see each reason at once.
+
+use std::time::Duration;
+
+use super::{Gate, GateReport};
+use crate::core::{
+    answer::Answer,
+    durable::{DeployRecord, IncidentRecord, PauseRecord, ServiceRecord},
+    name::Version,
+    policy::{KnownGoodPolicy, ServicePolicy},
+    release::{DeploySource, Observation, Standing},
+    time::WallTime,
+    verdict::VerdictKind,
+};
+
+/// A deploy is noticed a little after it was made: a fault that began at most so long before the notice is still put
+/// down to it. The first failed probe makes the target be looked at, so more than this would be a look that failed.
+pub const NOTICE_LAG: Duration = Duration::from_secs(5);
+
+/// Everything that the gates look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The service's policy.
+    pub policy: &'a ServicePolicy,
+    /// What is known of the service.
+    pub record: &'a ServiceRecord,
+    /// The incident, if one is open; without one the gates say what they would say tonight.
+    pub incident: Option<&'a IncidentRecord>,
+    /// The last look at the target.
+    pub observation: Option<&'a Observation>,
+    /// Why the last look failed, if it did.
+    pub blind: Option<&'a str>,
+    /// The pause of all services.
+    pub paused_all: Option<&'a PauseRecord>,
+    /// Why the watchdog's own network is ill, if it is.
+    pub observer_impaired: Option<&'a str>,
+    /// Why the journal cannot be written, if it cannot.
+    pub store_failing: Option<&'a str>,
+    /// Now.
+    pub now: WallTime,
+}
+
+impl<'a> Situation<'a> {
+    /// Every gate's answer, in order.
+    pub fn reports(&self) -> Vec<GateReport> {
+        let to = self.candidate();
+        Gate::ALL
+            .iter()
+            .map(|&gate| {
+                let (answer, why) = self.ask(gate, to.as_ref());
+                GateReport { gate, answer, why }
+            })
+            .collect()
+    }
+
+    /// The release that would be gone back to.
+    pub fn candidate(&self) -> Option<Version> {
+        let live = &self.record.live()?.deploy.release.version;
+        let observation = self.observation?;
+        let is_there = |version: &Version| observation.available.iter().any(|release| release.version == *version);
+        let before = self.record.deploys.iter().rev().map(|record| &record.deploy.release.version);
+        match self.policy.gates.known_good {
+            KnownGoodPolicy::Soaked => {
+                let good = |version: &&Version| {
+                    *version != live && self.record.standing(version) == Standing::KnownGood && is_there(version)
+                };
+                let deployed = before.filter(good).next();
+                let marked = || observation.available.iter().map(|release| &release.version).find(good);
+                deployed.or_else(marked).cloned()
+            }
+            KnownGoodPolicy::Previous => {
+                let deployed = before.filter(|version| *version != live).next().filter(|version| is_there(version));
+                let listed = || observation.available.iter().map(|release| &release.version).find(|one| *one != live);
+                deployed.or_else(listed).cloned()
+            }
+        }
+    }
+
+    fn ask(&self, gate: Gate, to: Option<&Version>) -> (Answer, String) {
+        match gate {
+            Gate::Accused => self.accused(),
+            Gate::DeployedRecently => self.deployed_recently(),
+            Gate::FaultAfterDeploy => self.fault_after_deploy(),
+            Gate::KnownGood => self.known_good(to),
+            Gate::NotKnownBad => self.not_known_bad(to),
+            Gate::OneRollbackForADeploy => self.one_rollback(),
+            Gate::NotDenied => self.not_denied(),
+            Gate::Budget => self.budget(),
+            Gate::Cooldown => self.cooldown(),
+            Gate::NotPaused => self.not_paused(),
+            Gate::SelfCheck => match self.observer_impaired {
+                Some(why) => (Answer::No, format!("the watchdog's own network is ill: {why}")),
+                None => (Answer::Yes, "the watchdog's own network is well, as far as it is checked".to_owned()),
+            },
+            Gate::Store => match self.store_failing {
+                Some(why) => (Answer::No, format!("the journal cannot be written: {why}")),
+                None => (Answer::Yes, "the journal can be written".to_owned()),
+            },
+        }
+    }
+
+    fn live(&self) -> Option<&'a DeployRecord> {
+        self.record.live()
+    }
+
+    fn accused(&self) -> (Answer, String) {
+        let Some(live) = self.live() else {
+            return (Answer::Unknown, "what is live is not known yet".to_owned());
+        };
+        let version = &live.deploy.release.version;
+        if let Some(incident) = self.incident {
+            match &incident.accused {
+                None => return (Answer::Unknown, "nothing was known to be live when the incident began".to_owned()),
+                Some((number, accused)) if *number != live.deploy.number => {
+                    return (Answer::No, format!("{version} was deployed since; the incident accuses {accused}"));
+                }
+                Some(_) => {}
+            }
+        }
+        match self.observation.map(|observation| &observation.current) {
+            Some(Some(current)) if current.version == *version => (Answer::Yes, format!("{version} is live")),
+            Some(Some(current)) => {
+                (Answer::Unknown, format!("the target says that {current} is live, the journal says {version}"))
+            }
+            Some(None) => (Answer::Unknown, "the target cannot tell what is live".to_owned()),
+            None => (Answer::Unknown, self.not_seen()),
+        }
+    }
+
+    fn not_seen(&self) -> String {
+        match self.blind {
+            Some(why) => format!("the target could not be looked at: {why}"),
+            None => "the target has not been looked at yet".to_owned(),
+        }
+    }
+
+    fn deployed_recently(&self) -> (Answer, String) {
+        let within = self.policy.gates.deployed_within;
+        let Some(live) = self.live() else {
+            return (Answer::Unknown, "no deploy is known".to_owned());
+        };
+        let age = self.now.since(live.deploy.at);
+        match live.deploy.source {
+            DeploySource::FirstSeen if age <= within => {
+                (Answer::Unknown, "it was live already when the watch first began: its deploy was not seen".to_owned())
+            }
+            _ if age <= within => (Answer::Yes, format!("deployed {} ago, within {}", words(age), words(within))),
+            _ => (Answer::No, format!("deployed {} ago, more than {}", words(age), words(within))),
+        }
+    }
+
+    fn fault_after_deploy(&self) -> (Answer, String) {
+        let Some(incident) = self.incident else {
+            return (Answer::Yes, "no fault now; one that begins from now on comes after the deploy".to_owned());
+        };
+        let deploy = incident.accused.as_ref().and_then(|(number, _)| self.record.deploy(*number));
+        let (Some(onset), Some(deploy)) = (incident.onset, deploy) else {
+            let why = "it was so when the watch began, or no deploy is known: since when it is so is not known";
+            return (Answer::Unknown, why.to_owned());
+        };
+        let deployed = deploy.deploy.at;
+        if onset.after(NOTICE_LAG) >= deployed {
+            (Answer::Yes, format!("it began {} after the deploy was noticed", words(onset.since(deployed))))
+        } else {
+            (Answer::No, format!("it began {} before the deploy", words(deployed.since(onset))))
+        }
+    }
+
+    fn known_good(&self, to: Option<&Version>) -> (Answer, String) {
+        if let Some(to) = to {
+            let why = self.record.standings.get(to).map_or("it ran before", |record| record.why.as_str());
+            return (Answer::Yes, format!("{to}: {why}"));
+        }
+        match self.observation {
+            None => (Answer::Unknown, self.not_seen()),
+            Some(observation) if observation.available.is_empty() => {
+                (Answer::No, "the target has no other release".to_owned())
+            }
+            Some(_) => {
+                let service = &self.policy.name;
+                let why = format!(
+                    "no release at the target is known to be good: let one soak, or say `backstop deploys mark \
+                     {service} VERSION good`"
+                );
+                (Answer::No, why)
+            }
+        }
+    }
+
+    fn not_known_bad(&self, to: Option<&Version>) -> (Answer, String) {
+        let Some(to) = to else { return (Answer::Yes, "there is none to go back to".to_owned()) };
+        match self.record.standing(to) {
+            standing @ (Standing::KnownBad | Standing::Suspect) => {
+                let why = self.record.standings.get(to).map_or("", |record| record.why.as_str());
+                (Answer::No, format!("{to} is {}: {why}", standing.as_str()))
+            }
+            Standing::KnownGood | Standing::Unproven => (Answer::Yes, format!("nothing bad is known of {to}")),
+        }
+    }
+
+    fn one_rollback(&self) -> (Answer, String) {
+        let Some(live) = self.live() else { return (Answer::Unknown, "no deploy is known".to_owned()) };
+        if live.deploy.source == DeploySource::Rollback {
+            return (Answer::No, "a rollback made it live: no second hop".to_owned());
+        }
+        let accused = self.incident.and_then(|incident| incident.accused.as_ref());
+        let deploy = accused.and_then(|(number, _)| self.record.deploy(*number)).unwrap_or(live);
+        if deploy.rolled_back {
+            (Answer::No, "this deploy was rolled back from already".to_owned())
+        } else {
+            (Answer::Yes, "the first for this deploy".to_owned())
+        }
+    }
+
+    fn not_denied(&self) -> (Answer, String) {
+        let denied = self.live().is_some_and(|live| live.denied);
+        let asked_again = self.incident.is_some_and(|incident| incident.verdict == VerdictKind::RollBack);
+        if denied && !asked_again {
+            (Answer::No, "a human denied the rollback of this deploy".to_owned())
+        } else {
+            (Answer::Yes, "nobody denied it".to_owned())
+        }
+    }
+
+    fn budget(&self) -> (Answer, String) {
+        let budget = self.policy.gates.rollbacks;
+        let since = self.now.before(budget.over);
+        let made = self.record.rollbacks.iter().filter(|&&began| began > since).count();
+        let answer = Answer::from(made < budget.at_most as usize);
+        (answer, format!("{made} of {} in the last {}", budget.at_most, words(budget.over)))
+    }
+
+    fn cooldown(&self) -> (Answer, String) {
+        let cooldown = self.policy.gates.cooldown;
+        match self.record.last_rollback_ended {
+            None => (Answer::Yes, "no rollback before".to_owned()),
+            Some(ended) => {
+                let ago = self.now.since(ended);
+                let why = format!("the last rollback ended {} ago; cooldown {}", words(ago), words(cooldown));
+                (Answer::from(ago >= cooldown), why)
+            }
+        }
+    }
+
+    fn not_paused(&self) -> (Answer, String) {
+        let now = self.now;
+        let holds = |pause: &&PauseRecord| pause.until.is_none_or(|until| until > now);
+        match self.record.paused.as_ref().filter(holds).or(self.paused_all.filter(holds)) {
+            None => (Answer::Yes, "not paused".to_owned()),
+            Some(pause) => (Answer::No, format!("paused by {}: {}", pause.by, pause.reason)),
+        }
+    }
+}
+
+/// A duration as people write it, to the second.
+pub fn words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, 0) if !duration.is_zero() => format!("{} ms", duration.as_millis()),
+        (0, 0, 0, seconds) => format!("{seconds}s"),
+        (0, 0, minutes, 0) => format!("{minutes}m"),
+        (0, 0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (0, hours, 0, _) => format!("{hours}h"),
+        (0, hours, minutes, _) => format!("{hours}h {minutes}m"),
+        (days, 0, ..) => format!("{days}d"),
+        (days, hours, ..) => format!("{days}d {hours}h"),
+    }
+}

@@ -1,0 +1,58 @@
+//! Plans: the runbook's procedures as lists of steps. Each step has a deadline, and an undo where something undoes it.
+
+use std::time::Duration;
+
+use super::{
+    entry::{PlannedStep, StepAction},
+    name::Version,
+    operation::Operation,
+    policy::ServicePolicy,
+};
+
+/// Looking whether a version is there changes nothing and reads only local state or a registry's index.
+const ENSURE_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the version endpoint may take to say the older version once the probes pass.
+const CHECK_VERSION_DEADLINE: Duration = Duration::from_secs(60);
+/// Writing one small file.
+const RECORD_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The quick rollback: application only, under five minutes.
+pub fn quick(policy: &ServicePolicy, from: &Version, to: &Version) -> Vec<PlannedStep> {
+    let switch = Operation::Switch { from: from.clone(), to: to.clone() };
+    let undo = Operation::Switch { from: to.clone(), to: from.clone() };
+    let mut steps = vec![
+        operate(
+            "make sure the older version is there",
+            Operation::EnsureAvailable { version: to.clone() },
+            ENSURE_DEADLINE,
+        ),
+        PlannedStep { undo: Some(undo), ..operate("roll back the target", switch, policy.rollout_timeout) },
+        PlannedStep {
+            optional: true,
+            ..operate("wait for the rollout", Operation::WaitRollout { version: to.clone() }, policy.rollout_timeout)
+        },
+        watched("check health", StepAction::CheckHealth, policy.gates.settle),
+    ];
+    if policy.checks_version {
+        let action = StepAction::CheckVersion { version: to.clone() };
+        steps.push(watched("check version", action, CHECK_VERSION_DEADLINE));
+    }
+    steps.push(watched("verify", StepAction::Verify, policy.verify.timeout));
+    steps.push(watched("record", StepAction::Record, RECORD_DEADLINE));
+    steps
+}
+
+fn operate(title: &str, operation: Operation, deadline: Duration) -> PlannedStep {
+    PlannedStep {
+        title: title.to_owned(),
+        action: StepAction::Operate { operation },
+        deadline,
+        undo: None,
+        optional: false,
+    }
+}
+
+/// A step that the core itself watches, or that the plan's outcome does not hang on.
+fn watched(title: &str, action: StepAction, deadline: Duration) -> PlannedStep {
+    PlannedStep { title: title.to_owned(), action, deadline, undo: None, optional: true }
+}

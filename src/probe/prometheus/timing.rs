@@ -1,0 +1,128 @@
+//! How far back to ask, and whether what came is of now.
+
+use std::time::Duration;
+
+use super::reply::Points;
+use crate::{
+    core::time::{BootTime, Now, WallTime},
+    probe::requests::SKEW_LIMIT,
+};
+
+/// Shortest range that is asked for.
+pub const RANGE_AT_LEAST: Duration = Duration::from_secs(30);
+
+/// Longest range that is asked for: Prometheus' own lookback. It is asked for at first, when nobody knows how far apart
+/// the scrapes are, and after answers without any sample.
+pub const LOOKBACK: Duration = Duration::from_secs(300);
+
+/// Scrapes, or looks, that may fail in a row before what is known counts as stale.
+const STALE_AFTER: u32 = 3;
+
+/// Series whose samples tell how far apart the scrapes are; all of a server's are usually alike.
+const SERIES_ASKED: usize = 64;
+
+/// The newest sample is not of now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StaleError {
+    /// It is too old.
+    #[error("stale: the newest sample of total is {age:.1?} old, more than {limit:.1?}; is it still scraped?")]
+    Old {
+        /// How old.
+        age: Duration,
+        /// How old it may be.
+        limit: Duration,
+    },
+    /// It is of the future.
+    #[error("the newest sample of total is {ahead:.1?} ahead of this machine's clock; one of the two clocks is wrong")]
+    Ahead {
+        /// How far.
+        ahead: Duration,
+    },
+}
+
+/// What is known of a source's times.
+#[derive(Debug, Clone)]
+pub(super) struct Timing {
+    every: Duration,
+    /// Time between two scrapes, once it is known.
+    scrape: Option<Duration>,
+    /// The last answer that could be used, and its newest sample.
+    last: Option<(BootTime, i64)>,
+    /// The newest sample was newer than the one before.
+    news: bool,
+    widen: bool,
+}
+
+impl Timing {
+    pub(super) const fn new(every: Duration) -> Self {
+        Self { every, scrape: None, last: None, news: false, widen: true }
+    }
+
+    /// How far back to ask now: over everything since the last answer, so that a pause loses nothing.
+    pub(super) fn range(&self, now: BootTime) -> Duration {
+        let since = self.last.map_or(Duration::ZERO, |(at, _)| now.since(at));
+        if self.widen { LOOKBACK.max(self.base()) } else { (since + self.base()).min(LOOKBACK.max(self.base())) }
+    }
+
+    fn base(&self) -> Duration {
+        RANGE_AT_LEAST.max(4 * self.every).max(STALE_AFTER * self.scrape.unwrap_or_default())
+    }
+
+    /// A look failed. The next one asks further back, unless that was the trouble.
+    pub(super) const fn failed(&mut self, too_large: bool) {
+        self.widen = !too_large;
+        if too_large {
+            self.last = None;
+        }
+    }
+
+    /// Judges the samples of an answer, and says from which time on they are to be taken: at first only as far back as
+    /// one ordinary range reaches.
+    pub(super) fn take(&mut self, total: &Points, now: Now) -> Result<i64, StaleError> {
+        let newest = total.iter().filter_map(|series| series.points.last()).map(|point| point.at_millis).max();
+        let newest = newest.unwrap_or(i64::MIN);
+        self.scrape = scrape_interval(total).or(self.scrape);
+        let (at, limit) = (WallTime::from_millis(newest), self.limit());
+        if at.since(now.wall) > SKEW_LIMIT {
+            return Err(StaleError::Ahead { ahead: at.since(now.wall) });
+        }
+        if now.wall.since(at) > limit {
+            return Err(StaleError::Old { age: now.wall.since(at), limit });
+        }
+        let since = match self.last {
+            Some(_) => i64::MIN,
+            None => now.wall.before(self.base()).as_millis(),
+        };
+        self.news = self.last.is_none_or(|(_, before)| newest > before);
+        self.last = Some((now.boot, newest));
+        self.widen = self.scrape.is_none();
+        Ok(since)
+    }
+
+    /// Whether the last answer had a newer sample than the one before.
+    pub(super) const fn news(&self) -> bool {
+        self.news
+    }
+
+    fn limit(&self) -> Duration {
+        // Until the scrape interval is known, the lookback is the only bound there is.
+        let scrape = self.scrape.map_or(LOOKBACK, |scrape| STALE_AFTER * scrape);
+        scrape.max(STALE_AFTER * self.every) + SKEW_LIMIT
+    }
+}
+
+/// The middle one of all distances between two samples of a series.
+fn scrape_interval(points: &Points) -> Option<Duration> {
+    let mut distances: Vec<i64> = points
+        .iter()
+        .take(SERIES_ASKED)
+        .flat_map(|series| series.points.windows(2).map(|pair| pair[1].at_millis - pair[0].at_millis))
+        .filter(|distance| *distance > 0)
+        .collect();
+    if distances.is_empty() {
+        return None;
+    }
+    let middle = distances.len() / 2;
+    let (_, distance, _) = distances.select_nth_unstable(middle);
+    Some(Duration::from_millis(u64::try_from(*distance).unwrap_or(0)))
+}

@@ -1,0 +1,96 @@
+//! One look at one signal, whatever its kind.
+
+use std::time::Duration;
+
+use crate::{
+    config::form::SignalSource,
+    core::{
+        counter::Counted,
+        sample::{Measurement, Outcome, Reason},
+        time::BootTime,
+    },
+    probe::{
+        SetupError, command::CommandProbe, http::HttpProbe, metrics::MetricsProbe, net::Network,
+        prometheus::PrometheusProbe, requests::Teller, tcp::TcpProbe,
+    },
+    runtime::clock::Clock,
+};
+
+/// How a signal is taken, prepared.
+#[derive(Debug)]
+pub(super) enum Look {
+    Http(HttpProbe),
+    Tcp(TcpProbe),
+    Command(CommandProbe),
+    // Boxed: both remember ten thousand series, and most signals are neither.
+    Prometheus(Box<(PrometheusProbe, Teller)>),
+    Metrics(Box<(MetricsProbe, Teller)>),
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// A probe's or feature's outcome.
+    Check(Outcome),
+    /// Request counts, each with the source's own time; none if nothing new was there.
+    Requests(Vec<(BootTime, Measurement)>),
+}
+
+impl Look {
+    /// Prepares the signal called `name`, which is looked at every `every`.
+    pub(super) fn new(
+        source: &SignalSource,
+        name: String,
+        every: Duration,
+        network: &Network,
+    ) -> Result<Self, SetupError> {
+        Ok(match source {
+            SignalSource::Http(check) => Self::Http(HttpProbe::new(check, network)?),
+            SignalSource::Tcp(target) => Self::Tcp(TcpProbe::new(target, network)),
+            SignalSource::Command(check) => Self::Command(CommandProbe::new(check)),
+            SignalSource::Prometheus(source) => {
+                Self::Prometheus(Box::new((PrometheusProbe::new(source, every, network)?, Teller::new(name))))
+            }
+            SignalSource::Metrics(source) => {
+                Self::Metrics(Box::new((MetricsProbe::new(source, every, network)?, Teller::new(name))))
+            }
+        })
+    }
+
+    pub(super) async fn look(&mut self, timeout: Duration, clock: &Clock) -> Seen {
+        Seen::Check(match self {
+            Self::Http(probe) => probe.look(timeout).await,
+            Self::Tcp(probe) => probe.look(timeout).await,
+            Self::Command(probe) => probe.look(timeout).await,
+            Self::Prometheus(source) => {
+                let (probe, teller) = &mut **source;
+                return counts(probe.look(timeout, clock).await, teller, clock);
+            }
+            Self::Metrics(source) => {
+                let (probe, teller) = &mut **source;
+                return counts(probe.look(timeout, clock).await, teller, clock);
+            }
+        })
+    }
+
+    /// Whether this is a source of request counts.
+    pub(super) const fn counts_requests(&self) -> bool {
+        matches!(self, Self::Prometheus(_) | Self::Metrics(_))
+    }
+}
+
+fn counts<E: std::fmt::Display>(
+    counted: Result<Vec<(BootTime, Counted)>, E>,
+    teller: &mut Teller,
+    clock: &Clock,
+) -> Seen {
+    Seen::Requests(match counted {
+        Ok(counted) => teller.measurements(counted),
+        Err(error) => vec![(clock.boot(), Measurement::RequestsMissed(Reason::new(&error.to_string())))],
+    })
+}
+
+/// A miss, as a check or as a request source has it.
+pub(super) fn missed(counts_requests: bool, reason: Reason) -> Measurement {
+    if counts_requests { Measurement::RequestsMissed(reason) } else { Measurement::Check(Outcome::Missed(reason)) }
+}

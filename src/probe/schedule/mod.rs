@@ -1,0 +1,163 @@
+//! The prober: one task for each signal, on a fixed grid, that never overlaps itself and never waits for the loop.
+
+mod grid;
+mod look;
+mod outlet;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinSet,
+};
+
+pub use self::{grid::GAP_FLOOR, outlet::Sink};
+use self::{
+    grid::{Grid, offset},
+    look::{Look, Seen},
+    outlet::Outlet,
+    task::Signal,
+};
+use super::{SetupError, net::Network};
+use crate::{
+    config::form,
+    core::{
+        name::{ServiceIndex, ServiceName, SignalIndex, SignalName},
+        policy::Policy,
+        sample::{Outcome, Reason},
+    },
+    runtime::clock::Clock,
+};
+
+/// One signal that cannot be taken as it is configured. Follows "failed to".
+#[derive(Debug, thiserror::Error)]
+#[error("prepare {signal} of {service}: {error}")]
+pub struct SignalError {
+    /// Whose.
+    pub service: ServiceName,
+    /// Which.
+    pub signal: SignalName,
+    /// Why.
+    pub error: SetupError,
+}
+
+/// Every signal that cannot be taken as it is configured. Follows "failed to".
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct SpawnError(pub Vec<SignalError>);
+
+/// All signals of all services, prepared and not yet running.
+#[derive(Debug)]
+pub struct Prober {
+    services: Vec<Vec<Prepared>>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    signal: Arc<Signal>,
+    every: Duration,
+    offset: Duration,
+    counts_requests: bool,
+}
+
+impl Prober {
+    /// Prepares every signal; services and signals stand in the order of the policy's. All mistakes come at once.
+    pub fn new(
+        services: &[form::Service],
+        policy: &Policy,
+        network: &Network,
+        clock: &Clock,
+    ) -> Result<Self, SpawnError> {
+        let mut errors = Vec::new();
+        let mut prepared = Vec::with_capacity(services.len());
+        for (service, service_policy) in services.iter().zip(&policy.services) {
+            let mut signals = Vec::with_capacity(service.signals.len());
+            for (source, signal) in service.signals.iter().zip(&service_policy.signals) {
+                let name = format!("{}/{}", service.name, signal.name);
+                match Look::new(source, name, signal.every, network) {
+                    Ok(look) => signals.push(Prepared {
+                        counts_requests: look.counts_requests(),
+                        signal: Arc::new(Signal {
+                            look: Mutex::new(look),
+                            timeout: signal.timeout,
+                            clock: clock.clone(),
+                        }),
+                        every: signal.every,
+                        offset: offset(&service.name, &signal.name, signal.every),
+                    }),
+                    Err(error) => {
+                        errors.push(SignalError { service: service.name.clone(), signal: signal.name.clone(), error })
+                    }
+                }
+            }
+            prepared.push(signals);
+        }
+        if errors.is_empty() { Ok(Self { services: prepared, clock: clock.clone() }) } else { Err(SpawnError(errors)) }
+    }
+
+    /// Begins to look. Samples go to `sink`; it is never waited for.
+    pub fn spawn(self, sink: &Sink) -> Handle {
+        let mut tasks = JoinSet::new();
+        let now = self.clock.boot();
+        let mut cadences = Vec::with_capacity(self.services.len());
+        let mut signals = Vec::with_capacity(self.services.len());
+        for (service, prepared) in (0..).map(ServiceIndex).zip(self.services) {
+            let mut of_service = (Vec::with_capacity(prepared.len()), Vec::with_capacity(prepared.len()));
+            for (index, prepared) in (0..).map(SignalIndex).zip(prepared) {
+                let Prepared { signal, every, offset, counts_requests } = prepared;
+                let (cadence, told) = watch::channel(every);
+                let outlet = Outlet { sink: sink.clone(), service, signal: index, counts_requests, dropped: 0 };
+                tasks.spawn(task::run(Arc::clone(&signal), Grid::new(now, every, offset), told, outlet));
+                of_service.0.push(cadence);
+                of_service.1.push(signal);
+            }
+            cadences.push(of_service.0);
+            signals.push(of_service.1);
+        }
+        Handle { _tasks: tasks, cadences, checker: Checker(signals.into()) }
+    }
+}
+
+/// The running prober. Dropping it ends every look.
+#[derive(Debug)]
+pub struct Handle {
+    _tasks: JoinSet<()>,
+    cadences: Vec<Vec<watch::Sender<Duration>>>,
+    checker: Checker,
+}
+
+impl Handle {
+    /// From now on this signal is looked at so often; the next look comes one such interval after the last one began.
+    pub fn set_cadence(&self, service: ServiceIndex, signal: SignalIndex, every: Duration) {
+        if let Some(cadence) = self.cadences.get(service.get()).and_then(|signals| signals.get(signal.get())) {
+            cadence.send_if_modified(|current| std::mem::replace(current, every) != every);
+        }
+    }
+
+    /// Looks asked for by hand.
+    pub fn checker(&self) -> Checker {
+        self.checker.clone()
+    }
+}
+
+/// Looks at a probe beside its schedule, as a plan's health check does. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Checker(Arc<[Vec<Arc<Signal>>]>);
+
+impl Checker {
+    /// Looks once, after a look that is under way. The sample is the caller's; the schedule goes on by itself.
+    pub async fn check(&self, service: ServiceIndex, signal: SignalIndex) -> Outcome {
+        let Some(signal) = self.0.get(service.get()).and_then(|signals| signals.get(signal.get())) else {
+            return Outcome::Missed(Reason::new("there is no such signal"));
+        };
+        match signal.look().await {
+            Ok(Seen::Check(outcome)) => outcome,
+            Ok(Seen::Requests(_)) => Outcome::Missed(Reason::new("request counts neither pass nor fail")),
+            Err(reason) => Outcome::Missed(reason),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Looks at targets and version endpoints, and at the watchdog's own network: one task each, that never overlaps itself.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::effects::Completions;
+use crate::{
+    core::{
+        event::Event,
+        name::ServiceIndex,
+        operation::{Look, StepKey},
+        sample::Reason,
+    },
+    probe::{self_check::SelfCheck, version::VersionProbe},
+    target::Target,
+};
+
+/// A look that takes longer saw nothing.
+const LOOK_DEADLINE: Duration = Duration::from_secs(30);
+/// The watchdog's own network is looked at so often, and one look may take half of it.
+const SELF_CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// Looks at one target, regularly and when asked.
+pub(super) fn watch_target(
+    tasks: &mut JoinSet<()>,
+    service: ServiceIndex,
+    target: Arc<Target>,
+    every: Duration,
+    completions: Completions,
+) -> Arc<Notify> {
+    let asked = Arc::new(Notify::new());
+    let wanted = Arc::clone(&asked);
+    tasks.spawn(async move {
+        let mut regular = interval(every);
+        regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Ends with the process: the set of tasks is dropped.
+        loop {
+            tokio::select! {
+                _ = regular.tick() => {}
+                () = wanted.notified() => {}
+            }
+            let observation = observe(&target).await;
+            let look = Look { observation, receipt: None };
+            completions.send(Event::Looked { service, key: None, look });
+        }
+    });
+    asked
+}
+
+async fn observe(target: &Target) -> Result<crate::core::release::Observation, Reason> {
+    match tokio::time::timeout(LOOK_DEADLINE, target.observe()).await {
+        Ok(observation) => observation,
+        Err(_) => Err(Reason::new(&format!("the target did not answer within {LOOK_DEADLINE:?}"))),
+    }
+}
+
+/// Waits for what an earlier attempt left running, reads its receipt, and looks.
+pub(super) async fn look_after(target: &Target, key: &StepKey) -> Look {
+    match target.receipt(key).await {
+        Ok(receipt) => Look { observation: observe(target).await, receipt: Some(receipt) },
+        Err(reason) => Look { observation: Err(reason), receipt: None },
+    }
+}
+
+/// Asks a version endpoint.
+pub(super) fn watch_version(
+    tasks: &mut JoinSet<()>,
+    service: ServiceIndex,
+    probe: VersionProbe,
+    every: Duration,
+    completions: Completions,
+) {
+    tasks.spawn(async move {
+        let mut regular = interval(every);
+        regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            regular.tick().await;
+            let version = probe.look().await;
+            completions.send(Event::VersionSeen { service, version });
+        }
+    });
+}
+
+/// Looks at the watchdog's own network.
+pub(super) fn watch_self(tasks: &mut JoinSet<()>, check: SelfCheck, completions: Completions) {
+    tasks.spawn(async move {
+        let mut regular = interval(SELF_CHECK_EVERY);
+        regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            regular.tick().await;
+            let outcome = check.look(SELF_CHECK_EVERY / 2).await;
+            completions.send(Event::SelfCheck(outcome));
+        }
+    });
+}

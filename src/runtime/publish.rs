@@ -1,0 +1,68 @@
+//! Pins finished views to the board, a few times a second.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    core::{
+        engine::State,
+        event::Sequence,
+        name::ServiceIndex,
+        time::{BootTime, Now},
+    },
+    serve::{Publisher, metrics::Metrics},
+};
+
+/// The board is renewed so often.
+pub(super) const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// Services whose view is renewed in one go although nothing was decided: numbers move all the time, and a thousand
+/// services must not hold the loop up.
+const QUIET_VIEWS_AT_ONCE: usize = 64;
+
+/// What was published last.
+pub(super) struct Press {
+    publisher: Publisher,
+    metrics: Arc<Metrics>,
+    published_at: Option<BootTime>,
+    last: Sequence,
+    next_quiet: usize,
+}
+
+impl Press {
+    pub(super) fn new(publisher: Publisher, metrics: Arc<Metrics>) -> Self {
+        Self { publisher, metrics, published_at: None, last: Sequence(0), next_quiet: 0 }
+    }
+
+    /// Renews what is due.
+    pub(super) fn publish(&mut self, state: &mut State, now: Now) {
+        self.publisher.turned(now.boot);
+        if self.published_at.is_some_and(|at| now.boot.since(at) < PUBLISH_EVERY) {
+            return;
+        }
+        let is_first = self.published_at.is_none();
+        self.published_at = Some(now.boot);
+        let count = state.service_count();
+        let decided = state.durable().last != self.last;
+        if decided || is_first {
+            self.last = state.durable().last;
+            self.publisher.incidents(state.incidents_view().into_iter().map(Arc::new).collect());
+            for place in 0..count {
+                let index = ServiceIndex(u32::try_from(place).expect("the configuration bounds services"));
+                self.publisher.deploys(index, state.deploys_view(index));
+            }
+        }
+        let at_once = if is_first { count } else { count.min(QUIET_VIEWS_AT_ONCE) };
+        for _ in 0..at_once {
+            let index = ServiceIndex(u32::try_from(self.next_quiet).expect("the configuration bounds services"));
+            let view = state.service_view(now, index);
+            self.metrics.conditions(index, &view);
+            self.publisher.service(index, view);
+            self.next_quiet = (self.next_quiet + 1) % count;
+        }
+        let daemon = state.daemon_view(now);
+        self.metrics.daemon(&daemon);
+        self.publisher.daemon(daemon);
+        if is_first {
+            self.publisher.started();
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The loop: it alone owns the state, takes one event after another, and never waits for an effect.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{effects::Hands, publish::Press, start::RunError};
+use crate::{
+    core::{
+        action::Actions,
+        durable::Durable,
+        engine::State,
+        event::{Event, RequestId},
+        policy::Policy,
+    },
+    notify::Heartbeat,
+    serve::Asked,
+    store::SqliteStore,
+};
+
+/// Samples that may wait for the loop: several seconds of ten thousand probes. What does not fit is counted as missed.
+pub(super) const SAMPLE_QUEUE_LIMIT: usize = 16 * 1024;
+/// Samples taken in before the other queues and the board get their turn.
+const SAMPLES_A_TURN: usize = 256;
+/// The loop turns at least so often, whether anything happens or not.
+const TURN_EVERY: Duration = Duration::from_millis(250);
+/// After a panic the loop waits so long for the store to write what is queued, before it folds the journal anew.
+const SETTLE_AFTER_PANIC: Duration = Duration::from_secs(5);
+
+/// The loop and all that it owns.
+pub(super) struct Loop {
+    pub(super) state: State,
+    pub(super) policy: Arc<Policy>,
+    pub(super) installation: String,
+    pub(super) store_path: PathBuf,
+    pub(super) hands: Hands,
+    pub(super) press: Press,
+    pub(super) heartbeat: Option<(Arc<Heartbeat>, Duration)>,
+    pub(super) samples: mpsc::Receiver<Event>,
+    pub(super) completions: mpsc::UnboundedReceiver<Event>,
+    pub(super) asked: mpsc::Receiver<Asked>,
+    pub(super) panicked: bool,
+}
+
+impl Loop {
+    /// Turns until `shutdown`.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let mut actions = Actions::new();
+        let mut requests = 0;
+        let mut next_beat = self.hands.clock.boot();
+        self.take(Event::Started, &mut actions)?;
+        loop {
+            let now = self.hands.clock.now();
+            let wake = self.state.next_wake().map_or(TURN_EVERY, |wake| wake.since(now.boot)).min(TURN_EVERY);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(event) = self.completions.recv() => self.take(event, &mut actions)?,
+                Some(asked) = self.asked.recv() => {
+                    requests += 1;
+                    let id = RequestId(requests);
+                    self.hands.replies.insert(id, asked.reply);
+                    self.take(Event::Requested { id, by: asked.by, request: asked.request }, &mut actions)?;
+                }
+                Some(sample) = self.samples.recv() => {
+                    self.take(sample, &mut actions)?;
+                    for _ in 1..SAMPLES_A_TURN {
+                        let Ok(sample) = self.samples.try_recv() else { break };
+                        self.take(sample, &mut actions)?;
+                    }
+                }
+                () = tokio::time::sleep(wake) => {}
+            }
+            let now = self.hands.clock.now();
+            if self.state.next_wake().is_some_and(|wake| wake <= now.boot) {
+                self.take(Event::Woke, &mut actions)?;
+            }
+            self.press.publish(&mut self.state, now);
+            if let Some((heartbeat, every)) = &self.heartbeat
+                && now.boot >= next_beat
+            {
+                next_beat = now.boot.after(*every);
+                beat(&mut self.hands, Arc::clone(heartbeat));
+            }
+        }
+        let store = self.hands.store;
+        // What is queued is written before the process ends.
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        Ok(())
+    }
+
+    /// Takes one event in. A panic of the core is caught once; a second one ends the process.
+    fn take(&mut self, event: Event, actions: &mut Actions) -> Result<(), RunError> {
+        let now = self.hands.clock.now();
+        self.measure(&event);
+        let counts = matches!(event, Event::Sample(_));
+        let state = &mut self.state;
+        let stepped = catch_unwind(AssertUnwindSafe(|| state.step(now, event, actions)));
+        if stepped.is_err() {
+            actions.clear();
+            return self.fold_anew();
+        }
+        if counts {
+            let took = self.hands.clock.boot().since(now.boot);
+            self.hands.metrics.evaluation_duration(took);
+        }
+        if !actions.is_empty() {
+            self.hands.carry_out(actions);
+        }
+        Ok(())
+    }
+
+    fn measure(&self, event: &Event) {
+        match event {
+            Event::Sample(sample) => {
+                self.hands.metrics.sample(sample.service, sample.signal, &sample.measurement);
+                self.hands.metrics.lag(sample.lag);
+            }
+            Event::StoreFailing(reason) => tracing::error!(%reason, "the journal cannot be written"),
+            _ => {}
+        }
+    }
+
+    /// The state is not to be trusted after a panic: it is folded anew from what is durable, and the service whose step
+    /// panicked may only page from here on.
+    fn fold_anew(&mut self) -> Result<(), RunError> {
+        let suspect = self.state.in_hand();
+        tracing::error!(service = ?suspect, "the core panicked; its state is folded anew from the journal");
+        if std::mem::replace(&mut self.panicked, true) {
+            return Err(RunError::PanickedTwice);
+        }
+        let give_up = self.hands.clock.boot().after(SETTLE_AFTER_PANIC);
+        while self.hands.store.waiting() > 0 && self.hands.clock.boot() < give_up {
+            // The one place where the loop waits: nothing may be decided before it is known what is durable.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut durable = Durable::default();
+        let mut error = None;
+        SqliteStore::open_read_only(&self.store_path)?.read_all(
+            crate::core::event::Sequence(1),
+            |sequence, entry| {
+                if error.is_none() {
+                    error = durable.apply(sequence, &entry).err();
+                }
+            },
+        )?;
+        if let Some(error) = error {
+            return Err(RunError::Fold(error));
+        }
+        let now = self.hands.clock.now();
+        self.state = State::new(Arc::clone(&self.policy), &self.installation, durable, now);
+        if let Some(service) = suspect {
+            self.state.distrust(service);
+        }
+        let mut actions = Actions::new();
+        self.state.step(now, Event::Started, &mut actions);
+        self.hands.carry_out(&mut actions);
+        Ok(())
+    }
+}
+
+/// Says that the loop turns. One beat at a time would be enough; each has a deadline of its own.
+fn beat(hands: &mut Hands, heartbeat: Arc<Heartbeat>) {
+    let metrics = Arc::clone(&hands.metrics);
+    let clock = hands.clock.clone();
+    hands.tasks.spawn(async move {
+        match heartbeat.beat().await {
+            Ok(()) => metrics.heartbeat_succeeded(clock.now().wall),
+            Err(error) => tracing::warn!(%error, "failed to send the heartbeat"),
+        }
+    });
+}

@@ -1,0 +1,149 @@
+//! What must hold in every run, checked as it happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::{
+    action::Action,
+    answer::Answer,
+    durable::Durable,
+    entry::{Entry, Fact, PlanOutcome},
+    name::{IncidentId, PageId, ServiceName},
+    operation::{Attempt, StepKey},
+    page::{Page, PageKind},
+    policy::{Finding, Mode},
+    release::{DeploySource, Standing},
+    verdict::VerdictKind,
+};
+
+/// A broken invariant. The run's seed reproduces it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Violation(pub String);
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Invariants {
+    operated: BTreeSet<StepKey>,
+    pub(super) delivered: BTreeMap<PageId, Page>,
+    /// Incidents opened and resolved, as far as that is durable.
+    opened: BTreeMap<IncidentId, ServiceName>,
+    resolved: BTreeSet<IncidentId>,
+    pub(super) plans: Vec<(ServiceName, Option<PlanOutcome>)>,
+}
+
+fn violated(what: impl Into<String>) -> Result<(), Violation> {
+    Err(Violation(what.into()))
+}
+
+impl Invariants {
+    /// An action is about to be carried out; `disk` is what is durable at this moment.
+    pub(super) fn action(&mut self, action: &Action, disk: &Durable) -> Result<(), Violation> {
+        match action {
+            Action::Operate { attempt, .. } => self.operate(attempt, disk),
+            Action::Deliver { page, .. } => {
+                if disk.outbox.get(&page.id).is_none() && page.finding != Some(Finding::StoreFailed) {
+                    return violated(format!("page {} goes out and is not in the durable outbox", page.id));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn operate(&mut self, attempt: &Attempt, disk: &Durable) -> Result<(), Violation> {
+        let key = &attempt.key;
+        let plan = disk.incidents.get(&key.incident).and_then(|incident| incident.active_plan());
+        let step = plan.filter(|plan| plan.number == key.plan).and_then(|plan| plan.steps.get(usize::from(key.step)));
+        match step {
+            Some(step) if step.attempts == key.attempt && step.status.in_flight() => {}
+            Some(step) => {
+                let status = step.status.as_str();
+                let attempts = step.attempts;
+                return violated(format!("{key} is carried out while attempt {attempts} is {status} in the journal"));
+            }
+            None => return violated(format!("{key} is carried out without a durable start")),
+        }
+        if !self.operated.insert(key.clone()) {
+            return violated(format!("{key} is carried out twice"));
+        }
+        Ok(())
+    }
+
+    /// An entry became durable; `before` is the fold without it.
+    pub(super) fn entry(&mut self, entry: &Entry, before: &Durable, mode: Mode) -> Result<(), Violation> {
+        match &entry.fact {
+            Fact::IncidentOpened { incident, .. } => {
+                let service = entry.service.clone().ok_or_else(|| Violation("an incident of no service".to_owned()))?;
+                self.opened.insert(incident.clone(), service);
+            }
+            Fact::IncidentResolved { incident, .. } => {
+                self.resolved.insert(incident.clone());
+            }
+            Fact::PlanStarted { incident, from, to, approved_by, .. } => {
+                let name = entry.service.clone().ok_or_else(|| Violation("a plan of no service".to_owned()))?;
+                self.plans.push((name.clone(), None));
+                let record = before.service(&name);
+                let incident = &before.incidents[incident];
+                let live = record.live().ok_or_else(|| Violation("a plan without a live release".to_owned()))?;
+                if incident.active_plan().is_some() {
+                    return violated(format!("{name}: two plans at once"));
+                }
+                if live.deploy.source == DeploySource::Rollback || live.rolled_back {
+                    return violated(format!("{name}: a second hop, from {from} to {to}"));
+                }
+                if matches!(record.standing(to), Standing::KnownBad | Standing::Suspect) {
+                    return violated(format!("{name}: back to {to}, which is {}", record.standing(to).as_str()));
+                }
+                let holds = |until: Option<crate::core::time::WallTime>| until.is_none_or(|until| until > entry.at);
+                if [&record.paused, &before.paused].into_iter().flatten().any(|pause| holds(pause.until)) {
+                    return violated(format!("{name}: a plan begins while paused"));
+                }
+                let deciding = incident.path.deciding();
+                if deciding.is_none_or(|question| question.answer != Answer::Yes) {
+                    return violated(format!("{name}: a plan begins and no question says yes"));
+                }
+                let by_itself = mode == Mode::Act && incident.verdict == VerdictKind::RollBack && !incident.refused;
+                if approved_by.is_none() && !by_itself {
+                    return violated(format!("{name}: a plan begins and nobody approved it"));
+                }
+            }
+            Fact::PlanEnded { outcome, .. } => {
+                let name = entry.service.as_ref();
+                let open =
+                    self.plans.iter_mut().rev().find(|(service, ended)| Some(service) == name && ended.is_none());
+                if let Some((_, ended)) = open {
+                    *ended = Some(*outcome);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Everything has come to rest.
+    pub(super) fn rest(&self, disk: &Durable) -> Result<(), Violation> {
+        if let Some(pending) = disk.outbox.pending().next() {
+            return violated(format!("page {} ({}) never went out", pending.page.id, pending.page.summary));
+        }
+        let told = |incident: &IncidentId, kind: PageKind| {
+            self.delivered.values().any(|page| page.kind == kind && page.incident.as_ref() == Some(incident))
+        };
+        for (incident, service) in &self.opened {
+            if !told(incident, PageKind::IncidentOpened) {
+                return violated(format!("incident {incident} of {service} was never told"));
+            }
+            if self.resolved.contains(incident) && !told(incident, PageKind::IncidentResolved) {
+                return violated(format!("the end of incident {incident} was never told"));
+            }
+        }
+        for incident in disk.incidents.values().filter(|incident| incident.is_open()) {
+            if incident.active_plan().is_some() {
+                return violated(format!("incident {}: its plan never came to an end", incident.id));
+            }
+            if incident.findings.is_empty() && incident.approvals.is_empty() {
+                return violated(format!("incident {} is open, and neither resolved nor escalated", incident.id));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! The policy of simulated services: the shape that a configuration compiles to, with times that make runs short.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::core::{
+    name::{ChannelName, SignalIndex},
+    policy::{
+        Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Escalation, Expression, GatesPolicy, KnownGoodPolicy,
+        Mode, Policy, Question, RateLimit, RollbacksPolicy, ServicePolicy, SeverityPolicy, SignalKind, SignalPolicy,
+        SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
+    },
+    verdict::VerdictKind,
+};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The channel that every page goes to.
+pub(super) const CHANNEL: &str = "audit";
+
+pub(super) fn policy(services: usize, mode: Mode) -> Policy {
+    let mut escalation = Escalation::default();
+    for severity in escalation.severities.values_mut() {
+        *severity = SeverityPolicy {
+            notify: vec![ChannelName::from(CHANNEL)],
+            repeat: Some(seconds(90)),
+            acknowledge_expires: None,
+        };
+    }
+    Policy {
+        services: (0..services).map(|place| Arc::new(service(&format!("shop-{place}"), mode))).collect(),
+        channels: vec![ChannelName::from(CHANNEL)],
+        escalation,
+    }
+}
+
+fn rate(above: f64) -> RateLimit {
+    RateLimit { above, over: seconds(10), confidence: 0.99, min_requests: 100, widen_to: seconds(60), min_errors: 3 }
+}
+
+fn service(name: &str, mode: Mode) -> ServicePolicy {
+    let signal = |name: &str, kind, every: Duration| SignalPolicy {
+        name: name.into(),
+        kind,
+        every,
+        timeout: every.min(seconds(1)),
+    };
+    let ready = SignalIndex(0);
+    let requests = SignalIndex(1);
+    let condition = |name: &str, expression| ConditionPolicy { name: name.into(), expression };
+    let elevated =
+        Expression::Sustained { inner: Box::new(Expression::Atom(3)), duration: seconds(20), index: SustainIndex(0) };
+    let ask = |ask: &str, when, verdict| Question { ask: ask.into(), when, then: Then::Verdict(verdict), plan: None };
+    ServicePolicy {
+        name: name.into(),
+        mode,
+        signals: vec![
+            signal("ready", SignalKind::Probe { critical: true }, seconds(2)),
+            signal("requests", SignalKind::Requests, seconds(2)),
+        ],
+        checks_version: false,
+        rollout_timeout: seconds(20),
+        can_stop_traffic: false,
+        atoms: vec![
+            Atom::Failing { signal: ready, failing: 3 },
+            Atom::RolloutFailing,
+            Atom::ErrorRate { signal: requests, limit: rate(0.05) },
+            Atom::ErrorRate { signal: requests, limit: rate(0.01) },
+        ],
+        conditions: vec![
+            condition("system_down", Expression::Atom(0)),
+            condition("rollout_failing", Expression::Atom(1)),
+            condition("error_rate_critical", Expression::Atom(2)),
+            condition("error_rate_elevated", elevated),
+        ],
+        sustained_count: 1,
+        tree: vec![
+            ask("Is system down?", 0, VerdictKind::RollBack),
+            ask("Are health probes failing after the deploy?", 1, VerdictKind::RollBack),
+            ask("Is error rate > 5%?", 2, VerdictKind::RollBack),
+            ask("Is error rate > 1%?", 3, VerdictKind::Consider),
+        ],
+        thresholds: ThresholdsPolicy { down_after: 3, confirm_every: Duration::from_millis(250), down_for: seconds(3) },
+        consider: ConsiderPolicy { then: ConsiderThen::Ask, window: seconds(20) },
+        hold_back_when: Vec::new(),
+        reports_expire: seconds(3600),
+        gates: GatesPolicy {
+            known_good: KnownGoodPolicy::Soaked,
+            known_good_after: seconds(15),
+            known_good_min_requests: 100,
+            settle: seconds(12),
+            deployed_within: seconds(3600),
+            rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3600) },
+            cooldown: seconds(30),
+            resume_within: seconds(120),
+        },
+        verify: VerifyPolicy { healthy_for: seconds(6), timeout: seconds(60) },
+    }
+}
