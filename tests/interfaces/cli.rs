@@ -234,7 +234,7 @@ fn history_needs_no_daemon() {
     assert!(stdout.contains("v1.2.4") && stdout.contains("Error rate"), "{stdout}");
     let (code, _, stderr) = history(directory.path(), "{\"rollbacks\": [");
     assert_eq!(code, 1);
-    assert!(stderr.contains("failed to read the history"), "{stderr}");
+    assert!(stderr.contains("failed to understand the history"), "{stderr}");
     let none = directory.path().join("none.json");
     let (code, stdout, _) = output(&["history", "--file", none.to_str().expect("text")]);
     assert_eq!((code, stdout.as_str()), (0, "no rollbacks\n"));
