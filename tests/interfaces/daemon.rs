@@ -41,6 +41,7 @@ pub(crate) fn policy(names: &[&str]) -> Policy {
                 timeout: seconds(1),
             }],
             checks_version: false,
+            rollout_timeout: seconds(120),
             can_stop_traffic: false,
             atoms: vec![Atom::RolloutFailing],
             conditions: vec![ConditionPolicy { name: "system_down".into(), expression: Expression::Atom(0) }],
