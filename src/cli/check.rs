@@ -1,10 +1,63 @@
-//! `backstop check FILE`: every mistake of a configuration.
+//! `backstop check FILE`: says whether a configuration can be used, and if not, why not.
 
-use super::{Failure, arguments::Check};
+use std::{io::Write, path::Path, process::ExitCode};
 
-// INTEGRATION POINT: the checker; diagnostics to standard error, then `Failure::told(Exit::CONFIGURATION)`.
-pub(super) fn run(check: &Check) -> Result<(), Failure> {
-    let what =
-        format!("check {} (secrets: {}): the checker is not joined yet", check.file.display(), !check.no_secrets);
-    Err(Failure::configuration(what))
+use crate::{
+    config::{self, Secrets, form::Config},
+    core::policy::{Mode, SignalKind},
+};
+
+/// The exit code for a configuration that cannot be used (EX_CONFIG of sysexits.h).
+pub const EXIT_CONFIGURATION: u8 = 78;
+
+/// Checks the file at `path`: a summary to `out`, diagnostics to `err`. Without `secrets` references are left alone.
+/// What the streams cannot take (a closed pipe) is dropped: the exit code says it too.
+pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+    let checked = config::check(path, secrets);
+    let diagnostics = checked.diagnostics.render(true);
+    if !diagnostics.is_empty() {
+        let _ = writeln!(err, "{diagnostics}");
+    }
+    match checked.config {
+        Some(config) => {
+            let _ = write!(out, "{}", summary(path, &config, secrets.is_some()));
+            ExitCode::SUCCESS
+        }
+        None => ExitCode::from(EXIT_CONFIGURATION),
+    }
+}
+
+/// What will be watched, in a few lines.
+fn summary(path: &Path, config: &Config, resolved: bool) -> String {
+    let mut text = format!("{}: ok\n", path.display());
+    let services = &config.policy.services;
+    let modes = [Mode::Act, Mode::Ask, Mode::Observe]
+        .map(|mode| services.iter().filter(|service| service.mode == mode).count());
+    let modes: Vec<String> = ["act", "ask", "observe"]
+        .iter()
+        .zip(modes)
+        .filter(|(_, count)| *count > 0)
+        .map(|(mode, count)| if count == services.len() { (*mode).to_owned() } else { format!("{mode} {count}") })
+        .collect();
+    let signals = || services.iter().flat_map(|service| &service.signals);
+    let probes = signals().filter(|signal| matches!(signal.kind, SignalKind::Probe { .. })).count();
+    let features = signals().filter(|signal| matches!(signal.kind, SignalKind::Feature { .. })).count();
+    let requests = signals().filter(|signal| signal.kind == SignalKind::Requests).count();
+    let channels: Vec<&str> = config.channels.iter().map(|channel| channel.name.as_str()).collect();
+    let channels = if channels.is_empty() { "none".to_owned() } else { channels.join(", ") };
+    for (what, value) in [
+        ("services", services.len().to_string()),
+        ("mode", modes.join(", ")),
+        ("probes", probes.to_string()),
+        ("features", features.to_string()),
+        ("requests", requests.to_string()),
+        ("channels", channels),
+        ("listen", config.server.listen.to_string()),
+    ] {
+        text.push_str(&format!("  {what:<9} {value}\n"));
+    }
+    if !resolved {
+        text.push_str("  references to secrets were not looked up\n");
+    }
+    text
 }

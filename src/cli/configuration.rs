@@ -1,8 +1,11 @@
 //! What the command line needs of the configuration.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
-use super::Failure;
+use super::{Exit, Failure};
 
 /// The socket that the configuration names. Secrets are not resolved: whoever only looks need not be able to read them.
 pub(super) fn socket(config: &Path) -> Result<PathBuf, Failure> {
@@ -14,9 +17,17 @@ pub(super) fn history(config: &Path) -> Result<PathBuf, Failure> {
     load(config).map(|(_, history)| history)
 }
 
-// INTEGRATION POINT: read and check `config` with secrets left unresolved (as `check --no-secrets` does), print its
-// diagnostics to standard error on mistakes and return `Failure::told(Exit::CONFIGURATION)`; else its socket and history.
 fn load(config: &Path) -> Result<(PathBuf, PathBuf), Failure> {
-    Err(Failure::configuration(format!("read {}: the reader of configurations is not joined yet", config.display()))
-        .with_hint("use --socket, --server or --file"))
+    let checked = crate::config::check(config, None);
+    match checked.config {
+        Some(form) => Ok((form.server.socket, form.history)),
+        None => Err(told(&checked.diagnostics).with_hint("use --socket, --server or --file")),
+    }
+}
+
+/// A configuration with mistakes: the diagnostics are the message.
+pub(super) fn told(diagnostics: &crate::config::Diagnostics) -> Failure {
+    // If standard error is closed, the exit code still tells it.
+    let _closed = writeln!(anstream::stderr(), "{}", diagnostics.render(true));
+    Failure::told(Exit::CONFIGURATION)
 }

@@ -4,7 +4,7 @@
 //! a gate, 78 configuration.
 
 mod arguments;
-mod check;
+pub mod check;
 mod client;
 mod configuration;
 mod demo;
@@ -16,7 +16,7 @@ mod incident;
 mod output;
 pub mod render;
 mod run;
-mod schema;
+pub mod schema;
 mod status;
 
 pub use arguments::{Arguments, Fault};
@@ -26,6 +26,8 @@ use std::{ffi::OsString, process::ExitCode};
 
 use arguments::Command;
 use clap::Parser as _;
+
+use crate::config::{Secrets, SystemSecrets};
 
 /// Parses the arguments (the program's name first), does what they say, and tells how it ended.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -38,7 +40,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match dispatch(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             output::tell(&failure);
             ExitCode::from(failure.exit.code())
@@ -46,12 +48,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
+fn dispatch(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let access = &arguments.access;
     match &arguments.command {
         Command::Run => run::run(&access.config),
-        Command::Check(check) => check::run(check),
-        Command::Schema => schema::run(),
+        Command::Check(check) => {
+            let secrets: Option<&dyn Secrets> = if check.no_secrets { None } else { Some(&SystemSecrets) };
+            return Ok(check::run(&check.file, secrets, &mut anstream::stdout(), &mut anstream::stderr()));
+        }
+        Command::Schema => {
+            let mut text = Vec::new();
+            schema::run(&mut text).map_err(|error| Failure::failed(format!("write the schema: {error}")))?;
+            output::print(&String::from_utf8_lossy(&text))
+        }
         Command::Demo(demo) => demo::run(demo),
         Command::Status(json) => client::block_on(status::run(access, json.json)),
         Command::Explain(explain) => client::block_on(explain::run(access, explain)),
@@ -59,4 +68,5 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Deploys(deploys) => client::block_on(deploys::run(access, deploys)),
         Command::History(history) => history::run(access, history),
     }
+    .map(|()| ExitCode::SUCCESS)
 }

@@ -1,8 +1,9 @@
-//! `backstop schema`: the configuration's JSON Schema.
+//! `backstop schema`: the configuration's JSON Schema, for editors and for checks in other tools.
 
-use super::Failure;
+use std::io::{self, Write};
 
-// INTEGRATION POINT: `output::print` the schema.
-pub(super) fn run() -> Result<(), Failure> {
-    Err(Failure::failed("print the schema: it is not joined yet"))
+/// Writes the JSON Schema, indented, with a line break at its end.
+pub fn run(out: &mut dyn Write) -> io::Result<()> {
+    let schema = crate::config::schema();
+    writeln!(out, "{schema:#}")
 }

@@ -138,6 +138,16 @@ pub enum Target {
     Command(CommandTarget),
 }
 
+impl Target {
+    /// How long the target may take to make a version live.
+    pub const fn rollout_timeout(&self) -> Duration {
+        match self {
+            Self::Releases(target) => target.rollout_timeout,
+            Self::Command(target) => target.rollout_timeout,
+        }
+    }
+}
+
 /// A directory for each version, and a symlink to the live one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleasesTarget {

@@ -1,4 +1,81 @@
-//! The configuration: YAML, read into spanned nodes, decoded by our own decoder with every mistake collected, compiled
-//! into the validated form that the rest of the program works with.
+//! The configuration: YAML, read into spanned nodes, held against one table of shapes with every mistake collected,
+//! compiled into the validated form that the rest of the program works with.
+//!
+//! | module | step |
+//! |---|---|
+//! | `reader`, `node`, `source` | from a file to a tree of nodes that know where they stand |
+//! | `shape`, `value`, `later` | what the file may look like, and what this version cannot do yet |
+//! | `decode`, `secret` | the tree against the table; references resolved |
+//! | `compile` | cross checks, and the form |
+//! | `schema` | the table as JSON Schema |
 
+mod compile;
+mod decode;
+mod diagnostic;
 pub mod form;
+mod later;
+pub mod limits;
+mod node;
+mod reader;
+mod schema;
+mod secret;
+mod shape;
+mod sink;
+mod source;
+mod suggest;
+mod value;
+
+use std::path::Path;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Gravity, Place};
+use form::Config;
+pub use schema::schema;
+pub use secret::{Secrets, SystemSecrets};
+
+/// What came of a check.
+#[derive(Debug)]
+pub struct Checked {
+    /// The configuration, if nothing is wrong with it. Where references were left alone, their values stand in it as
+    /// written: good for counting, not for running.
+    pub config: Option<Config>,
+    /// Errors and warnings.
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads, checks and compiles the file at `path` for running. The warnings come beside the configuration.
+pub fn load(path: &Path, secrets: &dyn Secrets) -> Result<(Config, Vec<Diagnostic>), Diagnostics> {
+    let checked = check(path, Some(secrets));
+    match checked.config {
+        Some(config) => Ok((config, checked.diagnostics.list)),
+        None => Err(checked.diagnostics),
+    }
+}
+
+/// Checks the file at `path`; without `secrets`, references are left alone.
+pub fn check(path: &Path, secrets: Option<&dyn Secrets>) -> Checked {
+    match reader::read_file(path) {
+        Ok(bytes) => check_bytes(&path.display().to_string(), bytes, secrets),
+        Err(diagnostic) => refused(diagnostic),
+    }
+}
+
+/// Checks `bytes` as if they were in a file called `name`.
+pub fn check_bytes(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>) -> Checked {
+    let source = match reader::source(name, bytes) {
+        Ok(source) => source,
+        Err(diagnostic) => return refused(diagnostic),
+    };
+    let mut root = match reader::parse(&source) {
+        Ok(root) => root,
+        Err(diagnostic) => return refused(diagnostic),
+    };
+    let mut sink = sink::Sink::new(source);
+    decode::decode(&mut root, secrets, &mut sink);
+    let config = compile::compile(&root, &mut sink);
+    let config = Some(config).filter(|_| !sink.has_errors());
+    Checked { config, diagnostics: sink.finish() }
+}
+
+fn refused(diagnostic: Diagnostic) -> Checked {
+    Checked { config: None, diagnostics: Diagnostics { list: vec![diagnostic], left_out: 0 } }
+}

@@ -1,6 +1,6 @@
 //! Puts the daemon together: store first, then the fold, then everything that looks and serves.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -124,7 +124,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Runnin
         });
     });
     let mut tasks = JoinSet::new();
-    let targets = targets(&config);
+    let targets = targets(&config, &installation);
     let mut lookers = Vec::with_capacity(targets.len());
     for (target, (index, service)) in targets.iter().zip((0..).map(ServiceIndex).zip(&config.services)) {
         let every = match service.target {
@@ -214,16 +214,13 @@ fn versions(config: &Config, network: &Network) -> Result<Vec<(ServiceIndex, Ver
     Ok(probes)
 }
 
-/// Locks and receipts of plans' steps lie beside the store: they belong together.
-fn targets(config: &Config) -> Vec<Arc<Target>> {
-    let steps = steps_directory(&config.store);
+/// Locks and receipts of plans' steps lie beside the store, apart for each store: incidents are numbered within one.
+fn targets(config: &Config, installation: &str) -> Vec<Arc<Target>> {
+    let beside = config.store.parent().unwrap_or_else(|| std::path::Path::new("."));
+    let steps = beside.join("steps").join(installation);
     config
         .services
         .iter()
         .map(|service| Arc::new(Target::new(&service.target, service.name.clone(), steps.clone())))
         .collect()
-}
-
-fn steps_directory(store: &std::path::Path) -> PathBuf {
-    store.parent().unwrap_or_else(|| std::path::Path::new(".")).join("steps")
 }

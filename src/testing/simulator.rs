@@ -132,10 +132,37 @@ pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Repor
         last_deploy: boot,
         policy,
     };
-    simulation.run()
+    simulation.run().map_err(|violation| simulation.explain(&violation))
 }
 
+/// Journal entries that are shown with a violation.
+const SHOWN_ENTRIES: usize = 60;
+
 impl Simulation<'_> {
+    /// A violation with the end of the journal, without pages: what has to be read to mend it.
+    fn explain(&self, violation: &Violation) -> Violation {
+        let mut lines: Vec<String> = self
+            .journal
+            .iter()
+            .rev()
+            .filter(|(_, entry)| !matches!(entry.fact, Fact::PageSettled { .. }))
+            .take(SHOWN_ENTRIES)
+            .map(|(sequence, entry)| {
+                let seconds = entry.at.since(WALL_START).as_secs_f64();
+                let service = entry.service.as_ref().map_or("", |name| name.as_str());
+                let fact = match &entry.fact {
+                    Fact::PageQueued { page, .. } => format!("page {}: {}", page.kind.as_str(), page.summary),
+                    fact => format!("{fact:?}"),
+                };
+                let fact: String = fact.chars().take(300).collect();
+                format!("{:>5} {seconds:>8.3} {service} {fact}", sequence.0)
+            })
+            .collect();
+        lines.reverse();
+        let at = self.now().wall.since(WALL_START).as_secs_f64();
+        Violation(format!("{violation} (at {at:.3} s)\n{}", lines.join("\n")))
+    }
+
     fn now(&self) -> Now {
         let since = self.boot.since(BootTime::from_nanos(3_600_000_000_000));
         Now { boot: self.boot, wall: WALL_START.after(since) }

@@ -42,6 +42,7 @@ fn policy(signals: &[(&str, Duration, Duration)]) -> Policy {
         mode: Mode::Act,
         signals: signals.iter().map(signal).collect(),
         checks_version: false,
+        rollout_timeout: SECOND,
         can_stop_traffic: false,
         atoms: Vec::new(),
         conditions: Vec::new(),

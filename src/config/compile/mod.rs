@@ -1,0 +1,89 @@
+//! From the decoded tree to the form, with the checks that look at more than one value.
+//!
+//! A value that a diagnostic already told of is replaced by a harmless one: the form is thrown away then, and going on
+//! finds the other mistakes.
+
+mod condition;
+mod expression;
+mod gate;
+mod limit;
+mod notify;
+mod ordering;
+mod server;
+mod service;
+mod signal;
+mod target;
+mod tree;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+
+use super::{
+    decode::{At, View, visible},
+    form::{CommandLine, Config},
+    node::{Node, Span},
+    shape::ROOT,
+    sink::Sink,
+    value,
+};
+use crate::core::policy::Policy;
+
+/// Compiles a decoded tree.
+pub(crate) fn compile(root: &Node, sink: &mut Sink) -> Config {
+    let view = View::root(root, &ROOT);
+    let server = server::server(&view.object("server"), sink);
+    let store = path(&view.object("store"), "path");
+    let history = path(&view.object("history"), "file");
+    let evidence = server::evidence(&view.object("evidence"));
+    server::paths(&view, sink);
+    let self_check = server::self_check(&view.object("self_check"));
+    let (channels, channel_names) = notify::channels(&view.object("notify"), sink);
+    let heartbeat = notify::heartbeat(&view.object("notify"));
+    let escalation = notify::escalation(&view, &channel_names, sink);
+    let (services, policies) = service::services(&view, sink);
+    let names = channels.iter().map(|channel| channel.name.clone()).collect();
+    let policy = Arc::new(Policy { services: policies, channels: names, escalation });
+    Config { server, store, history, evidence, self_check, channels, heartbeat, services, policy }
+}
+
+/// A path, or an empty one.
+fn path(view: &View<'_>, key: &str) -> PathBuf {
+    view.text(key).map(|path| PathBuf::from(path.value)).unwrap_or_default()
+}
+
+/// A duration, or none at all.
+fn duration(view: &View<'_>, key: &str) -> Duration {
+    view.duration(key).map(|duration| duration.value).unwrap_or_default()
+}
+
+/// A secret, if it is written.
+fn secret(view: &View<'_>, key: &str) -> Option<SecretString> {
+    view.text(key).map(|text| SecretString::from(text.value))
+}
+
+/// A command line, if it is written.
+fn command_line(view: &View<'_>, key: &str) -> Option<CommandLine> {
+    view.usable(key)?;
+    Some(CommandLine(view.list(key).iter().filter_map(Node::text).map(str::to_owned).collect()))
+}
+
+/// A duration in words for a diagnostic.
+fn shown_duration(duration: &At<Duration>) -> String {
+    duration.shown(|duration| value::shown_duration(*duration))
+}
+
+/// Tells of names given twice, in a list where names are values.
+fn unique<'a>(names: impl Iterator<Item = (&'a Node, String)>, what: &str, sink: &mut Sink) {
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for (node, path) in names {
+        let Some(text) = node.text() else { continue };
+        if let Some(first) = seen.get(text) {
+            let line = sink.source().line(first.start);
+            let message = format!("{path}: there already is a {what} called `{}`", visible(node));
+            sink.error(&node.span, message, format!("the first is on line {line}; give each its own name"));
+        } else {
+            seen.insert(text, node.span.clone());
+        }
+    }
+}

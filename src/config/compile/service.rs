@@ -1,0 +1,112 @@
+//! Services.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    super::decode::{did_you_mean, shown},
+    Node, Sink, View, condition, duration, expression, gate,
+    limit::{self, Limits},
+    signal, target, tree, unique, visible,
+};
+use crate::{
+    config::{form::Service, node::State},
+    core::{
+        name::ServiceName,
+        policy::{ReportKind, ServicePolicy},
+    },
+};
+
+/// Compiles every service: its edges, and its policy in the same order.
+pub(super) fn services(root: &View<'_>, sink: &mut Sink) -> (Vec<Service>, Vec<Arc<ServicePolicy>>) {
+    let nodes = root.list("services");
+    unique(nodes.iter().filter_map(|node| node.get("name")).map(|name| (name, "services".to_owned())), "service", sink);
+    if let Some(prometheus) = root.section("prometheus") {
+        let url = prometheus.text("url").map(|url| url.value).unwrap_or_default();
+        signal::tls_has_effect(&prometheus, &url, sink);
+    }
+    let names: BTreeSet<&str> = nodes.iter().filter_map(|node| node.get("name")).filter_map(Node::text).collect();
+    let mut edges = Vec::new();
+    let mut policies = Vec::new();
+    for (place, node) in nodes.iter().enumerate() {
+        let name = node.get("name").filter(|name| name.text().is_some()).map(visible);
+        let path = name.map_or_else(|| format!("services[{}]", place + 1), |name| format!("services({})", shown(name)));
+        let span = node.get("name").map_or(&node.span, |name| &name.span);
+        let view = View::of(node, root.shape("services"), span, path);
+        depends_on(&view, &names, sink);
+        let (service, policy) = service(&view, root, sink);
+        edges.push(service);
+        policies.push(Arc::new(policy));
+    }
+    (edges, policies)
+}
+
+fn service(view: &View<'_>, root: &View<'_>, sink: &mut Sink) -> (Service, ServicePolicy) {
+    let name = ServiceName::from(view.text("name").map(|name| name.value).unwrap_or_default());
+    let (target, can_stop_traffic) = target::target(&view.object("target"), sink);
+    let version = signal::version(view, sink);
+    let signals = signal::signals(view, root, sink);
+    let thresholds_view = view.object("thresholds");
+    let thresholds = limit::thresholds(&thresholds_view, &signals, sink);
+    let limits = Limits::new(&thresholds_view, &signals, sink);
+    let mut conditions = condition::built_in(view, &signals, &thresholds, &limits, sink);
+    expression::own(view, &signals, &thresholds, &limits, &mut conditions, sink);
+    let tree = tree::tree(view, &conditions, sink);
+    let policy = ServicePolicy {
+        name: name.clone(),
+        mode: gate::mode(view, root),
+        signals: signals.policies,
+        checks_version: version.is_some(),
+        rollout_timeout: target.rollout_timeout(),
+        can_stop_traffic,
+        atoms: conditions.atoms,
+        conditions: conditions.list,
+        sustained_count: conditions.sustained,
+        tree,
+        thresholds,
+        consider: gate::consider(&view.object("consider")),
+        hold_back_when: hold_back_when(view, sink),
+        reports_expire: duration(&view.object("reports"), "expire"),
+        gates: gate::gates(&view.object("gates"), limits.min_requests),
+        verify: gate::verify(&view.object("verify"), sink),
+    };
+    (Service { name, target, version, signals: signals.sources }, policy)
+}
+
+fn hold_back_when(view: &View<'_>, sink: &mut Sink) -> Vec<ReportKind> {
+    if view.written("hold_back_when").is_none() {
+        return vec![
+            ReportKind::MinorUi,
+            ReportKind::NonCriticalFeature,
+            ReportKind::UnderOnePercent,
+            ReportKind::WorkaroundAvailable,
+        ];
+    }
+    let mut kinds = Vec::new();
+    for node in view.list("hold_back_when") {
+        let Some(kind) = node.text().filter(|_| node.state == State::Fine).and_then(expression::report_kind) else {
+            continue;
+        };
+        if kinds.contains(&kind) {
+            let message = format!("{}: `{}` is named twice", view.path_of("hold_back_when"), visible(node));
+            sink.error(&node.span, message, "leave one of the two out");
+        } else {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+fn depends_on(view: &View<'_>, names: &BTreeSet<&str>, sink: &mut Sink) {
+    let path = view.path_of("depends_on");
+    let own = view.written("name").and_then(Node::text);
+    for node in view.list("depends_on") {
+        let Some(name) = node.text() else { continue };
+        if own == Some(name) {
+            sink.error(&node.span, format!("{path}: a service cannot depend on itself"), "leave it out");
+        } else if !names.contains(name) {
+            let message = format!("{path}: there is no service called `{}`", shown(visible(node)));
+            let others = names.iter().copied().filter(|other| own != Some(*other));
+            sink.error(&node.span, message, did_you_mean(visible(node), others));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Holds a tree of nodes against the table of shapes, resolves references, and tells every mistake.
+
+mod object;
+mod scalar;
+mod trail;
+mod view;
+
+use trail::Trail;
+pub(crate) use view::{At, View, visible};
+
+use super::{
+    node::{Node, Span, State, Value},
+    secret::Secrets,
+    shape::{Entries, Items, ROOT, Shape},
+    sink::Sink,
+    suggest,
+};
+
+/// Holds `root` against the shape of a whole configuration. Without `secrets`, references stay as they are. Hands back
+/// whether every reference was resolved.
+pub(crate) fn decode(root: &mut Node, secrets: Option<&dyn Secrets>, sink: &mut Sink) -> bool {
+    let mut decoder = Decoder { sink, secrets, trail: Trail::default(), complete: true };
+    let anchor = root.span.clone();
+    decoder.object(root, &ROOT, &anchor, false);
+    decoder.complete
+}
+
+struct Decoder<'a> {
+    sink: &'a mut Sink,
+    secrets: Option<&'a dyn Secrets>,
+    trail: Trail,
+    complete: bool,
+}
+
+impl Decoder<'_> {
+    /// Holds a node against a shape. `anchor` is where to point when something is missing in it; `later` says that it
+    /// belongs to a part that this version does not have, and whose references are left alone.
+    fn node(&mut self, node: &mut Node, shape: Shape, anchor: &Span, later: bool) {
+        match shape {
+            Shape::Scalar(scalar) => self.scalar(node, scalar, later),
+            Shape::Object(object) => self.object(node, object, anchor, later),
+            Shape::Map(entries) => self.map(node, entries, anchor, later),
+            Shape::List(items) => self.list(node, items, anchor, later),
+            Shape::Either(shapes) => match shapes.iter().find(|shape| fits(**shape, node)) {
+                Some(shape) => self.node(node, *shape, anchor, later),
+                None => {
+                    let wanted: Vec<String> = shapes.iter().map(|shape| described(*shape)).collect();
+                    self.unfit(node, &wanted.join(" or "), "");
+                }
+            },
+        }
+    }
+
+    /// Tells that a node is of another kind than wanted.
+    fn unfit(&mut self, node: &mut Node, wanted: &str, help: &str) {
+        node.state = State::Wrong;
+        let help = match (help, &node.value) {
+            ("", Value::Null) => "write a value, or leave the key out",
+            (help, _) => help,
+        };
+        let message = format!("{}: expected {wanted}, found {}", self.trail, node.described());
+        self.sink.error(&node.span, message, help);
+    }
+
+    fn map(&mut self, node: &mut Node, shape: &Entries, anchor: &Span, later: bool) {
+        let Value::Map(entries) = &mut node.value else {
+            return self.unfit(node, "a mapping with a name for each entry", "");
+        };
+        let count = entries.len();
+        let mut entries = std::mem::take(entries);
+        if count < shape.at_least {
+            node.state = State::Wrong;
+            self.sink.error(anchor, format!("{}: is empty", self.trail), format!("write at least {}", shape.at_least));
+        }
+        if count > shape.at_most {
+            node.state = State::Wrong;
+            let (key, _) = &entries[shape.at_most];
+            self.sink.error(
+                &key.span,
+                format!("{}: more than {} entries", self.trail, shape.at_most),
+                "leave some out",
+            );
+            entries.truncate(shape.at_most);
+        }
+        self.repeated_keys(&mut entries);
+        for (key, value) in &mut entries {
+            self.trail.push(&key.name);
+            if let Err(wrong) = scalar::check_text(shape.key, &key.name) {
+                self.sink.error(&key.span, format!("{}: this key {}", self.trail, wrong.message), wrong.help);
+            }
+            self.node(value, shape.value, &key.span, later);
+            self.trail.pop();
+        }
+        node.value = Value::Map(entries);
+    }
+
+    fn list(&mut self, node: &mut Node, shape: &Items, anchor: &Span, later: bool) {
+        if !matches!(node.value, Value::List(_)) {
+            return self.no_list(node, shape);
+        }
+        let Value::List(items) = &mut node.value else { return };
+        let mut items = std::mem::take(items);
+        if items.len() < shape.at_least {
+            node.state = State::Wrong;
+            let at = if node.span.is_empty() { anchor } else { &node.span };
+            self.sink.error(at, format!("{}: is empty", self.trail), format!("write at least {} item", shape.at_least));
+        }
+        if items.len() > shape.at_most {
+            node.state = State::Wrong;
+            let span = items[shape.at_most].span.clone();
+            self.sink.error(&span, format!("{}: more than {} items", self.trail, shape.at_most), "leave some out");
+            items.truncate(shape.at_most);
+        }
+        for (place, item) in items.iter_mut().enumerate() {
+            self.trail.push_item(place, item.get("name").and_then(Node::text));
+            let anchor = item.span.clone();
+            self.node(item, shape.item, &anchor, later);
+            self.trail.pop();
+        }
+        if shape.command_line && items.first().and_then(Node::text).is_some_and(str::is_empty) {
+            node.state = State::Wrong;
+            self.sink.error(&items[0].span, format!("{}: the program's name is empty", self.trail), "name the program");
+        }
+        if items.iter().any(|item| item.state == State::Wrong) {
+            node.state = State::Wrong;
+        }
+        node.value = Value::List(items);
+    }
+
+    /// Tells that a list was wanted, and how this value would be written as one.
+    fn no_list(&mut self, node: &mut Node, shape: &Items) {
+        let help = match &node.value {
+            Value::Text(text) if shape.command_line && !super::secret::has_reference(text) => {
+                let words: Vec<String> = text.split_whitespace().map(|word| format!("{word:?}")).collect();
+                format!(
+                    "no shell is used; write the program and its arguments as a list: [{}]",
+                    shown(&words.join(", "))
+                )
+            }
+            _ if shape.command_line => {
+                "no shell is used; write the program and its arguments as a list: [program, argument]".to_owned()
+            }
+            Value::Null => String::new(),
+            _ => "write a list, as in `[first, second]`".to_owned(),
+        };
+        self.unfit(node, if shape.command_line { "a list of words to run" } else { "a list" }, &help);
+    }
+
+    /// Tells of keys written twice; only the first stays.
+    fn repeated_keys(&mut self, entries: &mut Vec<(super::node::Key, Node)>) {
+        let mut seen = std::collections::BTreeMap::new();
+        entries.retain(|(key, _)| {
+            if let Some(first) = seen.get(&key.name) {
+                let line = self.sink.source().line(*first);
+                let message = format!("{}: `{}` is written twice", self.trail, shown(&key.name));
+                self.sink.error(&key.span, message, format!("the first is on line {line}; leave one of the two out"));
+                return false;
+            }
+            seen.insert(key.name.clone(), key.span.start);
+            true
+        });
+    }
+}
+
+/// Whether a node is of the kind that a shape wants.
+fn fits(shape: Shape, node: &Node) -> bool {
+    match (shape, &node.value) {
+        (Shape::Scalar(_), Value::Flag(_) | Value::Whole(_) | Value::Real(_) | Value::Text(_) | Value::Secret(_))
+        | (Shape::Object(_) | Shape::Map(_), Value::Map(_))
+        | (Shape::List(_), Value::List(_)) => true,
+        (Shape::Either(shapes), _) => shapes.iter().any(|shape| fits(*shape, node)),
+        _ => false,
+    }
+}
+
+/// What a shape wants, in words that follow "expected".
+fn described(shape: Shape) -> String {
+    match shape {
+        Shape::Scalar(scalar) => scalar::expected(scalar),
+        Shape::Object(_) | Shape::Map(_) => "a mapping".to_owned(),
+        Shape::List(_) => "a list".to_owned(),
+        Shape::Either(shapes) => shapes.iter().map(|shape| described(*shape)).collect::<Vec<_>>().join(" or "),
+    }
+}
+
+/// A text as a diagnostic repeats it: one line, not too long.
+pub(crate) fn shown(text: &str) -> String {
+    let mut kept = String::new();
+    for character in text.chars() {
+        if kept.len() + character.len_utf8() > super::limits::SHOWN_LIMIT_BYTES {
+            kept.push('…');
+            break;
+        }
+        kept.push(if character.is_control() { '�' } else { character });
+    }
+    kept
+}
+
+/// Follows a message about an unknown word.
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    suggest::help(word, known)
+}

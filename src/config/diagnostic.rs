@@ -1,0 +1,114 @@
+//! What is wrong with a configuration, where, and how to mend it.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+/// How grave a diagnostic is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gravity {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, and something looks unintended.
+    Warning,
+}
+
+/// One mistake. It never holds a value that came from a reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How grave it is.
+    pub gravity: Gravity,
+    /// The file, as it was named.
+    pub file: Arc<str>,
+    /// The place; [`None`] where the file as a whole is meant.
+    pub place: Option<Place>,
+    /// Where in the configuration and what.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+}
+
+/// A place in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The line, without secrets, perhaps cropped.
+    pub excerpt: String,
+    /// The bytes of `excerpt` that are meant.
+    pub marked: Range<usize>,
+}
+
+impl Diagnostic {
+    /// As people read it, without a line break at its end; `styled` puts ANSI colours in.
+    pub fn render(&self, styled: bool) -> String {
+        let level = match self.gravity {
+            Gravity::Error => Level::ERROR,
+            Gravity::Warning => Level::WARNING,
+        };
+        let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+        let title = level.primary_title(self.message.as_str());
+        let Some(place) = &self.place else {
+            let mut group = title.element(annotate_snippets::Origin::path(&*self.file));
+            if let Some(help) = &self.help {
+                group = group.element(Level::HELP.message(help.as_str()));
+            }
+            return renderer.render(&[group]);
+        };
+        let snippet = Snippet::source(place.excerpt.as_str())
+            .line_start(place.line)
+            .path(&*self.file)
+            .annotation(AnnotationKind::Primary.span(place.marked.clone()));
+        let mut group = title.element(snippet);
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        renderer.render(&[group])
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.render(false))
+    }
+}
+
+/// Everything that is wrong with one configuration, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// Errors and warnings, at most [`super::limits::DIAGNOSTICS_LIMIT`].
+    pub list: Vec<Diagnostic>,
+    /// How many more there were.
+    pub left_out: usize,
+}
+
+impl Diagnostics {
+    /// Whether an error is among them.
+    pub fn has_errors(&self) -> bool {
+        self.left_out > 0 || self.list.iter().any(|diagnostic| diagnostic.gravity == Gravity::Error)
+    }
+
+    /// All of them as people read them, an empty line between each two; empty if there are none.
+    pub fn render(&self, styled: bool) -> String {
+        let mut text = String::new();
+        for diagnostic in &self.list {
+            text.push_str(&diagnostic.render(styled));
+            text.push_str("\n\n");
+        }
+        if self.left_out > 0 {
+            text.push_str(&format!("and {} more; mend these first\n\n", self.left_out));
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}

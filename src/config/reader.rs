@@ -1,0 +1,128 @@
+//! From a file to a tree of nodes, with one clear diagnostic for whatever is not YAML.
+
+use std::{io::Read, path::Path, sync::Arc};
+
+use serde_saphyr::{
+    Error,
+    options::{DuplicateKeyPolicy, MergeKeyPolicy},
+};
+
+use super::{
+    diagnostic::{Diagnostic, Gravity},
+    limits::{ALIAS_EVENTS_LIMIT, FILE_LIMIT_BYTES, NESTING_LIMIT, NODES_LIMIT},
+    node::{Node, Value, span_of},
+    source::Source,
+};
+
+/// Reads the bytes of a file.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostic> {
+    let name: Arc<str> = path.display().to_string().into();
+    let whole = |message: String, help: &str| about_file(&name, message, help);
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        whole(format!("cannot read the configuration: {error}"), "check the path, and who may read it")
+    })?;
+    if metadata.is_dir() {
+        return Err(whole("this is a directory, and a file is wanted".to_owned(), "name the file in it"));
+    }
+    let mut bytes = Vec::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(FILE_LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) => {
+            Err(whole(format!("cannot read the configuration: {error}"), "check the path, and who may read it"))
+        }
+    }
+}
+
+fn about_file(name: &Arc<str>, message: String, help: &str) -> Diagnostic {
+    Diagnostic { gravity: Gravity::Error, file: Arc::clone(name), place: None, message, help: Some(help.to_owned()) }
+}
+
+/// Checks that `bytes` can be a configuration at all.
+pub(crate) fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Diagnostic> {
+    let name: Arc<str> = name.into();
+    if bytes.len() > FILE_LIMIT_BYTES {
+        let message = format!("the file is larger than {} MiB", FILE_LIMIT_BYTES / (1024 * 1024));
+        return Err(about_file(
+            &name,
+            message,
+            "check that this is the configuration; split it between several daemons if it is",
+        ));
+    }
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let message = format!("the file is not UTF-8: byte {at}, on line {line}, begins no character");
+            return Err(about_file(&name, message, "save it as UTF-8"));
+        }
+    };
+    Ok(Source::new(&name, text))
+}
+
+/// Parses the YAML.
+pub(crate) fn parse(source: &Source) -> Result<Node, Diagnostic> {
+    let text = source.text();
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: NESTING_LIMIT,
+            flow_nesting_limit: NESTING_LIMIT,
+            max_nodes: NODES_LIMIT,
+            max_events: 2 * NODES_LIMIT,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIAS_EVENTS_LIMIT },
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        // A merged key would stand at two places; anchors do the same without that.
+        merge_keys: MergeKeyPolicy::AsOrdinary,
+        strict_booleans: true,
+        with_snippet: false,
+    };
+    match serde_saphyr::from_str_with_options::<Node>(text, options) {
+        Ok(node) if matches!(node.value, Value::Null) => Err(empty(source)),
+        Ok(node) => Ok(node),
+        Err(_) if text.trim().is_empty() => Err(empty(source)),
+        Err(error) => Err(syntax(source, &error)),
+    }
+}
+
+fn empty(source: &Source) -> Diagnostic {
+    about_file(
+        source.name(),
+        "the file is empty".to_owned(),
+        "write at least one service; `backstop schema` describes all keys",
+    )
+}
+
+fn syntax(source: &Source, error: &Error) -> Diagnostic {
+    let bare = error.without_snippet();
+    let place = error.location().map(|location| source.place(&span_of(&location)));
+    let (message, help) = match bare {
+        Error::MultipleDocuments { .. } => {
+            ("the file has more than one document".to_owned(), "keep one, without `---` between its parts")
+        }
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
+            (
+                "the file is nested too deep, or its aliases expand to too much".to_owned(),
+                "write the parts out instead of nesting anchors and aliases",
+            )
+        }
+        Error::UnknownAnchor { .. } => (
+            "this alias names no anchor before it".to_owned(),
+            "put a `&name` before the value that is meant, or quote the text",
+        ),
+        _ => (
+            format!("this is not valid YAML: {}", first_line(&bare.to_string())),
+            "check indentation, colons, quotes and brackets here and just before",
+        ),
+    };
+    Diagnostic { gravity: Gravity::Error, file: Arc::clone(source.name()), place, message, help: Some(help.to_owned()) }
+}
+
+/// The parser's own words, without its repetition of the place. Its messages name characters, never values.
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let line = line.split(" at line ").next().unwrap_or(line);
+    super::decode::shown(line.trim_start_matches("error: "))
+}

@@ -1,0 +1,88 @@
+//! Where mistakes are collected, so that all of them are told at once.
+
+use std::sync::Arc;
+
+use super::{
+    diagnostic::{Diagnostic, Diagnostics, Gravity},
+    limits::DIAGNOSTICS_LIMIT,
+    node::Span,
+    source::Source,
+};
+
+/// Collects mistakes. What is shown of the file is cut out at the end, when every secret in it is known.
+pub(crate) struct Sink {
+    source: Source,
+    found: Vec<Found>,
+    left_out: usize,
+}
+
+struct Found {
+    gravity: Gravity,
+    span: Span,
+    message: String,
+    help: String,
+}
+
+impl Sink {
+    /// An empty one for `source`.
+    pub(crate) fn new(source: Source) -> Self {
+        Self { source, found: Vec::new(), left_out: 0 }
+    }
+
+    /// The file that is read.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Keeps a span from being shown.
+    pub(crate) fn hide(&mut self, span: &Span) {
+        self.source.hide(span);
+    }
+
+    /// Takes an error.
+    pub(crate) fn error(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Found { gravity: Gravity::Error, span: span.clone(), message: message.into(), help: help.into() });
+    }
+
+    /// Takes a warning.
+    pub(crate) fn warn(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Found { gravity: Gravity::Warning, span: span.clone(), message: message.into(), help: help.into() });
+    }
+
+    /// Whether an error was taken.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.left_out > 0 || self.found.iter().any(|found| found.gravity == Gravity::Error)
+    }
+
+    fn add(&mut self, new: Found) {
+        if self.found.len() < DIAGNOSTICS_LIMIT {
+            self.found.push(new);
+            return;
+        }
+        if new.gravity == Gravity::Warning {
+            return;
+        }
+        // Warnings make room for errors, and are not missed.
+        match self.found.iter().rposition(|found| found.gravity == Gravity::Warning) {
+            Some(place) => self.found[place] = new,
+            None => self.left_out += 1,
+        }
+    }
+
+    /// Everything taken, in the order of the file.
+    pub(crate) fn finish(mut self) -> Diagnostics {
+        self.found.sort_by_key(|found| (found.span.start, found.gravity));
+        let list = self
+            .found
+            .into_iter()
+            .map(|found| Diagnostic {
+                gravity: found.gravity,
+                file: Arc::clone(self.source.name()),
+                place: Some(self.source.place(&found.span)),
+                message: found.message,
+                help: Some(found.help).filter(|help| !help.is_empty()),
+            })
+            .collect();
+        Diagnostics { list, left_out: self.left_out }
+    }
+}

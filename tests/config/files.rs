@@ -1,0 +1,121 @@
+//! The reference files, and files that are none.
+
+use backstop::{
+    cli,
+    config::{self, Gravity, SystemSecrets},
+};
+
+use crate::support::{Tables, in_tree, schema_takes};
+
+fn reference() -> String {
+    std::fs::read_to_string(in_tree("config/backstop.yaml")).expect("it is there")
+}
+
+#[test]
+fn the_schema_takes_the_reference_files() {
+    let instance: serde_json::Value = serde_saphyr::from_str(&reference()).expect("YAML");
+    let errors: Vec<String> = crate::support::validator()
+        .iter_errors(&instance)
+        .map(|error| format!("{}: {error}", error.instance_path))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    assert!(schema_takes(&std::fs::read_to_string(in_tree("config/minimal.yaml")).expect("it is there")));
+}
+
+#[test]
+fn of_the_reference_only_later_parts_are_refused() {
+    let checked = config::check_bytes("backstop.yaml", reference().into_bytes(), None);
+    assert!(checked.config.is_none());
+    let messages: Vec<&str> = checked.diagnostics.list.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "notify.channels.pager.pagerduty: not in this version yet: PagerDuty channels",
+            "notify.channels.chat.slack: not in this version yet: Slack channels",
+            "notify.channels.mail.email: not in this version yet: mail channels",
+            "services(solvereign-api).target.kubernetes: not in this version yet: Kubernetes targets",
+            "services(solvereign-api).integrity: not in this version yet: integrity checks",
+            "services(solvereign-api).logs: not in this version yet: log watching",
+            "services(solvereign-api).database: not in this version yet: database rollbacks",
+        ]
+    );
+}
+
+#[test]
+fn the_minimal_file_passes() {
+    let secrets = Tables { environment: [("WEBHOOK_SECRET", "x".into())].into_iter().collect(), ..Tables::default() };
+    let (config, warnings) = config::load(&in_tree("config/minimal.yaml"), &secrets).expect("nothing is wrong");
+    assert_eq!(warnings, []);
+    assert_eq!((config.services.len(), config.channels.len()), (1, 1));
+}
+
+#[test]
+fn what_is_no_configuration_is_one_diagnostic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        path
+    };
+    let cases = [
+        (folder.path().join("missing.yaml"), "cannot read the configuration"),
+        (folder.path().to_owned(), "this is a directory"),
+        (file("latin1.yaml", b"# caf\xe9\nmode: act\n"), "not UTF-8: byte 5, on line 1"),
+        (file("large.yaml", &vec![b'#'; config::limits::FILE_LIMIT_BYTES + 1]), "larger than 1 MiB"),
+        (file("empty.yaml", b""), "the file is empty"),
+        (file("null.yaml", b"~\n"), "the file is empty"),
+    ];
+    for (path, expected) in cases {
+        let checked = config::check(&path, Some(&SystemSecrets));
+        assert!(checked.config.is_none());
+        let [only] = checked.diagnostics.list.as_slice() else { panic!("{}", checked.diagnostics) };
+        assert!(only.message.contains(expected), "{only}");
+        assert!(only.render(false).contains(&path.display().to_string()), "{only}");
+    }
+}
+
+#[test]
+fn the_command_tells_and_summarises() {
+    let run = |path: &str, secrets: Option<&dyn config::Secrets>| {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = cli::check::run(&in_tree(path), secrets, &mut out, &mut err);
+        let code = format!("{code:?}");
+        (code, String::from_utf8(out).expect("UTF-8"), String::from_utf8(err).expect("UTF-8"))
+    };
+    let (code, out, err) = run("config/minimal.yaml", None);
+    assert_eq!(code, format!("{:?}", std::process::ExitCode::SUCCESS));
+    assert!(err.is_empty(), "{err}");
+    for line in ["services  1", "mode      act", "probes    1", "channels  audit", "not looked up"] {
+        assert!(out.contains(line), "{out}");
+    }
+    let (code, out, err) = run("config/minimal.yaml", Some(&Tables::default()));
+    assert_eq!(code, format!("{:?}", std::process::ExitCode::from(cli::check::EXIT_CONFIGURATION)));
+    assert!(out.is_empty() && err.contains("WEBHOOK_SECRET"), "{err}");
+}
+
+#[test]
+fn warnings_are_no_errors() {
+    let text = "server: {listen: \"0.0.0.0:9464\"}\nnotify: {channels: {audit: {webhook: {url: https://hooks.example.com/x}}, \
+                spare: {webhook: {url: https://hooks.example.com/y}}}}\nseverities: {S1: {notify: [audit]}, S2: {notify: [audit]}, S3: \
+                {notify: [audit]}}\nservices: [{name: api, target: {command: {current: [a], previous: [b], roll_back: [c]}}, probes: \
+                {ready: {tcp: \"127.0.0.1:1\"}}}]\n";
+    let checked = crate::support::check(text);
+    assert!(checked.config.is_some(), "{}", checked.diagnostics);
+    let found: Vec<_> = checked.diagnostics.list.iter().map(|found| (found.gravity, found.message.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            (Gravity::Warning, "server.listen: anybody who reaches this address can read everything"),
+            (Gravity::Warning, "notify.channels.spare: no severity notifies it"),
+        ]
+    );
+}
+
+#[test]
+fn the_schema_is_printed_as_json() {
+    let mut out = Vec::new();
+    cli::schema::run(&mut out).expect("written");
+    let schema: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(jsonschema::draft202012::meta::is_valid(&schema));
+}
