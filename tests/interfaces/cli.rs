@@ -20,7 +20,7 @@ use crate::{
     views,
 };
 
-fn backstop(arguments: &[&str]) -> Command {
+pub(crate) fn backstop(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backstop"));
     command.args(arguments).env_remove("BACKSTOP_CONFIG").env_remove("BACKSTOP_TOKEN").stdin(Stdio::null());
     command
@@ -34,7 +34,7 @@ fn output(arguments: &[&str]) -> (i32, String, String) {
     told(&backstop(arguments).output().expect("it runs"))
 }
 
-fn told(output: &Output) -> (i32, String, String) {
+pub(crate) fn told(output: &Output) -> (i32, String, String) {
     (output.status.code().expect("it ended by itself"), text(&output.stdout), text(&output.stderr))
 }
 

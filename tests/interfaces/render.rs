@@ -82,7 +82,7 @@ fn control_characters_are_made_harmless() {
 
 #[test]
 fn incidents() {
-    let list = [views::open_incident(), views::resolved_incident()].map(std::sync::Arc::new);
+    let list = [views::open_incident(), views::resolved_incident()];
     let incidents = Incidents { incidents: list.iter().map(IncidentSummary::from).collect() };
     insta::assert_snapshot!(render::incidents(&incidents, PLAIN()));
     assert_eq!(render::incidents(&Incidents { incidents: Vec::new() }, PLAIN()), "no incidents\n");

@@ -13,6 +13,7 @@ use crate::{
         answer::Answer,
         gate::GateReport,
         policy::Mode,
+        reading::Reading,
         verdict::{AskedQuestion, Path},
         watch::SignalView,
     },
@@ -105,7 +106,9 @@ fn ask(out: &mut String, question: &AskedQuestion, layout: Layout) {
             detail(out, indent, label, &text, layout);
         }
     }
-    if !question.would_change.is_empty() {
+    // Where nothing is measured, nothing would change it either; once is enough.
+    let measured = !matches!(question.readings.as_slice(), [Reading::NotMeasured { .. }]);
+    if measured && !question.would_change.is_empty() {
         detail(out, indent, "change", &question.would_change, layout);
     }
 }
