@@ -12,11 +12,11 @@ use backstop::{
     core::operation::{Receipt, StepKey},
     runtime::child::{self, ChildEnd, ChildError, ChildSpec, ChildStatus, OUTPUT_LIMIT_BYTES, ReceiptError},
 };
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit, test_kill_process};
 use secrecy::SecretString;
 
 /// Long enough never to be reached by what these tests run.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// How long a test waits for what is bound to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -162,7 +162,7 @@ async fn a_hanging_child_is_ended_with_its_group_and_its_output_is_kept() {
     let file = directory.path().join("grandchild");
     // The child ignores SIGTERM, and so does its grandchild.
     let script = format!("trap '' TERM; echo begun; sleep 1000 & echo $! > {}; wait; sleep 1000", file.display());
-    let end = ended(ChildSpec { deadline: Duration::from_secs(1), ..shell(&script) }).await;
+    let end = ended(ChildSpec { deadline: Duration::from_secs(3), ..shell(&script) }).await;
     assert_eq!((end.status, end.stdout.as_str()), (ChildStatus::TimedOut, "begun\n"));
     let grandchild = process_in(&file).expect("it ran");
     assert!(is_gone(grandchild));
@@ -183,7 +183,7 @@ async fn many_grandchildren_are_ended() {
         "for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 1000 & echo $! > {}/$i; wait) & done; wait",
         directory.path().display()
     );
-    let end = ended(ChildSpec { deadline: Duration::from_secs(2), ..shell(&script) }).await;
+    let end = ended(ChildSpec { deadline: Duration::from_secs(3), ..shell(&script) }).await;
     assert_eq!(end.status, ChildStatus::TimedOut);
     for entry in fs::read_dir(directory.path()).expect("listed") {
         let grandchild = process_in(&entry.expect("an entry").path()).expect("it ran");
@@ -228,6 +228,28 @@ async fn a_step_that_succeeds_may_start_something_in_background() {
     assert_eq!(ended(step(&format!("{script}; exit 1"), directory.path(), 2)).await.status, ChildStatus::Exited(1));
     assert!(is_gone(process_in(&file).expect("it ran")));
     assert_eq!(receipt(directory.path(), 2).await, Receipt::Failed);
+}
+
+#[tokio::test]
+async fn what_was_started_in_background_may_go_on_writing_to_its_output() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, ticks) = (directory.path().join("service"), directory.path().join("ticks"));
+    // A writer to a pipe that nobody reads would be ended by SIGPIPE.
+    let service = format!("while sleep 0.02; do echo tick; echo x >> {}; done", ticks.display());
+    let script = format!("sh -c '{service}' & echo $! > {}; echo done", file.display());
+    let end = ended(step(&script, directory.path(), 1)).await;
+    assert!(end.succeeded() && end.stdout.contains("done"), "{end:?}");
+    let count = || fs::read_to_string(&ticks).map_or(0, |text| text.lines().count());
+    let before = count();
+    eventually("it goes on writing", || count() > before + 20).await;
+    let service = process_in(&file).expect("it ran");
+    let stat = fs::read_to_string(format!("/proc/{}/stat", service.as_raw_nonzero())).expect("it runs");
+    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+    let supervisor = Pid::from_raw(parent.expect("a parent")).expect("a process");
+    assert_eq!(receipt(directory.path(), 1).await, Receipt::Succeeded);
+    assert!(!is_gone(supervisor));
+    kill_process(service, Signal::KILL).expect("ended");
+    eventually("its supervisor ends after it", || is_gone(supervisor)).await;
 }
 
 #[tokio::test]
@@ -399,6 +421,30 @@ async fn secrets_are_in_no_command_line() {
     let seen = String::from_utf8_lossy(&fs::read(&file).expect("read")).into_owned();
     assert!(seen.contains("supervise"), "it looked at the right place");
     assert!(!seen.contains(secret));
+}
+
+/// In a process of its own, since the limit is the whole process's.
+#[tokio::test]
+async fn when_no_descriptors_are_left_that_is_our_own_fault() {
+    const ALONE: &str = "BACKSTOP_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let output = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "when_no_descriptors_are_left_that_is_our_own_fault"])
+            .env(ALONE, "1")
+            .output()
+            .expect("run");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    assert!(ended(shell("true")).await.succeeded());
+    let open = fs::read_dir("/proc/self/fd").expect("listed").count() as u64;
+    let limits = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(open), ..limits }).expect("limited");
+    let error = run(shell("true")).await.expect_err("a child needs descriptors");
+    setrlimit(Resource::Nofile, limits).expect("as before");
+    assert!(matches!(&error, ChildError::Supervisor(reason) if reason.as_str().contains("open files")), "{error}");
+    assert!(ended(shell("true")).await.succeeded(), "and it goes on once there are some");
 }
 
 #[tokio::test]

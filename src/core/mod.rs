@@ -15,6 +15,8 @@ pub mod policy;
 pub mod reading;
 pub mod release;
 pub mod sample;
+pub mod statistics;
 pub mod time;
 pub mod verdict;
 pub mod watch;
+pub mod window;

@@ -81,3 +81,19 @@ impl Deadline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_did_not_run_blames_nobody_else() {
+        let stalled = async {
+            std::thread::sleep(STALL_LIMIT + Duration::from_millis(100));
+            std::future::pending::<()>().await;
+        };
+        let late = Deadline::after(Duration::from_millis(1)).run(stalled).await.expect_err("late");
+        assert!(matches!(late, Late::Stalled(_)), "{late:?}");
+        assert_eq!(Deadline::after(Duration::from_secs(60)).run(async { 7 }).await, Ok(7));
+    }
+}

@@ -3,9 +3,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -18,19 +18,19 @@ pub const NEW_FILE_MODE: u32 = 0o600;
 static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// Replaces `path` by a file that holds `content`: written beside it, synced, renamed, and the directory synced. The
-/// mode of a file that is there already is kept; a new one gets [`NEW_FILE_MODE`].
+/// mode of a file that is there already is kept, and its owner where we may; a new one gets [`NEW_FILE_MODE`].
 ///
 /// # Errors
 /// Whatever the file system says; the old file is then untouched.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mode = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => metadata.permissions().mode() & 0o7777,
+    let old = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Some(metadata),
         Ok(_) => return Err(io::Error::other("it is there, and is not an ordinary file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => NEW_FILE_MODE,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     let temporary = beside(path)?;
-    let written = write(&temporary, content, mode).and_then(|()| fs::rename(&temporary, path));
+    let written = write(&temporary, content, old.as_ref()).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // What it says is of no interest beside the first error.
         drop(fs::remove_file(&temporary));
@@ -61,11 +61,16 @@ pub fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(parent(path).join(temporary))
 }
 
-fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+fn write(path: &Path, content: &[u8], old: Option<&Metadata>) -> io::Result<()> {
     // A process of the same number may have died over the same name; what it left is nobody's.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(NEW_FILE_MODE).open(path)?;
     file.write_all(content)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
+    if let Some(old) = old {
+        // Only root may give a file away; for anyone else the file was its own, or a group's, and becomes its own.
+        drop(fchown(&file, Some(old.uid()), Some(old.gid())));
+        // After the owner, since a change of that clears bits.
+        file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+    }
     file.sync_all()
 }
 

@@ -1,1 +1,21 @@
-//! The journal: the trait and its SQLite.
+//! The journal: the trait, its `SQLite`, and the thread that writes it.
+
+mod error;
+mod owner;
+mod sqlite;
+mod thread;
+
+use std::sync::Arc;
+
+pub use error::StoreError;
+pub use sqlite::SqliteStore;
+pub use thread::{StoreEvent, StoreHandle, spawn};
+
+use crate::core::{entry::Entry, event::Sequence};
+
+/// Where entries become durable.
+pub trait Journal: Send {
+    /// Makes the batch durable, all of it or nothing. Entries that are there already, with the same content, are left
+    /// so: whoever does not know whether an append came through repeats it.
+    fn append(&mut self, batch: &[(Sequence, Arc<Entry>)]) -> Result<(), StoreError>;
+}

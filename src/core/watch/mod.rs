@@ -1,14 +1,34 @@
 //! One service's volatile half: windows, streaks, conditions and the verdict. What must outlive the process is in the
 //! journal; this starts empty with each process.
 
+mod atom;
+mod gap;
+mod path;
+mod reading;
+mod signal;
+mod sustained;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod words;
+
+pub use gap::GAP_BUDGET;
+
 use std::{sync::Arc, time::Duration};
 
+use self::{
+    atom::{AtomState, NEVER},
+    signal::Signal,
+    sustained::Sustained,
+    tree::Inputs,
+};
 use super::{
-    name::{SignalIndex, SignalName},
-    policy::{ReportKind, ServicePolicy},
+    answer::Answer,
+    name::{ConditionName, SignalName},
+    policy::{Atom, ReportKind, ServicePolicy, SignalKind},
     sample::Sample,
     time::{BootTime, Now, WallTime},
-    verdict::{Onset, Path, Verdict},
+    verdict::{Onset, Verdict, VerdictKind},
 };
 
 /// What the evaluation has to know from the durable half.
@@ -71,8 +91,258 @@ pub struct SignalView {
     pub lost: bool,
 }
 
+/// A wake is not asked for sooner than this: time alone changes nothing that cannot wait so long.
+const WAKE_AT_LEAST: Duration = Duration::from_millis(50);
+
+/// An `under_1_percent` report is void while an error rate of at least this is measured.
+const ONE_PERCENT: f64 = 0.01;
+
 /// Windows, streaks and answers of one service.
+///
+/// Samples go in by [`Self::record`]; [`Self::evaluate`] answers atoms, conditions and the tree anew where samples, facts
+/// or time could have changed them, and is nearly free where not.
 #[derive(Debug)]
 pub struct Watch {
     policy: Arc<ServicePolicy>,
+    signals: Box<[Signal]>,
+    atoms: Box<[AtomState]>,
+    sustained: Box<[Sustained]>,
+    conditions: Box<[Answer]>,
+    verdict: Verdict,
+    /// When time alone could change an answer.
+    due: BootTime,
+    /// A sample changed something since the last evaluation.
+    dirty: bool,
+    /// Stands for the facts of the last evaluation.
+    facts: u64,
+    /// For so long an answer is taken to have stood without being looked at.
+    trusted: Duration,
+}
+
+impl Watch {
+    /// A watch that has seen nothing.
+    pub fn new(policy: Arc<ServicePolicy>, now: Now) -> Self {
+        let signals: Box<[_]> = (0..policy.signals.len())
+            .map(|place| {
+                let of_signal = |atom: &&Atom| atom::signal_of(atom).is_some_and(|signal| signal.get() == place);
+                let atoms = || policy.atoms.iter().filter(of_signal);
+                let views: Vec<_> = atoms().filter_map(atom::rate_limit).map(atom::view_of).collect();
+                let slow = atoms().filter(|atom| matches!(atom, Atom::Latency { .. }));
+                let slow: Vec<_> = slow.filter_map(atom::rate_limit).map(atom::view_of).collect();
+                Signal::new(&policy.signals[place], &views, &slow, now.boot)
+            })
+            .collect();
+        Self {
+            atoms: policy.atoms.iter().map(|atom| AtomState::new(atom, &policy)).collect(),
+            sustained: vec![Sustained::new(now.boot); usize::from(policy.sustained_count)].into(),
+            conditions: vec![Answer::Unknown; policy.conditions.len()].into(),
+            verdict: Verdict { kind: VerdictKind::Monitor, plan: None, decided_by: None, held_back: false },
+            due: BootTime::START,
+            dirty: true,
+            facts: 0,
+            trusted: signals.iter().map(Signal::stale_after).max().unwrap_or(WAKE_AT_LEAST),
+            signals,
+            policy,
+        }
+    }
+
+    /// Takes one sample; its `signal` says which of this service's. Constant time, but for a sample that comes late,
+    /// which takes a step for each slot of the window that it is late by.
+    pub fn record(&mut self, now: Now, sample: &Sample) -> Recorded {
+        let recorded = self.signals[sample.signal.get()].record(now, sample);
+        self.dirty |= recorded.changed;
+        recorded
+    }
+
+    /// Answers anew and gives the verdict.
+    pub fn evaluate(&mut self, now: Now, facts: Facts<'_>) -> Verdict {
+        let print = fingerprint(&facts);
+        let facts_changed = print != self.facts;
+        if !self.dirty && !facts_changed && now.boot < self.due {
+            return self.verdict;
+        }
+        let Self { policy, signals, atoms, sustained, conditions, .. } = self;
+        let mut due = NEVER;
+        let mut changed = facts_changed;
+        for (state, atom) in atoms.iter_mut().zip(&policy.atoms) {
+            let heard = atom::signal_of(atom).is_some_and(|signal| signals[signal.get()].dirty);
+            if heard || facts_changed || now.boot >= state.due {
+                changed |= state.evaluate(atom, signals, now, &facts);
+            }
+            due = due.min(state.due);
+        }
+        for signal in signals.iter_mut() {
+            signal.quiet = true;
+            signal.dirty = false;
+        }
+        for (state, atom) in atoms.iter().zip(&policy.atoms) {
+            if let Atom::Failing { signal, .. } = atom {
+                signals[signal.get()].quiet &= state.answer == Answer::No;
+            }
+        }
+        if changed || now.boot >= self.due || !sustained.is_empty() {
+            let mut inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
+            tree::answer_conditions(policy, &mut inputs, conditions);
+            for condition in &policy.conditions {
+                tree::each_sustained(&condition.expression, &mut |index, duration| {
+                    due = due.min(sustained[index].due(duration));
+                });
+            }
+            self.verdict = tree::decide(&policy.tree, conditions, || is_held_back(policy, atoms, &facts));
+        }
+        self.facts = print;
+        self.due = due;
+        self.dirty = false;
+        self.verdict
+    }
+
+    /// The verdict of the last evaluation; monitor before the first.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Windows cut at the end of a rollout: samples from before `now` neither blame nor acquit, and streaks begin anew.
+    /// The first counts of each source of requests after it began before it, and are left out.
+    pub fn cut(&mut self, now: Now) {
+        for signal in &mut self.signals {
+            signal.cut(now.boot);
+        }
+        for atom in &mut self.atoms {
+            atom.cut();
+        }
+        for sustained in &mut self.sustained {
+            sustained.cut(now.boot);
+        }
+        self.due = BootTime::START;
+        self.dirty = true;
+    }
+
+    /// When the answer could change without a new sample: a "for", a settling or a hysteresis that runs out, a slot that
+    /// leaves a window with a yes, a signal that becomes stale. At least 50 ms from `now`.
+    pub fn next_wake(&self, now: Now) -> Option<BootTime> {
+        (self.dirty || self.due < NEVER).then(|| self.due.max(now.boot.after(WAKE_AT_LEAST)))
+    }
+
+    /// Since when what the verdict rests on has been so: the earliest of the yes atoms behind the deciding question.
+    /// Unknown if one of them was so when the watch began. Cuts do not move it: a fault that was there before a deploy
+    /// and is there after it began before.
+    pub fn onset(&self, now: Now) -> Onset {
+        let Some(question) = self.verdict.decided_by.and_then(|place| tree::question_at(&self.policy.tree, place))
+        else {
+            return Onset::Nothing;
+        };
+        let mut earliest: Option<BootTime> = None;
+        let mut known = true;
+        let condition = &self.policy.conditions[usize::from(question.when)];
+        tree::each_atom(&self.policy, &condition.expression, &mut |atom| {
+            let state = &self.atoms[atom];
+            if state.answer == Answer::Yes {
+                known &= state.fault.is_some_and(|(_, known)| known);
+                let began = state.fault.map(|(began, _)| began);
+                earliest = earliest.into_iter().chain(began).min();
+            }
+        });
+        match earliest {
+            Some(began) if known => Onset::Ago(now.boot.since(began)),
+            _ => Onset::Unknown,
+        }
+    }
+
+    /// Since when the critical probes that say that the system is down have failed without a pass between: the boot time
+    /// of the first failed sample of the longest such streak. None if none is failing now.
+    pub fn failing_since(&self) -> Option<BootTime> {
+        self.down_streaks().map(|(first, _)| first).min()
+    }
+
+    /// How long that failure was *seen* to last: from its first failed sample to its last. Unlike the time since
+    /// [`Self::failing_since`] it does not grow while samples are missed.
+    pub fn failing_for(&self) -> Option<Duration> {
+        self.down_streaks().map(|(first, last)| last.since(first)).max()
+    }
+
+    fn down_streaks(&self) -> impl Iterator<Item = (BootTime, BootTime)> {
+        self.critical_probes()
+            .filter(|signal| signal.streak.failing >= self.policy.thresholds.down_after)
+            .filter_map(|signal| signal.streak.failed)
+    }
+
+    /// Whether every critical probe has passed at least once in samples taken after `since`.
+    pub fn critical_probes_passed_since(&self, since: BootTime) -> bool {
+        self.critical_probes().all(|signal| signal.streak.passed_at.is_some_and(|passed| passed > since))
+    }
+
+    fn critical_probes(&self) -> impl Iterator<Item = &Signal> {
+        let kinds = self.policy.signals.iter().map(|signal| signal.kind);
+        let critical = kinds.map(|kind| kind == SignalKind::Probe { critical: true });
+        self.signals.iter().zip(critical).filter(|(_, critical)| *critical).map(|(signal, _)| signal)
+    }
+
+    /// Latency quantiles now, in seconds, for [`Facts::baseline`] of the next deploy; only where there is enough evidence.
+    pub fn baseline(&self, now: Now) -> Vec<(String, f64)> {
+        let mut baseline: Vec<(String, f64)> = Vec::new();
+        for (state, atom) in self.atoms.iter().zip(&self.policy.atoms) {
+            let (Some(label), Atom::Latency { signal, limit }) = (&state.label, atom) else { continue };
+            let signal = &self.signals[signal.get()];
+            if signal.is_stale(now.boot) || baseline.iter().any(|(name, _)| **name == **label) {
+                continue;
+            }
+            let window = signal.requests.as_deref().and_then(|requests| requests.latency.as_ref());
+            let view = atom::view_of(&limit.rate);
+            if let Some(seconds) = window.and_then(|window| window.quantile(now.boot, &view, limit.quantile)) {
+                baseline.push((label.to_string(), seconds));
+            }
+        }
+        baseline
+    }
+
+    /// Requests counted since the last cut, or since the watch began; none if no source of requests is configured.
+    pub fn requests_since_cut(&self) -> Option<u64> {
+        let counts = self.signals.iter().filter_map(|signal| signal.requests.as_deref());
+        counts.map(|requests| requests.since_cut).reduce(u64::saturating_add)
+    }
+
+    /// Every named condition with its answer.
+    pub fn condition_answers(&self) -> impl Iterator<Item = (&ConditionName, Answer)> {
+        self.policy.conditions.iter().map(|condition| &condition.name).zip(self.conditions.iter().copied())
+    }
+
+    /// Every signal as people see it.
+    pub fn signals(&self, now: Now) -> Vec<SignalView> {
+        let signals = self.signals.iter().zip(&self.policy.signals);
+        signals.map(|(signal, policy)| signal.view(policy, now.boot)).collect()
+    }
+
+    /// Signals of which more than a fifth is missing over the last twenty expected samples, with the last reason.
+    pub fn lost(&self, now: Now) -> Vec<(SignalName, String)> {
+        let signals = self.signals.iter().zip(&self.policy.signals);
+        let lost = signals.filter(|(signal, _)| signal.is_lost(now.boot));
+        lost.map(|(signal, policy)| (policy.name.clone(), signal.lost_reason(now.boot))).collect()
+    }
+}
+
+/// Whether a reported fact turns consider into monitor. That few requests are affected is measured where it can be.
+fn is_held_back(policy: &ServicePolicy, atoms: &[AtomState], facts: &Facts<'_>) -> bool {
+    let more_than_one_percent = || {
+        policy.atoms.iter().zip(atoms).any(|(atom, state)| {
+            matches!(atom, Atom::ErrorRate { limit, .. } if limit.above >= ONE_PERCENT && state.answer == Answer::Yes)
+        })
+    };
+    facts.reports.iter().any(|(kind, _)| {
+        policy.hold_back_when.contains(kind) && (*kind != ReportKind::UnderOnePercent || !more_than_one_percent())
+    })
+}
+
+/// Facts that are equal have equal fingerprints; others nearly never (64-bit FNV-1a over their numbers).
+fn fingerprint(facts: &Facts<'_>) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let rollout = match facts.rollout {
+        RolloutState::Settled => 0,
+        RolloutState::UnderWay { .. } => 1,
+        RolloutState::Failing { .. } => 2,
+    };
+    let reports = facts.reports.iter().flat_map(|(kind, at)| [*kind as u64, at.as_millis().cast_unsigned()]);
+    let baseline = facts.baseline.iter().flat_map(|(name, seconds)| [name.len() as u64, seconds.to_bits()]);
+    let numbers = [rollout, facts.reports.len() as u64].into_iter().chain(reports).chain(baseline);
+    numbers.fold(OFFSET, |state, number| (state ^ number).wrapping_mul(PRIME))
 }

@@ -6,6 +6,8 @@
 
 mod reply;
 mod server;
+#[cfg(test)]
+mod tests;
 mod timing;
 
 use std::time::Duration;
@@ -89,8 +91,8 @@ impl PrometheusProbe {
         })
     }
 
-    /// Asks once. Every count has the boot time at which Prometheus scraped it; none if nothing was scraped since the
-    /// last look, and what there was is still fresh.
+    /// Asks once. Every count has the boot time at which Prometheus scraped it. If nothing was scraped since the last
+    /// look, and what there is is still fresh, it is zeros at the last scrape's time: the source was heard.
     pub async fn look(
         &mut self,
         timeout: Duration,
@@ -119,10 +121,8 @@ impl PrometheusProbe {
             latency.map(|points| points.into_iter().filter(|point| point.at_millis >= since).collect::<Vec<_>>())
         });
         let counted = requests::observe(&mut self.tracker, &total, &errors, latency)?;
-        let news = self.timing.news();
         Ok(counted
             .into_iter()
-            .filter(|counted| news || counted.counts.total > 0)
             .map(|counted| (now.boot_at(WallTime::from_millis(counted.at_millis)).min(now.boot), counted))
             .collect())
     }

@@ -62,6 +62,12 @@ pub(super) struct RawPoint {
 }
 
 impl RawSeries {
+    #[cfg(test)]
+    pub(super) fn new(labels: &[(&str, &str)], points: Vec<RawPoint>) -> Self {
+        let owned = |(label, value): &(&str, &str)| ((*label).to_owned(), (*value).to_owned());
+        Self { labels: labels.iter().map(owned).collect(), points }
+    }
+
     pub(super) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.labels.iter().map(|(label, value)| (label.as_str(), value.as_str()))
     }

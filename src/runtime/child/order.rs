@@ -56,6 +56,8 @@ pub(super) enum Answer {
         stdout: String,
         /// Standard error.
         stderr: String,
+        /// The supervisor stays, for what was left running in background.
+        lingers: bool,
     },
     /// Its program could not be started.
     NotStarted {

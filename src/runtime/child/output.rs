@@ -57,17 +57,18 @@ impl Bounded {
     }
 }
 
-/// Reads until the end of `pipe`, or until told to stop because somebody else still holds it open.
-pub(super) async fn collect(mut pipe: impl AsyncRead + Unpin, stop: CancellationToken) -> Bounded {
+/// Reads until the end of `pipe`, or until told to stop because somebody else still holds it open; then the pipe is
+/// given back.
+pub(super) async fn collect<P: AsyncRead + Unpin>(mut pipe: P, stop: CancellationToken) -> (Bounded, Option<P>) {
     let mut kept = Bounded::default();
     let mut buffer = vec![0; READ_BYTES];
     // Bounded by the caller: it stops this some time after the child has ended.
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return kept,
+            () = stop.cancelled() => return (kept, Some(pipe)),
             read = pipe.read(&mut buffer) => match read {
-                Ok(0) | Err(_) => return kept,
+                Ok(0) | Err(_) => return (kept, None),
                 Ok(count) => kept.push(&buffer[..count]),
             },
         }

@@ -233,7 +233,7 @@ mod tests {
     fn old_files_go_and_new_ones_stay() {
         let directory = tempfile::tempdir().expect("a directory");
         let old = File::create(directory.path().join("old.receipt")).expect("made");
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         old.set_modified(SystemTime::now() - 2 * hour).expect("dated back");
         File::create(directory.path().join("new.receipt")).expect("made");
         assert_eq!(prune(directory.path(), SystemTime::now() - hour).expect("pruned"), 1);

@@ -40,8 +40,8 @@ pub fn set_supervisor(path: impl Into<PathBuf>) {
 /// Runs a child to its end. Dropping the future ends the child and its process group.
 ///
 /// The child has no input, its output is bounded, and what of its process group it leaves behind is ended, unless it is a
-/// plan's step and exited with 0: then it may have started something in background. Whatever keeps running so must not
-/// write to the output that it inherited: nobody reads it any more.
+/// plan's step and exited with 0: then it may have started something in background. What that writes to the output that it
+/// inherited is read and forgotten by its supervisor, which stays for as long.
 ///
 /// # Errors
 /// [`ChildError::Start`] if the program could not be started: then nothing happened. [`ChildError::Supervisor`] if the
@@ -92,10 +92,12 @@ pub async fn run(spec: ChildSpec) -> Result<ChildEnd, ChildError> {
         }
     };
     drop(to_supervisor);
-    // It has said its last word; this only reaps it.
-    let _ = time::timeout(OVERRUN, process.wait()).await;
+    if !matches!(answer, Answer::Ended { lingers: true, .. }) {
+        // It has said its last word; this only reaps it. One that lingers is reaped by tokio, whenever it ends.
+        let _ = time::timeout(OVERRUN, process.wait()).await;
+    }
     match answer {
-        Answer::Ended { status, stdout, stderr } => Ok(ChildEnd { status: status.into(), stdout, stderr }),
+        Answer::Ended { status, stdout, stderr, .. } => Ok(ChildEnd { status: status.into(), stdout, stderr }),
         Answer::NotStarted { reason } => Err(ChildError::Start { program, reason: Reason::new(&reason) }),
         Answer::Fault { reason } => Err(fault(&reason)),
         Answer::Started { .. } => Err(fault(&"it gave a wrong answer")),

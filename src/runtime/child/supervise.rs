@@ -5,7 +5,8 @@
 //! end itself, or when standard input closes, which is what happens when the daemon is killed.
 //!
 //! What happens to the rest of the group once the child itself has ended:
-//! - a plan's step that exited with 0 leaves it alone: a restart command may have started the service in background;
+//! - a plan's step that exited with 0 leaves it alone: a restart command may have started the service in background. If
+//!   that inherited the output, the supervisor stays and reads on, for it would be ended by its next line otherwise;
 //! - after any other end, and always where no step is carried out (probes, looks), it is ended, so that nothing goes on.
 
 use std::{
@@ -20,9 +21,9 @@ use std::{
 
 use rustix::{io::Errno, process::Pid};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::unix::pipe,
-    process::{Child, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     signal::unix::{Signal, SignalKind, signal},
     time,
 };
@@ -66,11 +67,37 @@ async fn supervise() -> io::Result<()> {
 
     let over = CancellationToken::new();
     tokio::spawn(watch(from_daemon, signals, over.clone()));
-    let answer = match carry_out(order, &stdin, &over, &mut to_daemon).await {
-        Ok(answer) => answer,
-        Err(error) => Answer::Fault { reason: error.to_string() },
+    let (answer, held) = match carry_out(order, &stdin, &over, &mut to_daemon).await {
+        Ok(outcome) => outcome,
+        Err(error) => (Answer::Fault { reason: error.to_string() }, None),
     };
-    to_daemon.write_all(&order::frame(&answer)?).await
+    let told = to_daemon.write_all(&order::frame(&answer)?).await;
+    if let Some(held) = held {
+        linger(held).await?;
+    }
+    told
+}
+
+/// Output that somebody still holds open after the child's end.
+type Held = (Option<ChildStdout>, Option<ChildStderr>);
+
+/// Reads and forgets until whoever writes has ended, or until told to end.
+async fn linger((stdout, stderr): Held) -> io::Result<()> {
+    let mut signals = Signals::caught()?;
+    // Whatever is orphaned from now on is for the machine's own reaper, not for us.
+    let _ = rustix::process::set_child_subreaper(None);
+    tokio::select! {
+        _ = async { tokio::join!(drain(stdout), drain(stderr)) } => {}
+        () = signals.one() => {}
+    }
+    Ok(())
+}
+
+async fn drain(pipe: Option<impl AsyncRead + Unpin>) {
+    if let Some(mut pipe) = pipe {
+        // An error is an end too.
+        let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
+    }
 }
 
 /// The signals that ask us to end. Caught from the very beginning: one that came before would leave a child behind.
@@ -82,19 +109,25 @@ impl Signals {
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
         Ok(Self([terminate?, interrupt?, hang_up?]))
     }
+
+    async fn one(&mut self) {
+        let [terminate, interrupt, hang_up] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    }
 }
 
 /// Cancels `over` when the daemon is gone or we are told to end.
-async fn watch(mut from_daemon: pipe::Receiver, signals: Signals, over: CancellationToken) {
+async fn watch(mut from_daemon: pipe::Receiver, mut signals: Signals, over: CancellationToken) {
     let _however_this_ends = over.drop_guard();
-    let Signals([mut terminate, mut interrupt, mut hang_up]) = signals;
     let mut byte = [0];
     tokio::select! {
         // The daemon says nothing more: whatever comes is its end.
         _ = from_daemon.read(&mut byte) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hang_up.recv() => {}
+        () = signals.one() => {}
     }
 }
 
@@ -108,7 +141,7 @@ async fn carry_out(
     stdin: &OwnedFd,
     over: &CancellationToken,
     to_daemon: &mut pipe::Sender,
-) -> io::Result<Answer> {
+) -> io::Result<(Answer, Option<Held>)> {
     let mut step = match &order.step {
         Some((directory, key)) => Some(Step::begin(directory, key, order.deadline, over).await?),
         None => None,
@@ -129,7 +162,7 @@ async fn carry_out(
             if let (Some(step), Answer::NotStarted { reason } | Answer::Fault { reason }) = (step, &answer) {
                 step.end(Receipt::Failed, reason)?;
             }
-            return Ok(answer);
+            return Ok((answer, None));
         }
     };
     let process = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).expect("it was not waited for yet");
@@ -200,10 +233,10 @@ async fn attend(
     deadline: Duration,
     step: Option<Step>,
     over: &CancellationToken,
-) -> io::Result<Answer> {
-    let stop = CancellationToken::new();
-    let stdout = tokio::spawn(output::collect(child.stdout.take().expect("it is piped"), stop.clone()));
-    let stderr = tokio::spawn(output::collect(child.stderr.take().expect("it is piped"), stop.clone()));
+) -> io::Result<(Answer, Option<Held>)> {
+    let drained = CancellationToken::new();
+    let stdout = tokio::spawn(output::collect(child.stdout.take().expect("it is piped"), drained.clone()));
+    let stderr = tokio::spawn(output::collect(child.stderr.take().expect("it is piped"), drained.clone()));
     let end = tokio::select! {
         biased;
         status = child.wait() => End::Itself(status?),
@@ -221,12 +254,11 @@ async fn attend(
         step.end(receipt, &detail)?;
     }
     let mut output = std::pin::pin!(async { tokio::join!(stdout, stderr) });
-    let (stdout, stderr) = match time::timeout(DRAIN_WAIT, &mut output).await {
-        Ok(both) => both,
-        Err(_) => {
-            stop.cancel();
-            output.await
-        }
+    let (stdout, stderr) = if let Ok(both) = time::timeout(DRAIN_WAIT, &mut output).await {
+        both
+    } else {
+        drained.cancel();
+        output.await
     };
     let status = match end {
         End::Itself(status) => match (status.code(), status.signal()) {
@@ -236,5 +268,8 @@ async fn attend(
         End::Deadline => Status::TimedOut,
         End::Over => return Err(io::Error::other("it was told to end")),
     };
-    Ok(Answer::Ended { status, stdout: stdout?.into_text(), stderr: stderr?.into_text() })
+    let ((stdout, stdout_held), (stderr, stderr_held)) = (stdout?, stderr?);
+    let held = left_alone && (stdout_held.is_some() || stderr_held.is_some());
+    let answer = Answer::Ended { status, stdout: stdout.into_text(), stderr: stderr.into_text(), lingers: held };
+    Ok((answer, held.then_some((stdout_held, stderr_held))))
 }

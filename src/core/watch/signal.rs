@@ -1,0 +1,268 @@
+//! One signal: its streak, its windows and its gaps.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Recorded, SignalView, gap::GapBudget};
+use crate::core::{
+    policy::{SignalKind, SignalPolicy},
+    sample::{Measurement, Outcome, Reason, RequestCounts, Sample},
+    time::{BootTime, Now},
+    window::{CountWindow, LatencyWindow, View},
+};
+
+/// A signal of which nothing was heard for so many intervals, and one timeout, has no answer any more.
+const STALE_INTERVALS: u32 = 3;
+
+/// The last outcome, missed ones included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    None,
+    Passed,
+    Failed,
+    Missed,
+}
+
+/// Failures or passes in a row.
+#[derive(Debug, Default)]
+pub(super) struct Streak {
+    /// Failures in a row since the last pass or cut.
+    pub(super) failing: u32,
+    /// Passes in a row since the last failure or cut.
+    pub(super) passing: u32,
+    /// First and last of `failing`.
+    pub(super) failed: Option<(BootTime, BootTime)>,
+    /// The last pass, cuts notwithstanding.
+    pub(super) passed_at: Option<BootTime>,
+    /// First failure since the last pass, cuts notwithstanding, and whether there was such a pass.
+    pub(super) fault: Option<(BootTime, bool)>,
+}
+
+/// Requests in windows.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) counts: CountWindow,
+    pub(super) latency: Option<LatencyWindow>,
+    latency_views: Box<[View]>,
+    /// Windows begin here: the watch's start, or the last cut.
+    pub(super) since: BootTime,
+    /// The next sample's counts began before `since`: nobody knows how many belong after it.
+    straddles: bool,
+    pub(super) since_cut: u64,
+    counted_at: Option<BootTime>,
+    pub(super) latency_heard_at: Option<BootTime>,
+}
+
+/// One signal.
+#[derive(Debug)]
+pub(super) struct Signal {
+    pub(super) every: Duration,
+    stale_after: Duration,
+    last: Last,
+    pub(super) reason: Option<Reason>,
+    last_at: Option<BootTime>,
+    /// The last sample that was not missed, since the last cut.
+    pub(super) heard_at: Option<BootTime>,
+    cut_at: BootTime,
+    pub(super) streak: Streak,
+    gap: GapBudget,
+    /// Every atom of this signal was answered no: another pass changes nothing.
+    pub(super) quiet: bool,
+    /// Something came since the last evaluation.
+    pub(super) dirty: bool,
+    pub(super) requests: Option<Box<Requests>>,
+}
+
+impl Signal {
+    /// `views` are those of all questions about this source of requests, `latency_views` those about its histogram.
+    pub(super) fn new(policy: &SignalPolicy, views: &[View], latency_views: &[View], now: BootTime) -> Self {
+        let requests = (policy.kind == SignalKind::Requests).then(|| {
+            Box::new(Requests {
+                counts: CountWindow::new(views, now),
+                latency: None,
+                latency_views: latency_views.into(),
+                since: now,
+                straddles: false,
+                since_cut: 0,
+                counted_at: None,
+                latency_heard_at: None,
+            })
+        });
+        Self {
+            every: policy.every,
+            stale_after: policy.every * STALE_INTERVALS + policy.timeout,
+            last: Last::None,
+            reason: None,
+            last_at: None,
+            heard_at: None,
+            cut_at: now,
+            streak: Streak::default(),
+            gap: GapBudget::new(policy.every, policy.timeout, now),
+            quiet: false,
+            dirty: true,
+            requests,
+        }
+    }
+
+    /// When it becomes stale if nothing more is heard; at once if nothing was heard yet.
+    pub(super) fn stale_at(&self) -> Option<BootTime> {
+        self.heard_at.map(|heard| heard.after(self.stale_after))
+    }
+
+    /// Whether there is no present answer to build on.
+    pub(super) fn is_stale(&self, now: BootTime) -> bool {
+        self.stale_at().is_none_or(|stale| stale <= now)
+    }
+
+    /// Whether `time` lies before the last cut.
+    pub(super) fn is_before_cut(&self, time: BootTime) -> bool {
+        time < self.cut_at
+    }
+
+    pub(super) fn stale_after(&self) -> Duration {
+        self.stale_after
+    }
+
+    pub(super) fn record(&mut self, now: Now, sample: &Sample) -> Recorded {
+        // A source whose clock runs ahead of ours measured no later than now.
+        let at = sample.taken_at.min(now.boot);
+        let recorded = match &sample.measurement {
+            Measurement::Check(Outcome::Passed) => self.passed(at),
+            Measurement::Check(Outcome::Failed(reason)) => self.failed(at, reason),
+            Measurement::Requests(counts) => self.counted(now.boot, at, counts),
+            Measurement::Check(Outcome::Missed(reason)) | Measurement::RequestsMissed(reason) => {
+                self.last = Last::Missed;
+                self.reason = Some(reason.clone());
+                self.last_at = self.last_at.max(Some(at));
+                Recorded::default()
+            }
+        };
+        self.dirty |= recorded.changed;
+        recorded
+    }
+
+    /// Samples from before a cut, and such as were overtaken by a later one, say nothing about now.
+    fn is_late(&self, at: BootTime) -> bool {
+        at < self.cut_at || self.heard_at.is_some_and(|heard| at < heard)
+    }
+
+    fn passed(&mut self, at: BootTime) -> Recorded {
+        if self.is_late(at) {
+            return Recorded { late: true, ..Recorded::default() };
+        }
+        self.hear(at, Last::Passed);
+        let first_pass = self.streak.failing > 0;
+        if first_pass || self.reason.is_some() {
+            self.reason = None;
+        }
+        let streak = &mut self.streak;
+        streak.failing = 0;
+        streak.failed = None;
+        streak.fault = None;
+        streak.passed_at = Some(at);
+        streak.passing = streak.passing.saturating_add(1);
+        Recorded { changed: !self.quiet, first_pass, ..Recorded::default() }
+    }
+
+    fn failed(&mut self, at: BootTime, reason: &Reason) -> Recorded {
+        if self.is_late(at) {
+            return Recorded { late: true, ..Recorded::default() };
+        }
+        self.hear(at, Last::Failed);
+        self.reason = Some(reason.clone());
+        let streak = &mut self.streak;
+        let first_failure = streak.failing == 0;
+        streak.failing = streak.failing.saturating_add(1);
+        streak.passing = 0;
+        streak.failed = Some((streak.failed.map_or(at, |(first, _)| first), at));
+        streak.fault = streak.fault.or(Some((at, streak.passed_at.is_some())));
+        Recorded { changed: true, first_failure, ..Recorded::default() }
+    }
+
+    fn hear(&mut self, at: BootTime, last: Last) {
+        self.gap.hear(at);
+        self.last = last;
+        self.last_at = Some(at);
+        self.heard_at = Some(at);
+    }
+
+    fn counted(&mut self, now: BootTime, at: BootTime, counts: &RequestCounts) -> Recorded {
+        // What is expected is that the source answers; its own timestamp may stand still between two scrapes.
+        let expected = self.gap.hear(now);
+        self.last = Last::Passed;
+        self.reason = None;
+        self.last_at = Some(now);
+        self.heard_at = Some(now);
+        let Some(requests) = self.requests.as_deref_mut() else { return Recorded::default() };
+        if at < requests.since {
+            return Recorded { late: true, ..Recorded::default() };
+        }
+        if std::mem::take(&mut requests.straddles) {
+            requests.counted_at = Some(at);
+            return Recorded::default();
+        }
+        let heard = expected || requests.counted_at.is_none_or(|counted| at >= counted.after(self.every / 2));
+        if heard {
+            requests.counted_at = Some(at);
+        }
+        let late = !requests.counts.record(at, counts.total, counts.errors.min(counts.total), heard);
+        if !late {
+            requests.since_cut = requests.since_cut.saturating_add(counts.total);
+        }
+        if let Some(latency) = &counts.latency {
+            let window = requests
+                .latency
+                .get_or_insert_with(|| LatencyWindow::new(&requests.latency_views, Arc::clone(&latency.bounds), now));
+            window.record(at, latency);
+            requests.latency_heard_at = Some(now);
+        }
+        Recorded { changed: true, late, ..Recorded::default() }
+    }
+
+    pub(super) fn cut(&mut self, now: BootTime) {
+        self.cut_at = now;
+        self.heard_at = None;
+        self.quiet = false;
+        self.dirty = true;
+        let streak = &mut self.streak;
+        (streak.failing, streak.passing, streak.failed) = (0, 0, None);
+        if let Some(requests) = self.requests.as_deref_mut() {
+            requests.counts.clear();
+            if let Some(latency) = &mut requests.latency {
+                latency.clear();
+            }
+            requests.latency_heard_at = None;
+            requests.since = now;
+            requests.since_cut = 0;
+            requests.straddles = requests.counted_at.is_some();
+        }
+    }
+
+    pub(super) fn is_lost(&self, now: BootTime) -> bool {
+        self.gap.is_lost(now)
+    }
+
+    /// Why it is lost, in words.
+    pub(super) fn lost_reason(&self, now: BootTime) -> String {
+        match (&self.reason, self.last_at) {
+            (Some(reason), _) if self.last == Last::Missed => reason.to_string(),
+            (_, Some(last)) => format!("no answer for {} s", now.since(last).as_secs()),
+            (_, None) => "no answer since the watch began".to_owned(),
+        }
+    }
+
+    pub(super) fn view(&self, policy: &SignalPolicy, now: BootTime) -> SignalView {
+        SignalView {
+            name: policy.name.clone(),
+            last: match self.last {
+                Last::None => "none",
+                Last::Passed => "passed",
+                Last::Failed => "failed",
+                Last::Missed => "missed",
+            },
+            reason: self.reason.as_ref().map(ToString::to_string),
+            failing: self.streak.failing,
+            age_seconds: self.last_at.map(|at| now.since(at).as_secs_f64()),
+            lost: self.is_lost(now),
+        }
+    }
+}

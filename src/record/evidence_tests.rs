@@ -1,0 +1,105 @@
+use std::{fs::File, os::unix::fs::symlink};
+
+use super::*;
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn incident(name: &str) -> IncidentId {
+    name.into()
+}
+
+fn names(directory: &Path, of: &str) -> Vec<String> {
+    list(directory, &incident(of)).expect("listed").into_iter().map(|file| file.name).collect()
+}
+
+/// Makes a folder and all in it look as old as this.
+fn age(folder: &Path, by: Duration) {
+    let then = SystemTime::now() - by;
+    for entry in fs::read_dir(folder).expect("listed") {
+        File::open(entry.expect("an entry").path()).expect("opened").set_modified(then).expect("dated");
+    }
+    File::open(folder).expect("opened").set_modified(then).expect("dated");
+}
+
+#[test]
+fn files_are_written_replaced_and_listed() {
+    let root = tempfile::tempdir().expect("a directory");
+    let directory = root.path().join("made/when/needed");
+    assert_eq!(names(&directory, "api-1"), Vec::<String>::new());
+    let path = write(&directory, &incident("api-1"), "path.txt", "one").expect("written");
+    write(&directory, &incident("api-1"), "step.2.txt", "two").expect("written");
+    write(&directory, &incident("api-1"), "path.txt", "three").expect("replaced");
+    write(&directory, &incident("api-2"), "other.txt", "").expect("written");
+    assert_eq!(fs::read_to_string(&path).expect("read"), "three");
+    assert_eq!(names(&directory, "api-1"), ["path.txt", "step.2.txt"]);
+    assert_eq!(list(&directory, &incident("api-1")).expect("listed")[0].size_bytes, 5);
+}
+
+#[test]
+fn no_name_leads_elsewhere() {
+    let root = tempfile::tempdir().expect("a directory");
+    let directory = root.path().join("evidence");
+    let long = "x".repeat(129);
+    for name in ["", ".", "..", "../x", "a/b", "/etc/x", ".hidden", "a\0b", "a b", "é", "a\nb", long.as_str()] {
+        for error in [
+            write(&directory, &incident("api-1"), name, "x").map(drop),
+            write(&directory, &incident(name), "x", "x").map(drop),
+            list(&directory, &incident(name)).map(drop),
+        ] {
+            if let Err(error) = error {
+                assert!(matches!(error, EvidenceError::Name(_)), "{name:?}: {error}");
+            } else {
+                panic!("{name:?} was taken");
+            }
+        }
+    }
+    assert!(!directory.exists());
+}
+
+#[test]
+fn sizes_and_counts_are_bounded() {
+    let root = tempfile::tempdir().expect("a directory");
+    let long = "é".repeat(FILE_LIMIT_BYTES / 2 + 10);
+    let path = write(root.path(), &incident("api-1"), "long", &format!("x{long}")).expect("written");
+    let kept = fs::read_to_string(path).expect("still text");
+    assert!(kept.len() < FILE_LIMIT_BYTES + 100 && kept.starts_with("xéé"));
+    assert!(kept.ends_with(&format!("cut: {} of {} bytes are kept …\n", FILE_LIMIT_BYTES - 1, long.len() + 1)));
+    for number in 1..FILES_LIMIT {
+        File::create(root.path().join("api-1").join(number.to_string())).expect("made");
+    }
+    let error = write(root.path(), &incident("api-1"), "one-more", "x").expect_err("enough");
+    assert!(matches!(error, EvidenceError::TooMany { .. }), "{error}");
+    write(root.path(), &incident("api-1"), "long", "short").expect("one that is there may be replaced");
+}
+
+#[test]
+fn old_folders_go_and_nothing_else() {
+    let root = tempfile::tempdir().expect("a directory");
+    let directory = root.path();
+    for name in ["old-1", "young-1", "written-1"] {
+        write(directory, &incident(name), "a", "x").expect("written");
+    }
+    age(&directory.join("old-1"), 91 * DAY);
+    age(&directory.join("young-1"), 89 * DAY);
+    age(&directory.join("written-1"), 91 * DAY);
+    fs::write(directory.join("written-1/a"), "late").expect("written");
+    // Not ours: no mark, a file, and a link to what is ours.
+    fs::create_dir(directory.join("theirs")).expect("made");
+    fs::write(directory.join("theirs/precious"), "").expect("written");
+    age(&directory.join("theirs"), 900 * DAY);
+    fs::write(directory.join("file"), "").expect("written");
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    write(elsewhere.path(), &incident("x-1"), "a", "x").expect("written");
+    age(&elsewhere.path().join("x-1"), 900 * DAY);
+    symlink(elsewhere.path().join("x-1"), directory.join("link")).expect("linked");
+
+    let pruned = prune(directory, 90 * DAY, SystemTime::now()).expect("pruned");
+    assert_eq!(pruned.removed, [directory.join("old-1")]);
+    assert!(pruned.failed.is_empty());
+    for left in ["young-1/a", "written-1/a", "theirs/precious", "file", "link/a"] {
+        assert!(directory.join(left).exists(), "{left}");
+    }
+    assert!(!directory.join("old-1").exists());
+    assert!(prune(&directory.join("none"), DAY, SystemTime::now()).expect("nothing to do").removed.is_empty());
+    assert!(prune(directory, 90 * DAY, SystemTime::UNIX_EPOCH).expect("a wrong clock").removed.is_empty());
+}

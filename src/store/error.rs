@@ -1,0 +1,100 @@
+//! What can go wrong with the store.
+
+use std::{io, path::PathBuf};
+
+use crate::core::event::Sequence;
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no file, and none may be made.
+    #[error("open the store {path}: there is none yet; `backstop run` makes it")]
+    Absent {
+        /// Where it was expected.
+        path: PathBuf,
+    },
+    /// The file cannot be opened.
+    #[error("open the store {path}: {reason}")]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Its lock cannot be made.
+    #[error("lock the store by {path}: {source}")]
+    Lock {
+        /// The lock's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another daemon works on it.
+    #[error("own the store {path}: process {process} does; stop that one, or give this one a store of its own")]
+    Owned {
+        /// The store.
+        path: PathBuf,
+        /// Whose it is; a question mark if that cannot be read.
+        process: String,
+    },
+    /// It is an `SQLite` database, and not ours.
+    #[error("use {path} as the store: it is another program's database; name another file as `store.path`")]
+    OtherApplication {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version of this program wrote it.
+    #[error(
+        "use the store {path}: its schema is {found}, and this version of Backstop knows up to {known}; run the version \
+         that wrote it, or a later one"
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest that is known.
+        known: i64,
+    },
+    /// The file went away, or another took its place, while it was in use.
+    #[error("write the store {path}: the file was removed or replaced while in use; restart Backstop")]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An entry is there with other content.
+    #[error("append entry {}: another one is there under this number; somebody else writes this store", .0.0)]
+    Conflict(Sequence),
+    /// The entry before is missing.
+    #[error("find entry {}: the journal has a gap there; restore the store from a backup", .0.0)]
+    Gap(Sequence),
+    /// An entry cannot be understood.
+    #[error("understand entry {}: {reason}; a later version may have written it, or the file is damaged", .sequence.0)]
+    Entry {
+        /// Which.
+        sequence: Sequence,
+        /// Why.
+        reason: String,
+    },
+    /// `SQLite` says no.
+    #[error("{doing} the store: {source}")]
+    Database {
+        /// What was being done: read or write.
+        doing: &'static str,
+        /// What it says.
+        source: rusqlite::Error,
+    },
+    /// The store's thread is gone.
+    #[error("reach the store's thread: it ended")]
+    Gone,
+}
+
+impl StoreError {
+    pub(super) fn read(source: rusqlite::Error) -> Self {
+        Self::Database { doing: "read", source }
+    }
+
+    pub(super) fn write(source: rusqlite::Error) -> Self {
+        Self::Database { doing: "write", source }
+    }
+}

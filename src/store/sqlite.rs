@@ -1,0 +1,286 @@
+//! The journal in an embedded `SQLite` database.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use uuid::Uuid;
+
+use super::{Journal, StoreError, owner::Owner};
+use crate::{
+    core::{entry::Entry, event::Sequence},
+    record::atomic,
+};
+
+/// Marks the file as ours: `Back` in ASCII.
+const APPLICATION_ID: i64 = 0x4261_636b;
+
+/// The schema that this version writes.
+const SCHEMA_VERSION: i64 = 1;
+
+/// How long a statement waits for a reader's checkpoint lock. Short: the store's thread tries again by itself.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// The write-ahead log is cut to this after a checkpoint; without it one burst would keep its size for ever.
+const LOG_LIMIT_BYTES: i64 = 4 * 1024 * 1024;
+
+const SCHEMA: &str = "
+    CREATE TABLE journal (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT;
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// The journal in an embedded `SQLite` database. One row for each entry; the entry as JSON, so that it can be read by eye.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    /// None after an error, until it is opened anew.
+    connection: Option<Connection>,
+    installation: Uuid,
+    /// Device and number of the file, to notice when the path leads to another one.
+    file: (u64, u64),
+    /// The last entry that is durable.
+    last: Sequence,
+    /// None where it is only read.
+    owner: Option<Owner>,
+}
+
+impl SqliteStore {
+    /// Opens the store for its one daemon, and makes it where it is not there yet. Its directory must be there: a store
+    /// whose file system is not mounted must not begin anew.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        examine(path, true)?;
+        let owner = Owner::of(path)?;
+        let refused = |error: io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(atomic::NEW_FILE_MODE)
+            .open(path)
+            .and_then(|_made| atomic::sync_directory(atomic::parent(path)))
+            .map_err(refused)?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if is_empty(path, &connection)? {
+            make(&mut connection).map_err(StoreError::write)?;
+        }
+        Self::check(path, &connection)?;
+        prepare(&connection).map_err(StoreError::write)?;
+        Self::with(path, connection, Some(owner))
+    }
+
+    /// Opens the store for reading, beside its daemon or without one.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        examine(path, false)?;
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Self::check(path, &connection)?;
+        Self::with(path, connection, None)
+    }
+
+    fn check(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+        let unreadable = |error| open_error(path, &error);
+        if pragma(connection, "application_id").map_err(unreadable)? != APPLICATION_ID {
+            return Err(StoreError::OtherApplication { path: path.to_owned() });
+        }
+        let found = pragma(connection, "user_version").map_err(unreadable)?;
+        if found > SCHEMA_VERSION {
+            return Err(StoreError::NewerSchema { path: path.to_owned(), found, known: SCHEMA_VERSION });
+        }
+        Ok(())
+    }
+
+    fn with(path: &Path, connection: Connection, owner: Option<Owner>) -> Result<Self, StoreError> {
+        let unreadable = |reason: String| StoreError::Open { path: path.to_owned(), reason };
+        let installation: String = connection
+            .query_row("SELECT value FROM meta WHERE key = 'installation'", [], |row| row.get(0))
+            .map_err(|error| open_error(path, &error))?;
+        let installation = installation.parse().map_err(|error| unreadable(format!("its installation: {error}")))?;
+        let file = identity(path).map_err(|error| unreadable(error.to_string()))?;
+        let last: i64 = connection
+            .query_row("SELECT coalesce(max(sequence), 0) FROM journal", [], |row| row.get(0))
+            .map_err(|error| open_error(path, &error))?;
+        let last = Sequence(u64::try_from(last).unwrap_or(0));
+        Ok(Self { path: path.to_owned(), connection: Some(connection), installation, file, last, owner })
+    }
+
+    /// Identifies this store among all: made once, when the store was.
+    pub fn installation(&self) -> Uuid {
+        self.installation
+    }
+
+    /// The last entry that was durable when the store was opened or last appended to; 0 for none.
+    pub fn last(&self) -> Sequence {
+        self.last
+    }
+
+    /// Hands every entry from `from` on to `each`, in order. Returns the last one's number; the one before `from` if
+    /// there is none.
+    pub fn read_all(&self, from: Sequence, mut each: impl FnMut(Sequence, Entry)) -> Result<Sequence, StoreError> {
+        let Some(connection) = &self.connection else {
+            return Err(StoreError::Open { path: self.path.clone(), reason: "its last use failed".to_owned() });
+        };
+        let mut expected = from.0.max(1);
+        let mut statement = connection
+            .prepare_cached("SELECT sequence, entry FROM journal WHERE sequence >= ?1 ORDER BY sequence")
+            .map_err(StoreError::read)?;
+        let mut rows = statement.query([row_id(Sequence(expected))]).map_err(StoreError::read)?;
+        while let Some(row) = rows.next().map_err(StoreError::read)? {
+            let sequence: i64 = row.get(0).map_err(StoreError::read)?;
+            if sequence != row_id(Sequence(expected)) {
+                return Err(StoreError::Gap(Sequence(expected)));
+            }
+            let sequence = Sequence(expected);
+            let unreadable = |reason: String| StoreError::Entry { sequence, reason };
+            let text =
+                row.get_ref(1).map_err(StoreError::read)?.as_str().map_err(|error| unreadable(error.to_string()))?;
+            each(sequence, serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?);
+            expected += 1;
+        }
+        Ok(Sequence(expected - 1))
+    }
+
+    /// The connection, opened anew if the last use of it failed.
+    fn connected(&mut self) -> Result<&mut Connection, StoreError> {
+        // SQLite would write on into a file that nobody can find again.
+        if identity(&self.path).ok() != Some(self.file) {
+            return Err(StoreError::Replaced { path: self.path.clone() });
+        }
+        if self.connection.is_none() {
+            let connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            Self::check(&self.path, &connection)?;
+            prepare(&connection).map_err(StoreError::write)?;
+            self.connection = Some(connection);
+        }
+        Ok(self.connection.as_mut().expect("it was opened just now"))
+    }
+}
+
+impl Journal for SqliteStore {
+    fn append(&mut self, batch: &[(Sequence, Arc<Entry>)]) -> Result<(), StoreError> {
+        if self.owner.is_none() {
+            return Err(StoreError::Open { path: self.path.clone(), reason: "it was opened for reading".to_owned() });
+        }
+        let last = self.last;
+        let appended = self.connected().and_then(|connection| append(connection, last, batch));
+        match &appended {
+            Ok(last) => self.last = *last,
+            // What SQLite keeps in memory after an error is not trusted.
+            Err(StoreError::Database { .. }) => self.connection = None,
+            Err(_) => {}
+        }
+        appended.map(|_last| ())
+    }
+}
+
+fn append(
+    connection: &mut Connection,
+    mut last: Sequence,
+    batch: &[(Sequence, Arc<Entry>)],
+) -> Result<Sequence, StoreError> {
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::write)?;
+    {
+        let mut insert = transaction
+            .prepare_cached("INSERT OR IGNORE INTO journal (sequence, entry) VALUES (?1, ?2)")
+            .map_err(StoreError::write)?;
+        let mut select =
+            transaction.prepare_cached("SELECT entry FROM journal WHERE sequence = ?1").map_err(StoreError::write)?;
+        for (sequence, entry) in batch {
+            if sequence.0 > last.0 + 1 {
+                return Err(StoreError::Gap(Sequence(last.0 + 1)));
+            }
+            let text = serde_json::to_string(entry)
+                .map_err(|error| StoreError::Entry { sequence: *sequence, reason: error.to_string() })?;
+            if insert.execute(params![row_id(*sequence), text]).map_err(StoreError::write)? == 0 {
+                let there: Option<String> =
+                    select.query_row([row_id(*sequence)], |row| row.get(0)).optional().map_err(StoreError::write)?;
+                if there.as_deref() != Some(text.as_str()) {
+                    return Err(StoreError::Conflict(*sequence));
+                }
+            }
+            last = last.max(*sequence);
+        }
+    }
+    transaction.commit().map_err(StoreError::write)?;
+    Ok(last)
+}
+
+/// What `SQLite` would say of a path that is no database file is of little help.
+fn examine(path: &Path, may_be_made: bool) -> Result<(), StoreError> {
+    let refused = |reason: String| Err(StoreError::Open { path: path.to_owned(), reason });
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => refused("it is not an ordinary file; name a file as `store.path`".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = atomic::parent(path);
+            if !directory.is_dir() {
+                return refused(format!("its directory {} is not there; make it or mount it", directory.display()));
+            }
+            if may_be_made { Ok(()) } else { Err(StoreError::Absent { path: path.to_owned() }) }
+        }
+        Err(error) => refused(error.to_string()),
+    }
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    let failed = |error: rusqlite::Error| open_error(path, &error);
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    Ok(connection)
+}
+
+fn open_error(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let reason = match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            "it is not an SQLite database, or its head is damaged; restore it, or name another file as `store.path`"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    };
+    StoreError::Open { path: path.to_owned(), reason }
+}
+
+/// Whether nobody has written anything yet.
+fn is_empty(path: &Path, connection: &Connection) -> Result<bool, StoreError> {
+    let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    let marks = tables
+        .and_then(|tables| Ok([tables, pragma(connection, "application_id")?, pragma(connection, "user_version")?]));
+    Ok(marks.map_err(|error| open_error(path, &error))? == [0; 3])
+}
+
+fn make(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.execute("INSERT INTO meta (key, value) VALUES ('installation', ?1)", [Uuid::now_v7().to_string()])?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
+/// For writing: a commit is durable when it returns (`synchronous=FULL` syncs the log each time).
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn row_id(sequence: Sequence) -> i64 {
+    i64::try_from(sequence.0).expect("no journal grows to 2^63 entries")
+}
+
+#[cfg(test)]
+#[path = "sqlite_tests.rs"]
+mod tests;

@@ -1,0 +1,215 @@
+use std::{os::unix::fs::PermissionsExt, sync::mpsc::channel};
+
+use super::*;
+use crate::{
+    core::{entry::Fact, time::WallTime},
+    store::{StoreEvent, spawn},
+};
+
+fn entry(word: &str) -> Arc<Entry> {
+    let fact = Fact::Paused { until: None, by: "someone".to_owned(), reason: word.to_owned() };
+    Arc::new(Entry { at: WallTime::from_millis(1_767_781_800_123), service: Some("api".into()), fact })
+}
+
+fn batch(words: &[(u64, &str)]) -> Vec<(Sequence, Arc<Entry>)> {
+    words.iter().map(|(number, word)| (Sequence(*number), entry(word))).collect()
+}
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("backstop.db");
+    (directory, path)
+}
+
+fn everything(store: &SqliteStore) -> Vec<(u64, Entry)> {
+    let mut all = Vec::new();
+    store.read_all(Sequence(1), |sequence, entry| all.push((sequence.0, entry))).expect("read");
+    all
+}
+
+fn raw(path: &Path) -> Connection {
+    Connection::open(path).expect("opened")
+}
+
+#[test]
+fn what_was_appended_is_there_after_reopening() {
+    let (_directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    assert_eq!((store.last(), everything(&store)), (Sequence(0), Vec::new()));
+    store.append(&batch(&[(1, "one"), (2, "two")])).expect("appended");
+    store.append(&batch(&[(3, "three")])).expect("appended");
+    let installation = store.installation();
+    drop(store);
+    let store = SqliteStore::open(&path).expect("opened");
+    assert_eq!((store.last(), store.installation()), (Sequence(3), installation));
+    let expected: Vec<_> = [(1, "one"), (2, "two"), (3, "three")].map(|(n, word)| (n, (*entry(word)).clone())).into();
+    assert_eq!(everything(&store), expected);
+    let mut later = Vec::new();
+    assert_eq!(store.read_all(Sequence(3), |sequence, _| later.push(sequence.0)).expect("read"), Sequence(3));
+    assert_eq!(later, [3]);
+    assert_eq!(store.read_all(Sequence(4), |_, _| panic!("there is none")).expect("read"), Sequence(3));
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn an_append_may_be_repeated_and_nothing_else_may_take_its_place() {
+    let (_directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    store.append(&batch(&[(1, "one"), (2, "two")])).expect("appended");
+    store.append(&batch(&[(1, "one"), (2, "two"), (3, "three")])).expect("repeated, and one more");
+    let error = store.append(&batch(&[(4, "four"), (3, "another")])).expect_err("another is there");
+    assert!(matches!(error, StoreError::Conflict(Sequence(3))), "{error}");
+    assert_eq!((store.last(), everything(&store).len()), (Sequence(3), 3), "all of a batch or nothing");
+    let error = store.append(&batch(&[(5, "five")])).expect_err("four is missing");
+    assert!(matches!(error, StoreError::Gap(Sequence(4))), "{error}");
+    // Somebody else wrote it behind our back.
+    raw(&path).execute("INSERT INTO journal VALUES (4, '{}')", []).expect("written");
+    assert!(matches!(store.append(&batch(&[(4, "four")])), Err(StoreError::Conflict(Sequence(4)))));
+}
+
+#[test]
+fn entries_that_cannot_be_read_are_named() {
+    let (_directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    store.append(&batch(&[(1, "one"), (2, "two"), (3, "three")])).expect("appended");
+    raw(&path).execute("UPDATE journal SET entry = '{\"fact\": \"later\"}' WHERE sequence = 2", []).expect("written");
+    let mut before = 0;
+    let error = store.read_all(Sequence(1), |_, _| before += 1).expect_err("not understood");
+    assert!(matches!(&error, StoreError::Entry { sequence: Sequence(2), .. }), "{error}");
+    assert_eq!(before, 1);
+    raw(&path).execute("DELETE FROM journal WHERE sequence = 2", []).expect("written");
+    let error = store.read_all(Sequence(1), |_, _| {}).expect_err("a gap");
+    assert!(matches!(error, StoreError::Gap(Sequence(2))), "{error}");
+}
+
+#[test]
+fn one_owner_and_any_readers() {
+    let (_directory, path) = place();
+    assert!(matches!(SqliteStore::open_read_only(&path), Err(StoreError::Absent { .. })));
+    let mut store = SqliteStore::open(&path).expect("made");
+    let error = SqliteStore::open(&path).expect_err("it has an owner");
+    let process = std::process::id().to_string();
+    assert!(matches!(&error, StoreError::Owned { process: named, .. } if *named == process), "{error}");
+    store.append(&batch(&[(1, "one")])).expect("appended");
+    let mut reader = SqliteStore::open_read_only(&path).expect("opened");
+    assert_eq!(everything(&reader).len(), 1);
+    assert!(reader.append(&batch(&[(2, "two")])).is_err());
+    store.append(&batch(&[(2, "two")])).expect("a reader does not matter");
+    assert_eq!(everything(&reader).len(), 2);
+    drop(store);
+    assert_eq!(everything(&SqliteStore::open_read_only(&path).expect("opened")).len(), 2, "without an owner too");
+    SqliteStore::open(&path).expect("it has no owner any more");
+}
+
+#[test]
+fn what_is_not_our_store_is_refused_and_left_alone() {
+    type Make = fn(&Path);
+    let cases: [(&str, Make, &str); 7] = [
+        ("a folder", |path| fs::create_dir(path).expect("made"), "not an ordinary file"),
+        ("some text", |path| fs::write(path, "hello ".repeat(1000)).expect("written"), "not an SQLite database"),
+        (
+            "another's database",
+            |path| raw(path).execute_batch("CREATE TABLE theirs (a)").expect("made"),
+            "another program's",
+        ),
+        (
+            "another's empty database",
+            |path| raw(path).execute_batch("PRAGMA application_id = 7").expect("made"),
+            "another program's",
+        ),
+        (
+            "a later version's",
+            |path| {
+                drop(SqliteStore::open(path).expect("made"));
+                raw(path).pragma_update(None, "user_version", 9).expect("written");
+            },
+            "its schema is 9",
+        ),
+        (
+            "one with its head overwritten",
+            |path| {
+                drop(SqliteStore::open(path).expect("made"));
+                let mut content = fs::read(path).expect("read");
+                content[..64].fill(0xff);
+                fs::write(path, content).expect("written");
+            },
+            "damaged",
+        ),
+        (
+            "one with its tables overwritten",
+            |path| {
+                drop(SqliteStore::open(path).expect("made"));
+                let mut content = fs::read(path).expect("read");
+                content[100..4096].fill(0xff);
+                fs::write(path, content).expect("written");
+            },
+            "malformed",
+        ),
+    ];
+    for (what, make, expected) in cases {
+        let (_directory, path) = place();
+        make(&path);
+        let before = fs::read(&path).ok();
+        for opened in [SqliteStore::open(&path), SqliteStore::open_read_only(&path)] {
+            let error = opened.expect_err(what).to_string();
+            assert!(error.contains(expected) && error.contains("backstop.db"), "{what}: {error}");
+        }
+        assert_eq!(fs::read(&path).ok(), before, "{what}");
+    }
+    let error = SqliteStore::open(Path::new("/no/such/place/backstop.db")).expect_err("no folder").to_string();
+    assert!(error.contains("/no/such/place is not there"), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_told_and_once_there_is_room_nothing_is_missing() {
+    let (_directory, path) = place();
+    let store = SqliteStore::open(&path).expect("made");
+    let long = "x".repeat(10_000);
+    let connection = store.connection.as_ref().expect("connected");
+    // So the database refuses to grow. The next connection has no such limit: then there is room again.
+    connection.pragma_update_and_check(None, "max_page_count", 8, |_| Ok(())).expect("limited");
+    let (tell, told) = channel();
+    let handle = spawn(store, move |event| tell.send(event).expect("the test listens"));
+    handle.append((1..=20).map(|number| (Sequence(number), entry(&long))).collect()).expect("queued");
+    let first = told.recv().expect("told");
+    assert!(matches!(&first, StoreEvent::Failing(reason) if reason.as_str().contains("full")), "{first:?}");
+    assert_eq!(told.recv(), Ok(StoreEvent::Committed(Sequence(20))));
+    assert!(handle.close());
+    assert_eq!(everything(&SqliteStore::open(&path).expect("opened")).len(), 20);
+}
+
+#[test]
+fn a_file_that_was_replaced_is_noticed() {
+    let (directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    store.append(&batch(&[(1, "one")])).expect("appended");
+    let aside = directory.path().join("aside");
+    fs::rename(&path, &aside).expect("moved");
+    assert!(matches!(store.append(&batch(&[(2, "two")])), Err(StoreError::Replaced { .. })));
+    fs::write(&path, "").expect("written");
+    assert!(matches!(store.append(&batch(&[(2, "two")])), Err(StoreError::Replaced { .. })));
+    fs::rename(&aside, &path).expect("moved back");
+    store.append(&batch(&[(2, "two")])).expect("appended");
+    assert_eq!(everything(&store).len(), 2);
+}
+
+#[test]
+fn a_journal_damaged_while_in_use_is_told() {
+    let (_directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    let long = "x".repeat(3000);
+    store.append(&(1..=50).map(|number| (Sequence(number), entry(&long))).collect::<Vec<_>>()).expect("appended");
+    drop(store);
+    let mut store = SqliteStore::open(&path).expect("opened");
+    let mut content = fs::read(&path).expect("read");
+    content[4096..].fill(0x55);
+    fs::write(&path, content).expect("written");
+    // What SQLite has in memory is still good; it is not once the connection is opened anew.
+    store.connection = None;
+    for _ in 0..2 {
+        let error = store.append(&batch(&[(51, "one more")])).expect_err("damaged");
+        assert!(error.to_string().contains("malformed"), "{error}");
+    }
+    let error = SqliteStore::open_read_only(&path).expect_err("damaged");
+    assert!(error.to_string().contains("malformed"), "{error}");
+}

@@ -1,0 +1,222 @@
+//! The store's own thread: a slow disk holds up nothing but what must not go on before the disk has it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::{Journal, StoreError};
+use crate::core::{entry::Entry, event::Sequence, sample::Reason};
+
+/// Most entries of one transaction: everything that is queued goes together, and a long queue does not hold the first
+/// answer up.
+const BATCH_LIMIT: usize = 4096;
+
+/// Wait after the first failure. A lock or a full disk may be over soon.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// Longest wait between two tries: once the disk is well again, acting goes on within this.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+type Batch = Vec<(Sequence, Arc<Entry>)>;
+
+/// What the store's thread tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// Everything up to here is durable.
+    Committed(Sequence),
+    /// It could not be written; it is tried again, for ever. Told at each try.
+    Failing(Reason),
+}
+
+/// The way to the store's thread. Dropping it leaves the thread to write what is queued; see [`StoreHandle::close`].
+#[derive(Debug)]
+pub struct StoreHandle {
+    queue: Sender<Batch>,
+    waiting: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+impl StoreHandle {
+    /// Queues a batch; never waits. The queue itself has no bound: the core holds back once too many of its entries are
+    /// not yet committed.
+    pub fn append(&self, batch: Vec<(Sequence, Arc<Entry>)>) -> Result<(), StoreError> {
+        let count = batch.len();
+        self.waiting.fetch_add(count, Ordering::Relaxed);
+        self.queue.send(batch).map_err(|_returned| StoreError::Gone)
+    }
+
+    /// Entries that were queued and are not durable yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Ends the thread once what is queued is written. What then cannot be written at one further try is given up:
+    /// the effects that depend on it have not left either. True if everything is durable. May block for a slow disk.
+    pub fn close(self) -> bool {
+        drop(self.queue);
+        self.thread.join().is_ok() && self.waiting.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// Starts the store's thread. `events` is called on it, and must not wait.
+///
+/// # Panics
+/// If the system gives no thread, which is so only at the start of the process.
+pub fn spawn(store: impl Journal + 'static, events: impl Fn(StoreEvent) + Send + 'static) -> StoreHandle {
+    let (queue, batches) = mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&waiting);
+    let thread = thread::Builder::new()
+        .name("store".to_owned())
+        .spawn(move || write(store, &batches, &counted, &events))
+        .expect("a thread at the start of the process");
+    StoreHandle { queue, waiting, thread }
+}
+
+fn write(mut store: impl Journal, batches: &Receiver<Batch>, waiting: &AtomicUsize, events: &impl Fn(StoreEvent)) {
+    let mut queued: VecDeque<(Sequence, Arc<Entry>)> = VecDeque::new();
+    let mut wait = FIRST_WAIT;
+    let mut closing = false;
+    // Ends when every handle is gone; each try is followed by a wait or by progress.
+    loop {
+        if queued.is_empty() {
+            match batches.recv() {
+                Ok(batch) => queued.extend(batch),
+                Err(_) => return,
+            }
+        }
+        queued.extend(batches.try_iter().flatten());
+        let count = queued.len().min(BATCH_LIMIT);
+        if count == 0 {
+            continue;
+        }
+        let batch = &queued.make_contiguous()[..count];
+        match store.append(batch) {
+            Ok(()) => {
+                let last = batch.iter().map(|(sequence, _)| *sequence).max().expect("it is not empty");
+                queued.drain(..count);
+                waiting.fetch_sub(count, Ordering::Relaxed);
+                wait = FIRST_WAIT;
+                events(StoreEvent::Committed(last));
+            }
+            Err(error) => {
+                events(StoreEvent::Failing(Reason::new(&error.to_string())));
+                if closing {
+                    return;
+                }
+                closing = !gather(batches, &mut queued, wait);
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    }
+}
+
+/// Takes in what comes while waiting. False if nobody is left who wants it written.
+fn gather(batches: &Receiver<Batch>, queued: &mut VecDeque<(Sequence, Arc<Entry>)>, wait: Duration) -> bool {
+    let until = Instant::now() + wait;
+    loop {
+        match batches.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(batch) => queued.extend(batch),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc::channel};
+
+    use super::*;
+    use crate::core::{entry::Fact, time::WallTime};
+
+    fn batch(sequences: std::ops::RangeInclusive<u64>) -> Batch {
+        let entry = |number: u64| Entry {
+            at: WallTime::from_millis(0),
+            service: None,
+            fact: Fact::Resumed { by: number.to_string() },
+        };
+        sequences.map(|number| (Sequence(number), Arc::new(entry(number)))).collect()
+    }
+
+    /// Says no as often as it is told to, and remembers how large the batches were.
+    #[derive(Default)]
+    struct Reluctant {
+        refusals: usize,
+        batches: Arc<Mutex<Vec<usize>>>,
+        /// A try waits for a word on this, if it is there.
+        gate: Option<Receiver<()>>,
+    }
+
+    impl Journal for Reluctant {
+        fn append(&mut self, batch: &[(Sequence, Arc<Entry>)]) -> Result<(), StoreError> {
+            if let Some(gate) = &self.gate {
+                gate.recv().expect("the test lets it go on");
+            }
+            if self.refusals > 0 {
+                self.refusals -= 1;
+                return Err(StoreError::Gap(batch[0].0));
+            }
+            self.batches.lock().expect("no panic").push(batch.len());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_fails_is_told_and_tried_again() {
+        let (tell, told) = channel();
+        let store = Reluctant { refusals: 3, ..Reluctant::default() };
+        let handle = spawn(store, move |event| tell.send(event).expect("the test listens"));
+        handle.append(batch(1..=2)).expect("queued");
+        for _ in 0..3 {
+            let event = told.recv().expect("told");
+            assert!(matches!(&event, StoreEvent::Failing(reason) if reason.as_str().contains("gap")), "{event:?}");
+        }
+        assert_eq!(told.recv(), Ok(StoreEvent::Committed(Sequence(2))));
+        assert_eq!(handle.waiting(), 0);
+        assert!(handle.close());
+    }
+
+    #[test]
+    fn everything_queued_goes_at_once_up_to_the_limit() {
+        let (tell, told) = channel();
+        let (open, gate) = channel();
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let store = Reluctant { gate: Some(gate), batches: Arc::clone(&batches), ..Reluctant::default() };
+        let handle = spawn(store, move |event| tell.send(event).expect("the test listens"));
+        handle.append(batch(1..=1)).expect("queued");
+        // While the first is being written, many more come.
+        open.send(()).expect("it waits");
+        assert_eq!(told.recv(), Ok(StoreEvent::Committed(Sequence(1))));
+        handle.append(batch(2..=2)).expect("queued");
+        for number in 3..=5000 {
+            handle.append(batch(number..=number)).expect("queued");
+        }
+        assert_eq!(handle.waiting(), 4999);
+        for _ in 0..10 {
+            open.send(()).expect("it waits");
+        }
+        while told.recv().expect("told") != StoreEvent::Committed(Sequence(5000)) {}
+        let sizes = batches.lock().expect("no panic").clone();
+        assert_eq!(sizes.iter().sum::<usize>(), 5000);
+        // The one being written when the others came may have been alone; the rest needs two transactions.
+        assert!(sizes.len() <= 4 && sizes.iter().all(|size| *size <= BATCH_LIMIT), "{sizes:?}");
+    }
+
+    #[test]
+    fn closing_writes_what_is_queued_or_says_that_it_could_not() {
+        let handle = spawn(Reluctant::default(), |_| {});
+        handle.append(batch(1..=100)).expect("queued");
+        assert!(handle.close());
+        let handle = spawn(Reluctant { refusals: usize::MAX, ..Reluctant::default() }, |_| {});
+        handle.append(batch(1..=1)).expect("queued");
+        assert!(!handle.close());
+    }
+}

@@ -1,0 +1,152 @@
+//! Why a target could not be seen or changed.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use crate::{
+    core::{name::Version, operation::OperationOutcome, sample::Reason},
+    runtime::child::{ChildError, ChildStatus},
+};
+
+/// Why a target could not be seen or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The file system says no.
+    #[error("read {path}: {source}")]
+    Read {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The link could not be replaced.
+    #[error("replace the link {path}: {source}")]
+    Replace {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file system does not answer.
+    #[error("read {path}: no answer within {limit:?}")]
+    Hanging {
+        /// Where.
+        path: PathBuf,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// Where the link should be is something else.
+    #[error("read the link {0}: it is not a symbolic link")]
+    NoLink(PathBuf),
+    /// There is no link.
+    #[error("read the link {0}: it is not there")]
+    LinkAbsent(PathBuf),
+    /// The link names no release.
+    #[error("find a release by the link {link}: it leads to {to}, which is not directly inside {directory}")]
+    Outside {
+        /// The link.
+        link: PathBuf,
+        /// What it says.
+        to: PathBuf,
+        /// Where it should lead.
+        directory: PathBuf,
+    },
+    /// There is too much in the directory.
+    #[error("list {path}: it holds more than {limit} entries")]
+    TooMany {
+        /// Which.
+        path: PathBuf,
+        /// How many are read.
+        limit: usize,
+    },
+    /// The version names no directory of releases.
+    #[error("use {0:?} as a release's name: it is no single name")]
+    Name(String),
+    /// The release to go back to is not usable.
+    #[error("find release {version}: {why}")]
+    Unavailable {
+        /// Which.
+        version: Version,
+        /// Why.
+        why: String,
+    },
+    /// Something else is live by now.
+    #[error("switch from {from} to {to}: {live} is live by now")]
+    Overtaken {
+        /// The accused version.
+        from: Version,
+        /// The older one.
+        to: Version,
+        /// What is live.
+        live: Version,
+    },
+    /// What should be live is not.
+    #[error("see {wanted} live: {live} is")]
+    NotLive {
+        /// What should be.
+        wanted: Version,
+        /// What is.
+        live: Version,
+    },
+    /// The deadline came first.
+    #[error("see {wanted} live before the deadline: {last}")]
+    NotYetLive {
+        /// What should be.
+        wanted: Version,
+        /// What was seen last.
+        last: String,
+    },
+    /// A command could not be run.
+    #[error("run `{name}`: {source}")]
+    Run {
+        /// Its key in the configuration.
+        name: &'static str,
+        /// Why.
+        source: ChildError,
+    },
+    /// A command did not succeed.
+    #[error("run `{name}`: it {status}{}{}", if .said.is_empty() { "" } else { ": " }, .said)]
+    Ended {
+        /// Its key in the configuration.
+        name: &'static str,
+        /// How it ended.
+        status: ChildStatus,
+        /// Its last line.
+        said: String,
+    },
+    /// A command printed something else than versions.
+    #[error("understand what `{name}` printed: {why}")]
+    Printed {
+        /// Its key in the configuration.
+        name: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// There is no such command.
+    #[error("run `{0}`: the target has no such command")]
+    NotConfigured(&'static str),
+    /// Not an operation on a target.
+    #[error("carry out {0}: it is no operation on a target")]
+    Foreign(&'static str),
+    /// Our own task was lost.
+    #[error("wait for a task of our own: {0}")]
+    Lost(String),
+}
+
+impl TargetError {
+    pub(super) fn reason(&self) -> Reason {
+        Reason::new(&self.to_string())
+    }
+
+    /// What follows for an operation: failed where it is certain that nothing is going on any more.
+    pub(super) fn outcome(&self) -> OperationOutcome {
+        let reason = self.reason();
+        match self {
+            Self::Hanging { .. }
+            | Self::NotYetLive { .. }
+            | Self::Lost(_)
+            | Self::Run { source: ChildError::Supervisor(_), .. }
+            | Self::Ended { status: ChildStatus::TimedOut, .. } => OperationOutcome::Unknown(reason),
+            _ => OperationOutcome::Failed(reason),
+        }
+    }
+}

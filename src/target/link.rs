@@ -1,0 +1,141 @@
+//! The symlink that names the live release, and the directory of releases. Everything here may block.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Component, Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::{AVAILABLE_LIMIT, TargetError};
+use crate::{core::name::Version, record::atomic};
+
+/// Most entries of the directory that are read; nobody keeps so many releases, so it is another directory then.
+const SCAN_LIMIT: usize = 10_000;
+
+/// Where releases are, and the link to the live one.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) directory: PathBuf,
+    pub(super) link: PathBuf,
+}
+
+impl Link {
+    /// The live release: the name inside the directory that the link leads to. The release itself may be gone.
+    pub(super) fn current(&self) -> Result<Version, TargetError> {
+        let (_text, version) = self.read()?;
+        Ok(version)
+    }
+
+    /// What the link says, and the release that it leads to.
+    fn read(&self) -> Result<(PathBuf, Version), TargetError> {
+        let text = fs::read_link(&self.link).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => TargetError::LinkAbsent(self.link.clone()),
+            io::ErrorKind::InvalidInput => TargetError::NoLink(self.link.clone()),
+            _ => TargetError::Read { path: self.link.clone(), source },
+        })?;
+        let outside =
+            || TargetError::Outside { link: self.link.clone(), to: text.clone(), directory: self.directory.clone() };
+        let leads_to = atomic::parent(&self.link).join(&text);
+        let name = leads_to.file_name().ok_or_else(outside)?;
+        let inside = canonical(&self.directory)?;
+        // A link into a directory that is not there leads nowhere.
+        if fs::canonicalize(atomic::parent(&leads_to)).ok().as_ref() != Some(&inside) {
+            return Err(outside());
+        }
+        let name = alias_of(&inside, name).unwrap_or_else(|| name.to_owned());
+        let version = name.to_str().ok_or_else(outside)?.into();
+        Ok((text, version))
+    }
+
+    /// Every release but `current`, newest first by time of change, then by name; no more than [`AVAILABLE_LIMIT`].
+    pub(super) fn available(&self, current: Option<&Version>) -> Result<Vec<Version>, TargetError> {
+        let unreadable = |source| TargetError::Read { path: self.directory.clone(), source };
+        let inside = canonical(&self.directory)?;
+        let mut found: Vec<(SystemTime, String)> = Vec::new();
+        for (number, entry) in fs::read_dir(&inside).map_err(unreadable)?.enumerate() {
+            if number == SCAN_LIMIT {
+                return Err(TargetError::TooMany { path: self.directory.clone(), limit: SCAN_LIMIT });
+            }
+            let name = entry.map_err(unreadable)?.file_name();
+            let Some(text) = name.to_str() else { continue };
+            if text.starts_with('.') || current.is_some_and(|current| current.as_str() == text) {
+                continue;
+            }
+            if alias_of(&inside, &name).is_some() {
+                continue;
+            }
+            // One that goes away meanwhile is not there.
+            let Ok(metadata) = fs::metadata(inside.join(&name)) else { continue };
+            if metadata.is_dir() {
+                found.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), text.to_owned()));
+            }
+        }
+        found.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(found.into_iter().take(AVAILABLE_LIMIT).map(|(_, name)| name.into()).collect())
+    }
+
+    /// Makes sure that the release is there: a directory, readable, with something in it.
+    pub(super) fn ensure_available(&self, version: &Version) -> Result<(), TargetError> {
+        let mut components = Path::new(version.as_str()).components();
+        let single = matches!((components.next(), components.next()), (Some(Component::Normal(name)), None)
+            if name == OsStr::new(version.as_str()));
+        if !single {
+            return Err(TargetError::Name(version.as_str().to_owned()));
+        }
+        let path = self.directory.join(version.as_str());
+        let unavailable = |why: String| TargetError::Unavailable { version: version.clone(), why };
+        match fs::read_dir(&path).map(|mut entries| entries.next()) {
+            Ok(Some(Ok(_))) => Ok(()),
+            Ok(None) => Err(unavailable(format!("{} is empty", path.display()))),
+            Ok(Some(Err(error))) | Err(error) => Err(unavailable(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// Makes the link lead to `to`, if it leads to `from` or to `to` already. Says whether it had to be changed.
+    pub(super) fn switch(&self, from: &Version, to: &Version) -> Result<bool, TargetError> {
+        self.ensure_available(to)?;
+        let (text, live) = self.read()?;
+        if live == *to {
+            return Ok(false);
+        }
+        if live != *from {
+            return Err(TargetError::Overtaken { from: from.clone(), to: to.clone(), live });
+        }
+        self.replace(&text.with_file_name(to.as_str()))
+            .map_err(|source| TargetError::Replace { path: self.link.clone(), source })?;
+        Ok(true)
+    }
+
+    /// Nobody sees a moment without the link; after this returns, a power failure does not bring the old one back.
+    fn replace(&self, text: &Path) -> io::Result<()> {
+        let temporary = atomic::beside(&self.link)?;
+        // Left by a process of the same number that died just here.
+        drop(fs::remove_file(&temporary));
+        symlink(text, &temporary)?;
+        if let Err(error) = fs::rename(&temporary, &self.link) {
+            drop(fs::remove_file(&temporary));
+            return Err(error);
+        }
+        atomic::sync_directory(atomic::parent(&self.link))
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, TargetError> {
+    fs::canonicalize(path).map_err(|source| TargetError::Read { path: path.to_owned(), source })
+}
+
+/// The name of the release that `name` is only another name for, as `latest` may be.
+fn alias_of(inside: &Path, name: &OsStr) -> Option<std::ffi::OsString> {
+    let path = inside.join(name);
+    if !fs::symlink_metadata(&path).ok()?.is_symlink() {
+        return None;
+    }
+    let real = fs::canonicalize(&path).ok()?;
+    (real.parent() == Some(inside)).then(|| real.file_name().map(OsStr::to_owned)).flatten()
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -1,0 +1,140 @@
+use std::{
+    fs::File,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::*;
+
+/// Releases a, b and c, older to newer, and a link to c.
+fn releases(link_text: &str) -> (tempfile::TempDir, Link) {
+    let root = tempfile::tempdir().expect("a directory");
+    let directory = root.path().join("releases");
+    for (age, name) in [(3, "a"), (2, "b"), (1, "c")] {
+        let release = directory.join(name);
+        fs::create_dir_all(&release).expect("made");
+        fs::write(release.join("program"), name).expect("written");
+        let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000 - age * 60);
+        File::open(&release).expect("opened").set_modified(time).expect("dated");
+    }
+    let link = Link { directory, link: root.path().join("current") };
+    symlink(link_text.replace("ROOT", &root.path().display().to_string()), &link.link).expect("linked");
+    (root, link)
+}
+
+fn text(link: &Link) -> String {
+    fs::read_link(&link.link).expect("a link").display().to_string()
+}
+
+#[test]
+fn a_link_of_either_kind_is_read_and_replaced_by_its_like() {
+    for (form, expected) in [
+        ("releases/c", "releases/b"),
+        ("ROOT/releases/c", "ROOT/releases/b"),
+        ("./releases/../releases/c/", "./releases/../releases/b"),
+    ] {
+        let (root, link) = releases(form);
+        assert_eq!(link.current().expect("read").as_str(), "c");
+        assert!(link.switch(&"c".into(), &"b".into()).expect("switched"));
+        assert_eq!(link.current().expect("read").as_str(), "b");
+        assert_eq!(text(&link), expected.replace("ROOT", &root.path().display().to_string()));
+        assert_eq!(fs::read_to_string(link.link.join("program")).expect("it leads there"), "b");
+        assert!(!link.switch(&"c".into(), &"b".into()).expect("so already"));
+        assert_eq!(fs::read_dir(root.path()).expect("listed").count(), 2, "nothing is left beside the link");
+    }
+}
+
+#[test]
+fn others_are_listed_newest_first() {
+    let (root, link) = releases("releases/b");
+    let directory = root.path().join("releases");
+    symlink("c", directory.join("latest")).expect("linked");
+    symlink(root.path(), directory.join("elsewhere")).expect("linked");
+    fs::create_dir(directory.join(".cache")).expect("made");
+    fs::write(directory.join("README"), "").expect("written");
+    let names = |current: Option<&str>| {
+        let current = current.map(Version::from);
+        link.available(current.as_ref())
+            .expect("listed")
+            .iter()
+            .map(|name| name.as_str().to_owned())
+            .collect::<Vec<_>>()
+    };
+    // What a release is linked from, on another disk say, is one; another name of one that is here is not.
+    assert_eq!(names(Some("b"))[1..], ["c", "a"]);
+    assert_eq!(names(Some("b"))[0], "elsewhere");
+    assert_eq!(names(None)[1..], ["c", "b", "a"]);
+    fs::remove_file(&link.link).expect("removed");
+    symlink("releases/latest", &link.link).expect("linked");
+    assert_eq!(link.current().expect("read").as_str(), "c", "by its own name");
+}
+
+#[test]
+fn of_the_same_time_the_greater_name_is_first_and_only_so_many() {
+    let (_root, link) = releases("releases/a");
+    for number in 0..300 {
+        let release = link.directory.join(format!("{number:03}"));
+        fs::create_dir(&release).expect("made");
+        File::open(&release).expect("opened").set_modified(UNIX_EPOCH).expect("dated");
+    }
+    let found = link.available(Some(&"a".into())).expect("listed");
+    assert_eq!(found.len(), AVAILABLE_LIMIT);
+    assert_eq!(found[..4], ["c", "b", "299", "298"].map(Version::from));
+}
+
+#[test]
+fn links_that_name_no_release() {
+    type Change = fn(&Path);
+    let cases: [(&str, Change, &str); 6] = [
+        ("none", |_| {}, "it is not there"),
+        ("a folder", |link| fs::create_dir(link).expect("made"), "not a symbolic link"),
+        ("a file", |link| fs::write(link, "").expect("written"), "not a symbolic link"),
+        ("to elsewhere", |link| symlink("/etc/hostname", link).expect("linked"), "not directly inside"),
+        ("to the directory", |link| symlink("releases", link).expect("linked"), "not directly inside"),
+        ("deeper", |link| symlink("releases/c/program", link).expect("linked"), "not directly inside"),
+    ];
+    for (what, change, expected) in cases {
+        let (root, link) = releases("releases/c");
+        fs::remove_file(&link.link).expect("removed");
+        change(&link.link);
+        let error = link.current().expect_err(what).to_string();
+        assert!(error.contains(expected), "{what}: {error}");
+        link.switch(&"c".into(), &"b".into()).expect_err(what);
+        assert!(fs::read_dir(root.path()).expect("listed").count() <= 2, "{what}");
+    }
+}
+
+#[test]
+fn a_link_to_a_release_that_is_gone_still_names_it() {
+    let (_root, link) = releases("releases/c");
+    fs::remove_dir_all(link.directory.join("c")).expect("removed");
+    assert_eq!(link.current().expect("read").as_str(), "c");
+    assert!(link.switch(&"c".into(), &"b".into()).expect("switched"));
+}
+
+#[test]
+fn what_cannot_be_gone_back_to() {
+    let (root, link) = releases("releases/c");
+    fs::create_dir(link.directory.join("empty")).expect("made");
+    fs::write(link.directory.join("file"), "").expect("written");
+    fs::create_dir(root.path().join("outside")).expect("made");
+    for (version, expected) in [
+        ("none", "No such file"),
+        ("empty", "is empty"),
+        ("file", "Not a directory"),
+        ("../outside", "no single name"),
+        ("..", "no single name"),
+        (".", "no single name"),
+        ("a/", "no single name"),
+        ("", "no single name"),
+        ("/etc", "no single name"),
+    ] {
+        for error in [link.ensure_available(&version.into()), link.switch(&"c".into(), &version.into()).map(drop)] {
+            let error = error.expect_err(version).to_string();
+            assert!(error.contains(expected), "{version}: {error}");
+        }
+    }
+    assert_eq!(text(&link), "releases/c");
+    let error = link.switch(&"a".into(), &"b".into()).expect_err("c is live").to_string();
+    assert!(error.contains("c is live by now"), "{error}");
+    assert_eq!(text(&link), "releases/c");
+}
