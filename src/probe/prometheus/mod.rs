@@ -34,7 +34,7 @@ use crate::{
     core::{
         counter::{BucketValue, Counted, CounterError, CounterTracker, SeriesKey, SeriesValue, TargetKey},
         sample::Reason,
-        time::{BootTime, WallTime},
+        time::BootTime,
     },
     runtime::clock::Clock,
 };
@@ -121,10 +121,7 @@ impl PrometheusProbe {
             latency.map(|points| points.into_iter().filter(|point| point.at_millis >= since).collect::<Vec<_>>())
         });
         let counted = requests::observe(&mut self.tracker, &total, &errors, latency)?;
-        Ok(counted
-            .into_iter()
-            .map(|counted| (now.boot_at(WallTime::from_millis(counted.at_millis)).min(now.boot), counted))
-            .collect())
+        Ok(counted.into_iter().map(|counted| (self.timing.boot_at(counted.at_millis, now), counted)).collect())
     }
 
     /// All requests first: a scrape that it shows is then in the other answers too.

@@ -21,6 +21,10 @@ const STALE_AFTER: u32 = 3;
 /// Series whose samples tell how far apart the scrapes are; all of a server's are usually alike.
 const SERIES_ASKED: usize = 64;
 
+/// The two clocks may drift apart by so much (the wall clock is slewed to keep time) before they are compared anew: an
+/// earlier comparison keeps one timestamp at one boot time, look after look.
+const DRIFT_LIMIT: Duration = Duration::from_millis(20);
+
 /// The newest sample is not of now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StaleError {
@@ -48,12 +52,14 @@ pub(super) struct Timing {
     scrape: Option<Duration>,
     /// When the last answer came that could be used.
     last: Option<BootTime>,
+    /// The comparison of the two clocks.
+    compared: Option<Now>,
     widen: bool,
 }
 
 impl Timing {
     pub(super) const fn new(every: Duration) -> Self {
-        Self { every, scrape: None, last: None, widen: true }
+        Self { every, scrape: None, last: None, compared: None, widen: true }
     }
 
     /// How far back to ask now: over everything since the last answer, so that a pause loses nothing.
@@ -94,6 +100,17 @@ impl Timing {
         self.last = Some(now.boot);
         self.widen = self.scrape.is_none();
         Ok(since)
+    }
+
+    /// The boot time of a sample that has this timestamp; never later than `now`.
+    pub(super) fn boot_at(&mut self, at_millis: i64, now: Now) -> BootTime {
+        let drift = |compared: &Now| {
+            let wall = compared.wall_at(now.boot);
+            wall.since(now.wall).max(now.wall.since(wall))
+        };
+        let compared = self.compared.filter(|compared| drift(compared) <= DRIFT_LIMIT).unwrap_or(now);
+        self.compared = Some(compared);
+        compared.boot_at(WallTime::from_millis(at_millis)).min(now.boot)
     }
 
     fn limit(&self) -> Duration {
@@ -167,6 +184,19 @@ mod tests {
         assert_eq!(judge(&[-11, -1, 5]), Ok(()));
         assert_eq!(judge(&[-14, -4, 6]), Err(StaleError::Ahead { ahead: 6 * SECOND }));
         assert_eq!(judge(&[-200]), Ok(()), "one sample tells nothing of the scrapes");
+    }
+
+    #[test]
+    fn a_timestamp_keeps_its_boot_time_until_the_clock_is_stepped() {
+        let mut timing = Timing::new(SECOND);
+        let at = WALL_MILLIS - 1000;
+        let first = timing.boot_at(at, now(0));
+        assert_eq!(first, now(0).boot.before(SECOND));
+        let slewed = Now { wall: now(5).wall.after(Duration::from_millis(3)), ..now(5) };
+        assert_eq!(timing.boot_at(at, slewed), first);
+        let stepped = Now { wall: now(9).wall.after(100 * SECOND), ..now(9) };
+        assert_eq!(timing.boot_at(at, stepped), now(9).boot.before(110 * SECOND));
+        assert_eq!(timing.boot_at(i64::MAX, stepped), stepped.boot, "never later than now");
     }
 
     #[test]
