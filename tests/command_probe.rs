@@ -11,7 +11,7 @@ use backstop::{
 use secrecy::SecretString;
 
 /// For programs that end by themselves.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn look(run: &[&str], environment: &[(&str, &str)], timeout: Duration) -> Outcome {
     child::set_supervisor(env!("CARGO_BIN_EXE_backstop"));

@@ -33,7 +33,7 @@ async fn a_look_without_a_descriptor_is_missed_and_the_next_one_sees_again() {
         tls: TlsOptions::default(),
     };
     let http = HttpProbe::new(&check, &network).expect("a valid check");
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
 
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), ..limit }).expect("lowered");

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// How long a test waits for what is bound to happen: long enough for a machine under load.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Pause between two looks at what is waited for.
 const POLL: Duration = Duration::from_millis(50);

@@ -216,8 +216,8 @@ async fn redirects_are_followed_so_far_and_no_further() {
 
 #[tokio::test]
 async fn secrets_go_to_the_configured_origin_alone() {
-    let (heard, mut heads) = tokio::sync::mpsc::unbounded_channel();
-    let there = heard.clone();
+    let (telling, mut heads) = tokio::sync::mpsc::unbounded_channel();
+    let there = telling.clone();
     let other = server(move |mut stream, head| {
         there.send(head).expect("listening");
         async move {
@@ -226,7 +226,7 @@ async fn secrets_go_to_the_configured_origin_alone() {
     })
     .await;
     let first = server(move |mut stream, head| {
-        heard.send(head).expect("listening");
+        telling.send(head).expect("listening");
         async move {
             let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://{other}/\r\nContent-Length: 0\r\n\r\n");
             let _ = stream.write_all(answer.as_bytes()).await;

@@ -13,7 +13,7 @@ pub const RANGE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// Longest range that is asked for: Prometheus' own lookback. It is asked for at first, when nobody knows how far apart
 /// the scrapes are, and after answers without any sample.
-pub const LOOKBACK: Duration = Duration::from_secs(300);
+pub const LOOKBACK: Duration = Duration::from_mins(5);
 
 /// Scrapes, or looks, that may fail in a row before what is known counts as stale.
 const STALE_AFTER: u32 = 3;

@@ -90,7 +90,7 @@ impl Prober {
                         offset: offset(&service.name, &signal.name, signal.every),
                     }),
                     Err(error) => {
-                        errors.push(SignalError { service: service.name.clone(), signal: signal.name.clone(), error })
+                        errors.push(SignalError { service: service.name.clone(), signal: signal.name.clone(), error });
                     }
                 }
             }
