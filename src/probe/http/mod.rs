@@ -170,20 +170,30 @@ impl Plan {
         phase: &mut Phase,
     ) -> Result<Answer, HttpError> {
         let answer = self.hop(&self.endpoint, &addresses, self.first_request(), wish, deadline, phase).await?;
-        let Some(location) = self.redirect(&answer) else { return judged(answer, wish) };
-        let mut endpoint = self.endpoint.join(&location, &self.network.resolver)?;
-        let mut method = redirected_method(&self.method, answer.status);
-        for _ in 1..self.redirects {
+        match self.redirect(&answer) {
+            None => judged(answer, wish),
+            // On the heap, as the TLS session below: most looks need neither, and none is to keep room for both.
+            Some(location) => Box::pin(self.redirected(&location, answer.status, wish, deadline, phase)).await,
+        }
+    }
+
+    async fn redirected(
+        &self,
+        location: &HeaderValue,
+        status: StatusCode,
+        wish: &Wish<'_>,
+        deadline: &Deadline,
+        phase: &mut Phase,
+    ) -> Result<Answer, HttpError> {
+        let mut endpoint = self.endpoint.join(location, &self.network.resolver)?;
+        let mut method = redirected_method(&self.method, status);
+        for _ in 0..self.redirects {
             let answer = self.next(&endpoint, &method, wish, deadline, phase).await?;
             let Some(location) = self.redirect(&answer) else { return judged(answer, wish) };
             method = redirected_method(&method, answer.status);
             endpoint = endpoint.join(&location, &self.network.resolver)?;
         }
-        let answer = self.next(&endpoint, &method, wish, deadline, phase).await?;
-        if self.redirect(&answer).is_some() {
-            return Err(HttpError::TooManyRedirects { followed: self.redirects });
-        }
-        judged(answer, wish)
+        Err(HttpError::TooManyRedirects { followed: self.redirects })
     }
 
     async fn next(
@@ -218,8 +228,12 @@ impl Plan {
                     Some(configured) if endpoint.same_origin(&self.endpoint) => configured,
                     _ => name,
                 };
-                let stream = self.secure(stream, name.clone()).await?;
-                exchange(stream, request, wish, phase).await
+                let name = name.clone();
+                Box::pin(async move {
+                    let stream = self.secure(stream, name).await?;
+                    exchange(stream, request, wish, phase).await
+                })
+                .await
             }
         }
     }

@@ -105,7 +105,11 @@ impl PrometheusProbe {
                 self.timing.failed(matches!(&error, PrometheusError::Query { error: QueryError::TooLarge, .. }));
                 return Err(error);
             }
-            Err(Late::Other(within)) => return Err(PrometheusError::TimedOut(within)),
+            Err(Late::Other(within)) => {
+                // Perhaps it was too much to ask for.
+                self.timing.failed(true);
+                return Err(PrometheusError::TimedOut(within));
+            }
             Err(late @ Late::Stalled(_)) => return Err(PrometheusError::Stalled(late)),
         };
         let now = clock.now();

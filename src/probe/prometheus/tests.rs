@@ -4,7 +4,10 @@ use secrecy::SecretString;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers};
 
 use super::*;
-use crate::config::form::{PrometheusServer, TlsOptions};
+use crate::{
+    config::form::{PrometheusServer, TlsOptions},
+    probe::net::tls_server::Authority,
+};
 
 const EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -199,6 +202,34 @@ async fn credentials_are_sent_and_never_shown() {
     let error = probe.look(PATIENCE, &Clock::new()).await.expect_err("no answer").to_string();
     assert!(error.starts_with("prometheus: total: status 401"), "{error}");
     assert!(!format!("{error} {probe:?}").contains("t0ken"));
+}
+
+#[tokio::test]
+async fn its_certificate_is_verified_for_the_configured_name() {
+    const REFUSAL: &[u8] =
+        b"HTTP/1.0 400 Bad Request\r\n\r\n{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"heard\"}";
+    let authority = Authority::new();
+    let address = authority.serve(&["prometheus.example"], false, REFUSAL, true).await;
+    let with = |ca_file: Option<std::path::PathBuf>, server_name: Option<&str>| PrometheusSource {
+        server: PrometheusServer {
+            url: format!("https://{address}"),
+            bearer_token: None,
+            basic_auth: None,
+            tls: TlsOptions { ca_file, server_name: server_name.map(str::to_owned) },
+        },
+        total: "total".into(),
+        errors: "errors".into(),
+        latency: None,
+    };
+    let told = async |source: PrometheusSource| {
+        probe(&source).look(PATIENCE, &Clock::new()).await.expect_err("refused").to_string()
+    };
+    let unknown = told(with(None, Some("prometheus.example"))).await;
+    assert!(unknown.contains("UnknownIssuer"), "{unknown}");
+    let other = told(with(Some(authority.file()), None)).await;
+    assert!(other.contains("not valid for name"), "{other}");
+    let heard = told(with(Some(authority.file()), Some("prometheus.example"))).await;
+    assert_eq!(heard, "prometheus: total: bad_data: heard");
 }
 
 #[test]

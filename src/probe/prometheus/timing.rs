@@ -72,10 +72,10 @@ impl Timing {
         RANGE_AT_LEAST.max(4 * self.every).max(STALE_AFTER * self.scrape.unwrap_or_default())
     }
 
-    /// A look failed. The next one asks further back, unless that was the trouble.
-    pub(super) const fn failed(&mut self, too_large: bool) {
-        self.widen = !too_large;
-        if too_large {
+    /// A look failed. The next one asks further back, unless that may have been the trouble.
+    pub(super) const fn failed(&mut self, too_much: bool) {
+        self.widen = !too_much;
+        if too_much {
             self.last = None;
         }
     }
