@@ -74,11 +74,7 @@ impl HttpProbe {
         let endpoint = Endpoint::parse(&check.url, &network.resolver)?;
         let method = Method::from_bytes(check.method.as_bytes())
             .map_err(|_| SetupError::Method { method: check.method.clone() })?;
-        let mut headers = HeaderMap::with_capacity(check.headers.len() + 5);
-        headers.insert(header::HOST, endpoint.host_header().clone());
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let mut headers = own_headers(&endpoint, check.headers.len() + 1);
         if let Some(authorization) = endpoint.authorization() {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
@@ -97,7 +93,7 @@ impl HttpProbe {
             }
             None => None,
         };
-        // A redirect may lead from http to https, so the configuration is there whenever redirects are followed.
+        // Where only a redirect leads to https, the machine's own store is read when that happens.
         let needs_tls = endpoint.server_name().is_some() || check.tls.ca_file.is_some();
         let tls = if needs_tls { Some(network.tls.client(check.tls.ca_file.as_deref())?) } else { None };
         let body_contains = check.body_contains.as_ref().map(|text| {
@@ -259,11 +255,8 @@ impl Plan {
 
     /// A redirect's request. What was configured for the first origin, secrets above all, goes to that origin alone.
     fn next_request(&self, endpoint: &Endpoint, method: &Method) -> Request<Empty<Bytes>> {
-        let mut headers = if endpoint.same_origin(&self.endpoint) { self.headers.clone() } else { HeaderMap::new() };
-        headers.insert(header::HOST, endpoint.host_header().clone());
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let same = endpoint.same_origin(&self.endpoint);
+        let headers = if same { self.headers.clone() } else { own_headers(endpoint, 0) };
         request(method.clone(), endpoint, headers)
     }
 
@@ -271,6 +264,16 @@ impl Plan {
     fn redirect(&self, answer: &Answer) -> Option<HeaderValue> {
         if self.redirects == 0 || self.wanted.holds(answer.status) { None } else { answer.location.clone() }
     }
+}
+
+/// What every request says, with room for `more`.
+fn own_headers(endpoint: &Endpoint, more: usize) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4 + more);
+    headers.insert(header::HOST, endpoint.host_header().clone());
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    headers
 }
 
 fn request(method: Method, endpoint: &Endpoint, headers: HeaderMap) -> Request<Empty<Bytes>> {
