@@ -91,6 +91,8 @@ struct Simulation<'a> {
     state: Option<State>,
     worlds: Vec<World>,
     cadence: Vec<Vec<Duration>>,
+    /// Up to when each service's requests were counted by this process; its first look only takes the counters' values.
+    counted_to: Vec<Option<BootTime>>,
     /// What is durable: the entries, and their fold.
     journal: Vec<(Sequence, Arc<Entry>)>,
     disk: Durable,
@@ -121,6 +123,7 @@ pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Repor
         state: None,
         worlds: scenario.faults.iter().map(|&fault| World::new(fault, boot)).collect(),
         cadence,
+        counted_to: vec![None; scenario.services],
         journal: Vec::new(),
         disk: Durable::default(),
         batches: VecDeque::new(),
@@ -269,6 +272,7 @@ impl Simulation<'_> {
             }
             self.plan(LOOK_EVERY, Happening::RegularLook { epoch, service: index });
         }
+        self.counted_to.fill(None);
         self.feed(Event::Started)
     }
 
@@ -436,7 +440,11 @@ impl Simulation<'_> {
             (0, true) => Measurement::Check(Outcome::Missed(Reason::new("no descriptors left"))),
             (0, false) => Measurement::Check(world.probe(self.boot)),
             (_, true) => Measurement::RequestsMissed(Reason::new("Prometheus is away")),
-            (_, false) => Measurement::Requests(world.requests(self.boot, every, &mut self.random)),
+            (_, false) => {
+                let before = self.counted_to[service.get()].replace(self.boot);
+                let Some(before) = before else { return Ok(()) };
+                Measurement::Requests(world.requests(self.boot, self.boot.since(before), &mut self.random))
+            }
         };
         let sample = Sample { service, signal, taken_at: self.boot, lag: Duration::ZERO, measurement };
         self.feed(Event::Sample(sample))

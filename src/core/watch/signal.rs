@@ -227,7 +227,7 @@ impl Signal {
             requests.latency_heard_at = None;
             requests.since = now;
             requests.since_cut = 0;
-            requests.straddles = requests.counted_at.is_some();
+            requests.straddles = true;
         }
     }
 

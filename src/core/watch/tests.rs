@@ -75,6 +75,7 @@ pub(super) fn policy() -> ServicePolicy {
             signal("requests", SignalKind::Requests, 5, 4),
         ],
         checks_version: false,
+        rollout_timeout: Duration::from_secs(120),
         can_stop_traffic: false,
         atoms,
         conditions: conditions
@@ -98,6 +99,7 @@ pub(super) fn policy() -> ServicePolicy {
             settle: seconds(120),
             deployed_within: seconds(86_400),
             rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3_600) },
+            acting_wait: Duration::from_secs(3),
             cooldown: seconds(600),
             resume_within: seconds(900),
         },
