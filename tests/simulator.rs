@@ -104,7 +104,8 @@ fn killed_at_every_effect_of_a_rollback() {
                             let report = run(scenario, Mode::Act, &[Kill { effect, before }]);
                             assert_eq!(report.kills, 1, "effect {effect}");
                             let journal = report.journal.join("\n");
-                            // Killed while the bad release arrives, nobody can say since when it is bad: people decide.
+                            // Killed between the arrival of the bad release and the incident, nobody can say since when it is bad:
+                            // people decide.
                             let is_told = report.outcomes.is_empty() && journal.contains("NoDeployToBlame");
                             assert!(
                                 report.outcomes == [PlanOutcome::Verified] || is_told,
@@ -118,6 +119,6 @@ fn killed_at_every_effect_of_a_rollback() {
             }
         });
         let told = told.into_inner();
-        assert!(told * 10 <= undisturbed.effects, "{fault:?}: {told} of {} runs only told", undisturbed.effects * 2);
+        assert!(told * 5 <= undisturbed.effects, "{fault:?}: {told} of {} runs only told", undisturbed.effects * 2);
     }
 }

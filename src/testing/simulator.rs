@@ -216,7 +216,7 @@ impl Simulation<'_> {
     }
 
     fn report(&self) -> Result<Report, Violation> {
-        self.invariants.rest(&self.disk, self.mode)?;
+        self.invariants.rest(&self.disk, self.mode, self.now().wall)?;
         self.check_against_the_truth()?;
         let mut fingerprint = 0xcbf2_9ce4_8422_2325_u64;
         for (_, entry) in &self.journal {

@@ -88,10 +88,8 @@ impl Service {
         if !self.decided_by_system_down() {
             return true;
         }
-        let Some(since) = self.watch.failing_since() else { return false };
-        let until = since.after(self.policy.thresholds.down_for);
-        self.wake_by(until);
-        turn.now.boot >= until
+        // What was seen counts, not what passed: missed samples do not make an outage longer.
+        self.watch.failing_for().is_some_and(|lasted| lasted >= self.policy.thresholds.down_for)
     }
 
     fn decided_by_system_down(&self) -> bool {
