@@ -61,6 +61,8 @@ pub struct Report {
     pub fingerprint: u64,
     /// How often the process was killed.
     pub kills: u64,
+    /// The end of the journal, for people.
+    pub journal: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -139,13 +141,19 @@ pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Repor
 const SHOWN_ENTRIES: usize = 60;
 
 impl Simulation<'_> {
-    /// A violation with the end of the journal, without pages: what has to be read to mend it.
+    /// A violation with the end of the journal: what has to be read to mend it.
     fn explain(&self, violation: &Violation) -> Violation {
+        let at = self.now().wall.since(WALL_START).as_secs_f64();
+        Violation(format!("{violation} (at {at:.3} s)\n{}", self.lines().join("\n")))
+    }
+
+    /// The end of the journal as people read it.
+    fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
             .journal
             .iter()
             .rev()
-            .filter(|(_, entry)| !matches!(entry.fact, Fact::PageSettled { .. }))
+            .filter(|(_, entry)| !matches!(entry.fact, Fact::PageSettled { .. } | Fact::Soaked { .. }))
             .take(SHOWN_ENTRIES)
             .map(|(sequence, entry)| {
                 let seconds = entry.at.since(WALL_START).as_secs_f64();
@@ -159,8 +167,7 @@ impl Simulation<'_> {
             })
             .collect();
         lines.reverse();
-        let at = self.now().wall.since(WALL_START).as_secs_f64();
-        Violation(format!("{violation} (at {at:.3} s)\n{}", lines.join("\n")))
+        lines
     }
 
     fn now(&self) -> Now {
@@ -206,7 +213,7 @@ impl Simulation<'_> {
     }
 
     fn report(&self) -> Result<Report, Violation> {
-        self.invariants.rest(&self.disk)?;
+        self.invariants.rest(&self.disk, self.mode)?;
         self.check_against_the_truth()?;
         let mut fingerprint = 0xcbf2_9ce4_8422_2325_u64;
         for (_, entry) in &self.journal {
@@ -221,6 +228,7 @@ impl Simulation<'_> {
             incidents: self.disk.services.values().map(|service| service.incident_count).sum(),
             fingerprint,
             kills: self.killed,
+            journal: self.lines(),
         })
     }
 
@@ -428,7 +436,7 @@ impl Simulation<'_> {
             (0, true) => Measurement::Check(Outcome::Missed(Reason::new("no descriptors left"))),
             (0, false) => Measurement::Check(world.probe(self.boot)),
             (_, true) => Measurement::RequestsMissed(Reason::new("Prometheus is away")),
-            (_, false) => Measurement::Requests(world.requests(self.boot, every.as_secs().max(1), &mut self.random)),
+            (_, false) => Measurement::Requests(world.requests(self.boot, every, &mut self.random)),
         };
         let sample = Sample { service, signal, taken_at: self.boot, lag: Duration::ZERO, measurement };
         self.feed(Event::Sample(sample))

@@ -20,6 +20,7 @@ pub(super) fn gates(view: &View<'_>, min_requests: u32) -> GatesPolicy {
             at_most: rollbacks.whole("at_most").map_or(1, |at_most| at_most.value),
             over: duration(&rollbacks, "over"),
         },
+        acting_wait: duration(&view.object("shared_cause"), "wait"),
         cooldown: duration(view, "cooldown"),
         resume_within: duration(view, "resume_within"),
     }

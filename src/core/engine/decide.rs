@@ -78,8 +78,13 @@ impl Service {
         }
     }
 
-    /// An outage is acted on only after it lasted `down_for` unbroken.
+    /// Whether the verdict has stood long enough, and an outage has lasted `down_for` unbroken.
     fn is_unbroken(&mut self, turn: &Turn<'_>) -> bool {
+        let waited = self.due_since.unwrap_or(turn.now.boot).after(self.policy.gates.acting_wait);
+        if turn.now.boot < waited {
+            self.wake_by(waited);
+            return false;
+        }
         if !self.decided_by_system_down() {
             return true;
         }
