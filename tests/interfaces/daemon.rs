@@ -60,6 +60,7 @@ pub(crate) fn policy(names: &[&str]) -> Policy {
                 rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3600) },
                 cooldown: seconds(600),
                 resume_within: seconds(900),
+                acting_wait: seconds(3),
             },
             verify: VerifyPolicy { healthy_for: seconds(60), timeout: seconds(600) },
         })

@@ -12,7 +12,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 use crate::cli::{backstop, told};
 
 /// How long anything may take before the test gives up: far more than it needs on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Ends its daemon when the test ends, however it ends.
 struct Daemon(Child);
