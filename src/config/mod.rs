@@ -71,8 +71,11 @@ pub fn check_bytes(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>) ->
     };
     let mut sink = sink::Sink::new(source);
     decode::decode(&mut root, secrets, &mut sink);
-    let config = compile::compile(&root, &mut sink);
-    let config = Some(config).filter(|_| !sink.has_errors());
+    let config = match root.value {
+        node::Value::Map(_) => Some(compile::compile(&root, &mut sink)),
+        _ => None,
+    };
+    let config = config.filter(|_| !sink.has_errors());
     Checked { config, diagnostics: sink.finish() }
 }
 

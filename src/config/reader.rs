@@ -96,28 +96,50 @@ fn empty(source: &Source) -> Diagnostic {
 }
 
 fn syntax(source: &Source, error: &Error) -> Diagnostic {
-    let bare = error.without_snippet();
-    let place = error.location().map(|location| source.place(&span_of(&location)));
+    let bare = original(error);
+    let place = error.location().or_else(|| bare.location()).map(|location| {
+        let span = span_of(&location);
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        // The scanner knows lines and columns alone.
+        let start =
+            if span == (0..0) { source.offset(number(location.line()), number(location.column())) } else { span.start };
+        source.place(&(start..span.end.max(start)))
+    });
+    let words = first_line(&bare.to_string());
     let (message, help) = match bare {
         Error::MultipleDocuments { .. } => {
             ("the file has more than one document".to_owned(), "keep one, without `---` between its parts")
         }
-        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
-            (
-                "the file is nested too deep, or its aliases expand to too much".to_owned(),
-                "write the parts out instead of nesting anchors and aliases",
-            )
-        }
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. } => too_much(),
+        _ if words.contains("recursion limit") => too_much(),
         Error::UnknownAnchor { .. } => (
             "this alias names no anchor before it".to_owned(),
             "put a `&name` before the value that is meant, or quote the text",
         ),
         _ => (
-            format!("this is not valid YAML: {}", first_line(&bare.to_string())),
+            format!("this is not valid YAML: {words}"),
             "check indentation, colons, quotes and brackets here and just before",
         ),
     };
     Diagnostic { gravity: Gravity::Error, file: Arc::clone(source.name()), place, message, help: Some(help.to_owned()) }
+}
+
+fn too_much() -> (String, &'static str) {
+    (
+        "the file is nested too deep, or its aliases expand to too much".to_owned(),
+        "write the parts out instead of nesting lists, anchors and aliases",
+    )
+}
+
+/// The error itself, without what the parser wraps around it.
+fn original(mut error: &Error) -> &Error {
+    while let Error::AliasError { error: inner, .. } | Error::WithSnippet { error: inner, .. } = error {
+        error = inner;
+    }
+    error
 }
 
 /// The parser's own words, without its repetition of the place. Its messages name characters, never values.

@@ -19,7 +19,7 @@ static SECRET_VALUE: LazyLock<Regex> = LazyLock::new(|| {
 });
 /// What stands before the `@` of a URL, and the paths and queries of webhooks' own URLs.
 static USER_INFORMATION: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#"://(?P<value>[^/\s"'@]+)@"#).expect("a constant pattern"));
+    LazyLock::new(|| Regex::new(r#"://(?P<value>[^/"'@\n]+)@"#).expect("a constant pattern"));
 /// URLs that are secrets beyond their host: those of channels and of the heartbeat.
 static SECRET_URL: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"(?i)(?:webhook|slack|heartbeat)["']?\s*:\s*\{[^}]*?url["']?\s*:\s*["']?[a-z]+://[^/\s"',}]+/(?P<value>[^\s"',}]+)"#)
@@ -63,6 +63,13 @@ impl Source {
     /// The number of the line, from 1, on which byte `offset` stands.
     pub(crate) fn line(&self, offset: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= offset)
+    }
+
+    /// Where a line and column, both from 1 and in characters, stand in bytes.
+    pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
+        let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let rest = &self.text[start..];
+        start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(place, _)| place)
     }
 
     /// The place of a span: its first line, cropped around it.

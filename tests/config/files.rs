@@ -27,15 +27,18 @@ fn of_the_reference_only_later_parts_are_refused() {
     let checked = config::check_bytes("backstop.yaml", reference().into_bytes(), None);
     assert!(checked.config.is_none());
     let messages: Vec<&str> = checked.diagnostics.list.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
-    assert_eq!(messages, [
-        "notify.channels.pager.pagerduty: not in this version yet: PagerDuty channels",
-        "notify.channels.chat.slack: not in this version yet: Slack channels",
-        "notify.channels.mail.email: not in this version yet: mail channels",
-        "services(solvereign-api).target.kubernetes: not in this version yet: Kubernetes targets",
-        "services(solvereign-api).integrity: not in this version yet: integrity checks",
-        "services(solvereign-api).logs: not in this version yet: log watching",
-        "services(solvereign-api).database: not in this version yet: database rollbacks",
-    ]);
+    assert_eq!(
+        messages,
+        [
+            "notify.channels.pager.pagerduty: not in this version yet: PagerDuty channels",
+            "notify.channels.chat.slack: not in this version yet: Slack channels",
+            "notify.channels.mail.email: not in this version yet: mail channels",
+            "services(solvereign-api).target.kubernetes: not in this version yet: Kubernetes targets",
+            "services(solvereign-api).integrity: not in this version yet: integrity checks",
+            "services(solvereign-api).logs: not in this version yet: log watching",
+            "services(solvereign-api).database: not in this version yet: database rollbacks",
+        ]
+    );
 }
 
 #[test]
@@ -99,10 +102,13 @@ fn warnings_are_no_errors() {
     let checked = crate::support::check(text);
     assert!(checked.config.is_some(), "{}", checked.diagnostics);
     let found: Vec<_> = checked.diagnostics.list.iter().map(|found| (found.gravity, found.message.as_str())).collect();
-    assert_eq!(found, [
-        (Gravity::Warning, "server.listen: anybody who reaches this address can read everything"),
-        (Gravity::Warning, "notify.channels.spare: no severity notifies it"),
-    ]);
+    assert_eq!(
+        found,
+        [
+            (Gravity::Warning, "server.listen: anybody who reaches this address can read everything"),
+            (Gravity::Warning, "notify.channels.spare: no severity notifies it"),
+        ]
+    );
 }
 
 #[test]

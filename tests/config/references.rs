@@ -31,11 +31,14 @@ fn without_secrets_checks_that_need_them_are_skipped() {
     let text = std::fs::read_to_string(in_tree("tests/config/broken/secrets_missing.yaml")).expect("it is there");
     let checked = config::check_bytes("x", text.into_bytes(), None);
     let messages: Vec<&str> = checked.diagnostics.list.iter().map(|found| found.message.as_str()).collect();
-    assert_eq!(messages, [
-        "server.tokens(vague).token: this value has a reference of an unknown kind",
-        "server.tokens(near).token: this value has a reference to a file without its whole path",
-        "server.tokens(open).token: this value has a reference that is not closed",
-    ]);
+    assert_eq!(
+        messages,
+        [
+            "server.tokens(vague).token: this value has a reference of an unknown kind",
+            "server.tokens(near).token: this value has a reference to a file without its whole path",
+            "server.tokens(open).token: this value has a reference that is not closed",
+        ]
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use backstop::config::{self, Checked, Secrets};
@@ -34,7 +35,8 @@ pub const LINES: &str = "s3cret-first\ns3cret-second";
 
 /// The secrets that the broken files name.
 pub fn tables() -> Tables {
-    let environment = [("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s="), ("TOKEN", TOKEN), ("BLANKS", BLANKS), ("LINES", LINES)];
+    let environment =
+        [("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s="), ("TOKEN", TOKEN), ("BLANKS", BLANKS), ("LINES", LINES)];
     Tables {
         environment: environment.into_iter().map(|(name, value)| (name, value.into())).collect(),
         files: [(PathBuf::from("/big"), vec![b'x'; 70 * 1024])].into_iter().collect(),
@@ -64,6 +66,8 @@ pub fn schema_takes(text: &str) -> bool {
 }
 
 /// An independent validator of our schema.
-pub fn validator() -> jsonschema::Validator {
-    jsonschema::draft202012::options().build(&config::schema()).expect("our schema is a schema")
+pub fn validator() -> &'static jsonschema::Validator {
+    static VALIDATOR: LazyLock<jsonschema::Validator> =
+        LazyLock::new(|| jsonschema::draft202012::options().build(&config::schema()).expect("our schema is a schema"));
+    &VALIDATOR
 }

@@ -1,6 +1,6 @@
 //! Services.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     super::decode::{did_you_mean, shown},
@@ -24,7 +24,7 @@ pub(super) fn services(root: &View<'_>, sink: &mut Sink) -> (Vec<Service>, Vec<A
         let url = prometheus.text("url").map(|url| url.value).unwrap_or_default();
         signal::tls_has_effect(&prometheus, &url, sink);
     }
-    let names: BTreeSet<&str> = nodes.iter().filter_map(|node| node.get("name")).filter_map(Node::text).collect();
+    let names: Vec<&Node> = nodes.iter().filter_map(|node| node.get("name")).collect();
     let mut edges = Vec::new();
     let mut policies = Vec::new();
     for (place, node) in nodes.iter().enumerate() {
@@ -95,16 +95,16 @@ fn hold_back_when(view: &View<'_>, sink: &mut Sink) -> Vec<ReportKind> {
     kinds
 }
 
-fn depends_on(view: &View<'_>, names: &BTreeSet<&str>, sink: &mut Sink) {
+fn depends_on(view: &View<'_>, names: &[&Node], sink: &mut Sink) {
     let path = view.path_of("depends_on");
     let own = view.written("name").and_then(Node::text);
     for node in view.list("depends_on") {
         let Some(name) = node.text() else { continue };
         if own == Some(name) {
             sink.error(&node.span, format!("{path}: a service cannot depend on itself"), "leave it out");
-        } else if !names.contains(name) {
+        } else if !names.iter().any(|other| other.text() == Some(name)) {
             let message = format!("{path}: there is no service called `{}`", shown(visible(node)));
-            let others = names.iter().copied().filter(|other| own != Some(*other));
+            let others = names.iter().filter(|other| own != other.text()).map(|other| visible(other));
             sink.error(&node.span, message, did_you_mean(visible(node), others));
         }
     }

@@ -33,7 +33,7 @@ impl Decoder<'_> {
             self.sink.error(
                 anchor,
                 format!("{}: `{}` is missing", self.trail, field.name),
-                format!("write `{}`: {}", field.name, field.about),
+                format!("write `{}`: {}", field.name, lower_first(field.about)),
             );
         }
         let spans: Vec<(&str, &Span)> = entries.iter().map(|(key, _)| (key.name.as_str(), &key.span)).collect();
@@ -98,7 +98,9 @@ impl Decoder<'_> {
 
 fn lower_first(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+    let text: String =
+        characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect());
+    text.trim_end_matches('.').to_owned()
 }
 
 fn listed(object: &Object) -> String {
@@ -120,7 +122,11 @@ pub(super) fn is_default(node: &Node, shape: Shape, default: Option<&str>) -> bo
             object.field(&key.name).is_some_and(|field| is_default(value, field.shape, field.default))
         }),
         (Value::Map(entries), _) => entries.is_empty() && default == "{}",
-        (Value::List(items), _) => items.is_empty() && default == "[]",
+        (Value::List(items), _) => {
+            let words: Vec<&str> =
+                default.trim_matches(['[', ']']).split(", ").filter(|word| !word.is_empty()).collect();
+            items.len() == words.len() && items.iter().zip(words).all(|(item, word)| item.text() == Some(word))
+        }
         (Value::Text(text), _) => text == default,
         (Value::Whole(number), _) => number.to_string() == default,
         (Value::Flag(flag), _) => flag.to_string() == default,

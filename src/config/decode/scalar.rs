@@ -130,8 +130,9 @@ impl Decoder<'_> {
             Scalar::Secret => self.sink.hide(&node.span),
             Scalar::SecretUrl => {
                 let Some(text) = self.sink.source().text().get(node.span.clone()) else { return };
-                let host = text.find("://").map_or(0, |place| place + 3);
-                let path = text[host..].find('/').map_or(text.len(), |place| host + place + 1);
+                // Without a scheme nobody knows where the host ends.
+                let host = text.find("://").map(|place| place + 3);
+                let path = host.map_or(0, |host| text[host..].find('/').map_or(text.len(), |place| host + place + 1));
                 let secret: Span = node.span.start + path..node.span.end;
                 self.sink.hide(&secret);
             }

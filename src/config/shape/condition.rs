@@ -43,7 +43,7 @@ const fn latency(name: &'static str) -> Field {
 
 static CONDITION: Object = choice(
     "condition",
-    "A condition: exactly one of these.",
+    "A fact, or other conditions put together.",
     &[
         "any",
         "all",
@@ -78,7 +78,8 @@ static CONDITION: Object = choice(
     ],
 );
 
-static PARTS: Items = Items { item: Shape::Either(&CONDITION_OR_NAME), at_least: 1, at_most: SMALL_LIST_LIMIT, command_line: false };
+static PARTS: Items =
+    Items { item: Shape::Either(&CONDITION_OR_NAME), at_least: 1, at_most: SMALL_LIST_LIMIT, command_line: false };
 
 static PROBE: Object = object(
     "probe_condition",

@@ -1,9 +1,9 @@
 //! One service.
 
 use super::{
-    COMMAND_LINE, DAY, Entries, HOUR, Items, NAME, Object, PATH, SECOND, Scalar, Shape, TEXT, choice,
-    condition, database, default, duration, entries, gate, items, object, optional, probe, request, required, server,
-    target, threshold, tree,
+    COMMAND_LINE, DAY, Entries, HOUR, Items, NAME, Object, PATH, SECOND, Scalar, Shape, TEXT, choice, condition,
+    database, default, duration, entries, gate, items, object, optional, probe, request, required, server, target,
+    threshold, tree,
 };
 use crate::config::limits::{CONDITIONS_LIMIT, SIGNALS_LIMIT};
 
@@ -59,8 +59,12 @@ static PROBES: Entries =
     Entries { key: Scalar::Name, value: Shape::Object(&probe::PROBE), at_least: 1, at_most: SIGNALS_LIMIT };
 static FEATURES: Entries =
     Entries { key: Scalar::Name, value: Shape::Object(&probe::FEATURE), at_least: 0, at_most: SIGNALS_LIMIT };
-static CONDITIONS: Entries =
-    Entries { key: Scalar::Name, value: Shape::Either(&condition::CONDITION_OR_NAME), at_least: 0, at_most: CONDITIONS_LIMIT };
+static CONDITIONS: Entries = Entries {
+    key: Scalar::Name,
+    value: Shape::Either(&condition::CONDITION_OR_NAME),
+    at_least: 0,
+    at_most: CONDITIONS_LIMIT,
+};
 static HOLD_BACK_WHEN: Items = items(
     Shape::Scalar(Scalar::Choice(&["minor_ui", "non_critical_feature", "under_1_percent", "workaround_available"])),
     0,
