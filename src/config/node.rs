@@ -141,7 +141,7 @@ pub(crate) fn span_of(location: &Location) -> Span {
     let place = |number: u64| usize::try_from(number).unwrap_or(0);
     let span = location.span();
     match (span.byte_offset(), span.byte_len()) {
-        (Some(offset), Some(length)) => place(offset.into())..place(u64::from(offset) + u64::from(length)),
+        (Some(offset), Some(length)) => place(offset)..place(offset + length),
         _ => 0..0,
     }
 }

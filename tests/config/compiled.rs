@@ -7,8 +7,8 @@ use backstop::{
     core::{
         name::SignalIndex,
         policy::{
-            Atom, Expression, Finding, LatencyLimit, Mode, RateLimit, ReportKind, ServicePolicy, Severity, SignalKind, SustainIndex,
-            Then,
+            Atom, Expression, Finding, LatencyLimit, Mode, RateLimit, ReportKind, ServicePolicy, Severity, SignalKind,
+            SustainIndex, Then,
         },
         verdict::{PlanKind, VerdictKind},
     },
@@ -57,7 +57,8 @@ fn only_service(text: &str) -> Arc<ServicePolicy> {
 
 #[test]
 fn defaults_spelled_out_are_the_defaults() {
-    let spelled_out = format!("{HEAD}{}{SERVICE}{}", reference("mode: act", Some("services:")), reference("    thresholds:\n", None));
+    let spelled_out =
+        format!("{HEAD}{}{SERVICE}{}", reference("mode: act", Some("services:")), reference("    thresholds:\n", None));
     let (left_out, spelled_out) = (good(&format!("{HEAD}{SERVICE}")), good(&spelled_out));
     assert_eq!(left_out.policy.services, spelled_out.policy.services);
     let (left, right) = (&left_out.policy.escalation, &spelled_out.policy.escalation);
@@ -75,59 +76,75 @@ fn defaults_spelled_out_are_the_defaults() {
 fn the_built_in_conditions_and_tree() {
     let service = only_service(&format!("{HEAD}{SERVICE}"));
     let names: Vec<&str> = service.conditions.iter().map(|condition| condition.name.as_str()).collect();
-    assert_eq!(names, [
-        "system_down",
-        "rollout_failing",
-        "data_at_risk",
-        "security_exploited",
-        "error_rate_critical",
-        "error_rate_elevated",
-        "key_feature_broken",
-        "performance_degraded",
-        "complaints",
-    ]);
+    assert_eq!(
+        names,
+        [
+            "system_down",
+            "rollout_failing",
+            "data_at_risk",
+            "security_exploited",
+            "error_rate_critical",
+            "error_rate_elevated",
+            "key_feature_broken",
+            "performance_degraded",
+            "complaints",
+        ]
+    );
     let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
     let requests = SignalIndex(4);
-    let rate = |above, over| RateLimit { above, over, confidence: 0.99, min_requests: 100, widen_to: 10 * minute, min_errors: 3 };
+    let rate = |above, over| RateLimit {
+        above,
+        over,
+        confidence: 0.99,
+        min_requests: 100,
+        widen_to: 10 * minute,
+        min_errors: 3,
+    };
     let failing = |signal, failing| Atom::Failing { signal: SignalIndex(signal), failing };
     let reported = |kind, at_least, over| Atom::Reported { kind, at_least, over };
-    assert_eq!(service.atoms, [
-        failing(0, 3),
-        failing(1, 3),
-        Atom::RolloutFailing,
-        reported(ReportKind::DataCorruption, 1, 60 * minute),
-        reported(ReportKind::SecurityExploited, 1, 60 * minute),
-        Atom::ErrorRate { signal: requests, limit: rate(0.05, minute) },
-        Atom::ErrorRate { signal: requests, limit: rate(0.01, minute) },
-        failing(3, 2),
-        Atom::Latency {
-            signal: requests,
-            limit: LatencyLimit {
-                quantile: 0.99,
-                factor: Some(2.0),
-                at_least: Duration::from_millis(200),
-                rate: rate(1.0 - 0.99, 5 * minute)
-            }
-        },
-        reported(ReportKind::Complaint, 3, 10 * minute),
-    ]);
+    assert_eq!(
+        service.atoms,
+        [
+            failing(0, 3),
+            failing(1, 3),
+            Atom::RolloutFailing,
+            reported(ReportKind::DataCorruption, 1, 60 * minute),
+            reported(ReportKind::SecurityExploited, 1, 60 * minute),
+            Atom::ErrorRate { signal: requests, limit: rate(0.05, minute) },
+            Atom::ErrorRate { signal: requests, limit: rate(0.01, minute) },
+            failing(3, 2),
+            Atom::Latency {
+                signal: requests,
+                limit: LatencyLimit {
+                    quantile: 0.99,
+                    factor: Some(2.0),
+                    at_least: Duration::from_millis(200),
+                    rate: rate(1.0 - 0.99, 5 * minute)
+                }
+            },
+            reported(ReportKind::Complaint, 3, 10 * minute),
+        ]
+    );
     let sustained = |atom, index| Expression::Sustained {
         inner: Box::new(Expression::Atom(atom)),
         duration: 5 * minute,
         index: SustainIndex(index),
     };
     let expressions: Vec<&Expression> = service.conditions.iter().map(|condition| &condition.expression).collect();
-    assert_eq!(expressions, [
-        &Expression::Any(vec![Expression::Atom(0), Expression::Atom(1)]),
-        &Expression::Atom(2),
-        &Expression::Atom(3),
-        &Expression::Atom(4),
-        &Expression::Atom(5),
-        &sustained(6, 0),
-        &Expression::Atom(7),
-        &sustained(8, 1),
-        &Expression::Atom(9),
-    ]);
+    assert_eq!(
+        expressions,
+        [
+            &Expression::Any(vec![Expression::Atom(0), Expression::Atom(1)]),
+            &Expression::Atom(2),
+            &Expression::Atom(3),
+            &Expression::Atom(4),
+            &Expression::Atom(5),
+            &sustained(6, 0),
+            &Expression::Atom(7),
+            &sustained(8, 1),
+            &Expression::Atom(9),
+        ]
+    );
     assert_eq!(service.sustained_count, 2);
     let asked: Vec<_> = service.tree.iter().map(|question| (question.when, question.plan)).collect();
     let expected: Vec<_> = (0..9).map(|when| (when, (when == 2).then_some(PlanKind::StopWrites))).collect();
@@ -137,14 +154,18 @@ fn the_built_in_conditions_and_tree() {
 
     // A default gives way to what is written beside it.
     assert_eq!(service.thresholds.confirm_every, second / 4);
-    let times: Vec<_> = service.signals.iter().map(|signal| (signal.name.as_str(), signal.every, signal.timeout)).collect();
-    assert_eq!(times, [
-        ("ready", 2 * second, second),
-        ("port", second / 2, second / 2),
-        ("side", 2 * second, second),
-        ("smoke", minute, 30 * second),
-        ("requests", 5 * second, 4 * second),
-    ]);
+    let times: Vec<_> =
+        service.signals.iter().map(|signal| (signal.name.as_str(), signal.every, signal.timeout)).collect();
+    assert_eq!(
+        times,
+        [
+            ("ready", 2 * second, second),
+            ("port", second / 2, second / 2),
+            ("side", 2 * second, second),
+            ("smoke", minute, 30 * second),
+            ("requests", 5 * second, 4 * second),
+        ]
+    );
     assert_eq!(service.signals[2].kind, SignalKind::Probe { critical: false });
 }
 
@@ -185,14 +206,24 @@ fn own_conditions_and_nested_questions() {
     // A window may be longer than the default bound of widening, which then follows.
     let service = only_service(&format!("{HEAD}{SERVICE}{own}"));
     let place = |name: &str| {
-        service.conditions.iter().position(|condition| condition.name.as_str() == name).unwrap_or_else(|| panic!("{name}"))
+        service
+            .conditions
+            .iter()
+            .position(|condition| condition.name.as_str() == name)
+            .unwrap_or_else(|| panic!("{name}"))
     };
     for (index, condition) in service.conditions.iter().enumerate() {
         assert!(earlier_only(&condition.expression, index), "{} names a later one", condition.name);
     }
     // Equal facts are shared: the rate is the built-in one's.
-    assert_eq!(service.conditions[place("rate")].expression, service.conditions[place("error_rate_critical")].expression);
-    assert_eq!(service.conditions[place("same")].expression, Expression::Condition(u16::try_from(place("rate")).expect("few")));
+    assert_eq!(
+        service.conditions[place("rate")].expression,
+        service.conditions[place("error_rate_critical")].expression
+    );
+    assert_eq!(
+        service.conditions[place("same")].expression,
+        Expression::Condition(u16::try_from(place("rate")).expect("few"))
+    );
     let Expression::All(parts) = &service.conditions[place("late")].expression else { panic!("late is all") };
     let complaints = Expression::Condition(u16::try_from(place("complaints")).expect("few"));
     assert_eq!(parts[1], Expression::Not(Box::new(complaints)));
@@ -267,14 +298,19 @@ services:
     let Target::Command(target) = &config.services[0].target else { panic!("a command target") };
     assert_eq!(target.rollout_timeout, Duration::from_secs(30));
     let version = config.services[0].version.as_ref().expect("written");
-    assert_eq!((version.pointer.as_str(), version.http.tls.server_name.as_deref()), ("/app/version", Some("api.example.com")));
+    assert_eq!(
+        (version.pointer.as_str(), version.http.tls.server_name.as_deref()),
+        ("/app/version", Some("api.example.com"))
+    );
     let SignalSource::Http(http) = &config.services[0].signals[0] else { panic!("http") };
     assert_eq!((http.method.as_str(), http.status.as_slice(), http.redirects), ("POST", [200, 204].as_slice(), 2));
     assert_eq!((http.headers[0].0.as_str(), http.headers[0].1.expose_secret()), ("X-Key", crate::support::TOKEN));
     let SignalSource::Command(command) = &config.services[0].signals[1] else { panic!("a command") };
     assert_eq!(command.environment["KEY"].expose_secret(), crate::support::TOKEN);
     assert!(matches!(&config.services[0].signals[2], SignalSource::Metrics(metrics) if metrics.total == "a_total"));
-    assert!(matches!(&config.services[1].signals[1], SignalSource::Prometheus(source) if source.server.basic_auth.is_some()));
+    assert!(
+        matches!(&config.services[1].signals[1], SignalSource::Prometheus(source) if source.server.basic_auth.is_some())
+    );
 }
 
 #[test]
@@ -302,6 +338,9 @@ fn contradictions_that_a_snapshot_does_not_show() {
         let expected = expected.replace("60s", "1m");
         let checked = check(&format!("{HEAD}{SERVICE}{extra}"));
         let messages: Vec<&str> = checked.diagnostics.list.iter().map(|found| found.message.as_str()).collect();
-        assert!(messages.len() >= 1 && messages.iter().all(|message| message.contains(&expected)), "{extra}: {messages:#?}");
+        assert!(
+            messages.len() >= 1 && messages.iter().all(|message| message.contains(&expected)),
+            "{extra}: {messages:#?}"
+        );
     }
 }

@@ -16,20 +16,17 @@ use super::{
     suggest,
 };
 
-/// Holds `root` against the shape of a whole configuration. Without `secrets`, references stay as they are. Hands back
-/// whether every reference was resolved.
-pub(crate) fn decode(root: &mut Node, secrets: Option<&dyn Secrets>, sink: &mut Sink) -> bool {
-    let mut decoder = Decoder { sink, secrets, trail: Trail::default(), complete: true };
+/// Holds `root` against the shape of a whole configuration. Without `secrets`, references stay as they are.
+pub(crate) fn decode(root: &mut Node, secrets: Option<&dyn Secrets>, sink: &mut Sink) {
+    let mut decoder = Decoder { sink, secrets, trail: Trail::default() };
     let anchor = root.span.clone();
     decoder.object(root, &ROOT, &anchor, false);
-    decoder.complete
 }
 
 struct Decoder<'a> {
     sink: &'a mut Sink,
     secrets: Option<&'a dyn Secrets>,
     trail: Trail,
-    complete: bool,
 }
 
 impl Decoder<'_> {
@@ -41,13 +38,13 @@ impl Decoder<'_> {
             Shape::Object(object) => self.object(node, object, anchor, later),
             Shape::Map(entries) => self.map(node, entries, anchor, later),
             Shape::List(items) => self.list(node, items, anchor, later),
-            Shape::Either(shapes) => match shapes.iter().find(|shape| fits(**shape, node)) {
-                Some(shape) => self.node(node, *shape, anchor, later),
-                None => {
-                    let wanted: Vec<String> = shapes.iter().map(|shape| described(*shape)).collect();
-                    self.unfit(node, &wanted.join(" or "), "");
+            Shape::Either(shapes) => {
+                if let Some(shape) = shapes.iter().find(|shape| fits(**shape, node)) {
+                    self.node(node, *shape, anchor, later);
+                } else {
+                    self.unfit(node, &described(shape), "");
                 }
-            },
+            }
         }
     }
 

@@ -61,6 +61,11 @@ impl Decoder<'_> {
     /// Tells of an unknown key; hands back the known one that was meant.
     fn unknown_key(&mut self, key: &Key, object: &'static Object) -> Option<&'static str> {
         let names = object.fields.iter().map(|field| field.name);
+        if self.sink.is_full() {
+            // It will only be counted; looking for what was meant would cost more than everything else.
+            self.sink.error(&key.span, "", "");
+            return None;
+        }
         let message = format!("{}: unknown key `{}`", self.trail, shown(&key.name));
         self.sink.error(&key.span, message, did_you_mean(&key.name, names.clone()));
         suggest::nearest(&key.name, names)

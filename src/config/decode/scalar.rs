@@ -64,7 +64,8 @@ impl Decoder<'_> {
             (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Duration(..) | Scalar::Percent(..)) => {
                 example(scalar)
             }
-            (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Whole(..) | Scalar::Flag) => String::new(),
+            (Value::Null, _)
+            | (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Whole(..) | Scalar::Flag) => String::new(),
             (Value::Whole(_) | Value::Real(_) | Value::Flag(_), _) => {
                 "put it in quotes if it is meant as a text".to_owned()
             }
@@ -76,7 +77,6 @@ impl Decoder<'_> {
                 "write `false`".to_owned()
             }
             (Value::Text(text), _) if secret::has_reference(text) => "references stand for texts alone".to_owned(),
-            (Value::Null, _) => String::new(),
             _ => example(scalar),
         };
         self.unfit(node, &expected(scalar), &help);
@@ -105,7 +105,6 @@ impl Decoder<'_> {
         }
         let Some(secrets) = self.secrets.filter(|_| !later) else {
             node.state = State::Unresolved;
-            self.complete &= later;
             return false;
         };
         match secret::resolve(&pieces, secrets) {
@@ -249,4 +248,35 @@ fn example(scalar: Scalar) -> String {
         _ => return String::new(),
     };
     format!("write it as in {example}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::shape::{self, Shape};
+
+    #[test]
+    fn every_default_is_valid() {
+        let mut looked_at = 0;
+        for object in shape::objects() {
+            for field in object.fields {
+                let (Shape::Scalar(scalar), Some(default)) = (field.shape, field.default) else { continue };
+                looked_at += 1;
+                match scalar {
+                    Scalar::Flag => assert!(matches!(default, "true" | "false"), "{}", field.name),
+                    Scalar::Whole(least, most) => {
+                        assert!((least..=most).contains(&default.parse().expect("a number")), "{}", field.name);
+                    }
+                    _ => assert_eq!(
+                        check_text(scalar, default.trim_matches('"')),
+                        Ok(()),
+                        "{}.{}",
+                        object.name,
+                        field.name
+                    ),
+                }
+            }
+        }
+        assert!(looked_at > 50, "only {looked_at}");
+    }
 }

@@ -140,18 +140,16 @@ impl<'a> View<'a> {
 
     pub(crate) fn whole(&self, key: &str) -> Option<At<u32>> {
         let field = self.object.field(key).expect("the key is in the table of shapes");
-        match self.written(key) {
-            Some(node) => match node.value {
-                Value::Whole(number) if node.state == State::Fine => {
-                    let value = u32::try_from(number).ok()?;
-                    Some(At { value, span: node.span.clone(), written: true, secret: false })
-                }
-                _ => None,
-            },
-            None => {
-                let value = field.default?.parse().expect("a default is valid; a test holds it");
-                Some(At { value, span: self.span.clone(), written: false, secret: false })
+        let Some(node) = self.written(key) else {
+            let value = field.default?.parse().expect("a default is valid; a test holds it");
+            return Some(At { value, span: self.span.clone(), written: false, secret: false });
+        };
+        match node.value {
+            Value::Whole(number) if node.state == State::Fine => {
+                let value = u32::try_from(number).ok()?;
+                Some(At { value, span: node.span.clone(), written: true, secret: false })
             }
+            _ => None,
         }
     }
 

@@ -228,3 +228,64 @@ impl Object {
         self.fields.iter().find(|field| field.name == name)
     }
 }
+
+/// Every object that the root leads to, itself first.
+#[cfg(test)]
+pub(crate) fn objects() -> Vec<&'static Object> {
+    fn visit(shape: Shape, found: &mut Vec<&'static Object>) {
+        match shape {
+            Shape::Scalar(_) => {}
+            Shape::Object(object) => {
+                if !found.iter().any(|known| std::ptr::eq(*known, object)) {
+                    found.push(object);
+                    for field in object.fields {
+                        visit(field.shape, found);
+                    }
+                }
+            }
+            Shape::Map(entries) => visit(entries.value, found),
+            Shape::List(items) => visit(items.item, found),
+            Shape::Either(shapes) => shapes.iter().for_each(|shape| visit(*shape, found)),
+        }
+    }
+    let mut found = Vec::new();
+    visit(Shape::Object(&ROOT), &mut found);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::core::policy::Finding;
+
+    #[test]
+    fn names_of_objects_and_keys_are_unique() {
+        let objects = objects();
+        let names: BTreeSet<&str> = objects.iter().map(|object| object.name).collect();
+        assert_eq!(names.len(), objects.len());
+        for object in objects {
+            let keys: BTreeSet<&str> = object.fields.iter().map(|field| field.name).collect();
+            assert_eq!(keys.len(), object.fields.len(), "{}", object.name);
+            if let OneOf::Exactly(exclusive) | OneOf::AtMost(exclusive) = object.one_of {
+                assert!(exclusive.iter().all(|key| keys.contains(key)), "{}", object.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_escalation_table_is_the_cores() {
+        let objects = objects();
+        let table = objects.iter().find(|object| object.name == "escalation").expect("it is there");
+        assert_eq!(table.fields.len(), Finding::ALL.len());
+        for finding in Finding::ALL {
+            let Some(Shape::Object(object)) = table.field(finding.as_str()).map(|field| field.shape) else {
+                panic!("{finding} is missing");
+            };
+            let default = |key: &str| object.field(key).and_then(|field| field.default);
+            assert_eq!(default("severity"), Some(finding.default_severity().as_str()));
+            assert_eq!(default("action"), Some(finding.default_action()));
+        }
+    }
+}
