@@ -11,6 +11,7 @@ use crate::{
 pub const EXIT_CONFIGURATION: u8 = 78;
 
 /// Checks the file at `path`: a summary to `out`, diagnostics to `err`. Without `secrets` references are left alone.
+/// Diagnostics are coloured; `err` is to be a stream that takes that out where it is not wanted (`anstream`).
 /// What the streams cannot take (a closed pipe) is dropped: the exit code says it too.
 pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let checked = config::check(path, secrets);

@@ -72,6 +72,11 @@ impl Node {
         }
     }
 
+    /// The text, if it is usable and no reference in it was left alone.
+    pub(crate) fn known_text(&self) -> Option<&str> {
+        self.text().filter(|_| self.state == State::Fine)
+    }
+
     /// The entries of a mapping.
     pub(crate) fn entries(&self) -> &[(Key, Self)] {
         match &self.value {

@@ -330,6 +330,7 @@ fn contradictions_that_a_snapshot_does_not_show() {
         ("    thresholds: {widen_to: 2m}\n", "the window of 5m is longer than `widen_to`, 2m"),
         ("    thresholds: {consider_above: {error_rate: 5%}}\n", "5% is not above consider_above.error_rate, 5%"),
         ("    thresholds: {min_requests: 2}\n", "3 errors are more than the 2 requests"),
+        ("    gates: {deployed_within: 1m}\n", "2m is not shorter than `deployed_within`, 1m"),
         ("    verify: {timeout: 60s}\n", "60s cannot pass within"),
         ("    conditions: {a: {latency_p99: {above: 1s, at_least: 1ms}}}\n", "latency_p99.at_least: has no effect"),
         ("    conditions: {a: {error_rate: {above: 1%, for: 1s}}}\n", "1s has no effect"),

@@ -100,7 +100,7 @@ fn named_channels(view: &View<'_>, channels: &[&str], sink: &mut Sink) -> Vec<Ch
     let path = view.path_of("notify");
     let mut named: Vec<ChannelName> = Vec::new();
     let mut check = |node: &Node, sink: &mut Sink| {
-        let Some(name) = node.text() else { return };
+        let Some(name) = node.known_text() else { return };
         if !channels.contains(&name) {
             let help = if channels.is_empty() {
                 "there are none; add it to notify.channels".to_owned()

@@ -9,7 +9,7 @@ use super::{
     signal, target, tree, unique, visible,
 };
 use crate::{
-    config::{form::Service, node::State},
+    config::form::Service,
     core::{
         name::ServiceName,
         policy::{ReportKind, ServicePolicy},
@@ -65,7 +65,7 @@ fn service(view: &View<'_>, root: &View<'_>, sink: &mut Sink) -> (Service, Servi
         consider: gate::consider(&view.object("consider")),
         hold_back_when: hold_back_when(view, sink),
         reports_expire: duration(&view.object("reports"), "expire"),
-        gates: gate::gates(&view.object("gates"), limits.min_requests),
+        gates: gate::gates(&view.object("gates"), limits.min_requests, sink),
         verify: gate::verify(&view.object("verify"), sink),
     };
     (Service { name, target, version, signals: signals.sources }, policy)
@@ -82,7 +82,7 @@ fn hold_back_when(view: &View<'_>, sink: &mut Sink) -> Vec<ReportKind> {
     }
     let mut kinds = Vec::new();
     for node in view.list("hold_back_when") {
-        let Some(kind) = node.text().filter(|_| node.state == State::Fine).and_then(expression::report_kind) else {
+        let Some(kind) = node.known_text().and_then(expression::report_kind) else {
             continue;
         };
         if kinds.contains(&kind) {
@@ -99,7 +99,7 @@ fn depends_on(view: &View<'_>, names: &[&Node], sink: &mut Sink) {
     let path = view.path_of("depends_on");
     let own = view.written("name").and_then(Node::text);
     for node in view.list("depends_on") {
-        let Some(name) = node.text() else { continue };
+        let Some(name) = node.known_text() else { continue };
         if own == Some(name) {
             sink.error(&node.span, format!("{path}: a service cannot depend on itself"), "leave it out");
         } else if !names.iter().any(|other| other.text() == Some(name)) {

@@ -60,6 +60,11 @@ impl Decoder<'_> {
 
     /// Tells of an unknown key; hands back the known one that was meant.
     fn unknown_key(&mut self, key: &Key, object: &'static Object) -> Option<&'static str> {
+        if key.name == "<<" {
+            let help = "write the keys out, or let an alias stand for the whole value";
+            self.sink.error(&key.span, format!("{}: merging keys with `<<` is not done here", self.trail), help);
+            return None;
+        }
         let names = object.fields.iter().map(|field| field.name);
         if self.sink.is_full() {
             // It will only be counted; looking for what was meant would cost more than everything else.
@@ -120,7 +125,7 @@ fn is_among(node: &Node, values: &[&str]) -> bool {
 }
 
 /// Whether a value is its key's default, spelled out in whole or in part.
-pub(super) fn is_default(node: &Node, shape: Shape, default: Option<&str>) -> bool {
+pub(crate) fn is_default(node: &Node, shape: Shape, default: Option<&str>) -> bool {
     let Some(default) = default else { return false };
     match (&node.value, shape) {
         (Value::Map(entries), Shape::Object(object)) => entries.iter().all(|(key, value)| {
