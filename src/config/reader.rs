@@ -104,7 +104,7 @@ fn syntax(source: &Source, error: &Error) -> Diagnostics {
         // The scanner knows lines and columns alone.
         let start =
             if span == (0..0) { source.offset(number(location.line()), number(location.column())) } else { span.start };
-        source.place(&(start..span.end.max(start)))
+        source.place_in_noise(&(start..span.end.max(start)))
     });
     let words = first_line(&bare.to_string());
     let (message, help) = match bare {

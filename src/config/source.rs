@@ -13,7 +13,7 @@ use super::{diagnostic::Place, limits::EXCERPT_LIMIT_BYTES, node::Span};
 /// even YAML.
 static SECRET_VALUE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r#"(?i)["']?\b(?:[a-z_-]*token|[a-z_-]*secret|[a-z_-]*password|routing_key|authorization|[a-z_-]*api[_-]?key)\b["']?\s*:\s*(?P<value>"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}\]#][^,}\]]*)"#,
+        r#"(?i)["']?\b(?:[a-z_-]*token|[a-z_-]*secret|[a-z_-]*password|routing_key|authorization|[a-z_-]*api[_-]?key)\b["']?\s*:\s*(?P<value>"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}\]#][^,}\]\n]*)"#,
     )
     .expect("a constant pattern")
 });
@@ -72,6 +72,12 @@ impl Source {
         start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(place, _)| place)
     }
 
+    /// The place of a span in a file that is not YAML.
+    pub(crate) fn place_in_noise(&self, span: &Span) -> Place {
+        let place = self.place(span);
+        Place { excerpt: language_only(&place.excerpt), ..place }
+    }
+
     /// The place of a span: its first line, cropped around it.
     pub(crate) fn place(&self, span: &Span) -> Place {
         let text = &self.shown;
@@ -99,6 +105,19 @@ impl Source {
         }
         Place { line, column: text[line_start..start].chars().count() + 1, excerpt, marked: marked_start..marked_end }
     }
+}
+
+/// Overwrites every word that is not of the configuration's own language: what is not YAML may hold a secret anywhere.
+fn language_only(text: &str) -> String {
+    static WORD: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\$\{(?:env|file):[^}\s]*\}|[\p{Alphabetic}\p{Number}_]+").expect("a constant pattern")
+    });
+    let known = super::shape::words();
+    let shown = WORD.replace_all(text, |found: &regex::Captures<'_>| {
+        let word = &found[0];
+        if known.contains(word) || word.starts_with('$') { word.to_owned() } else { "*".repeat(word.len()) }
+    });
+    shown.into_owned()
 }
 
 /// The nearest character boundary at or before `place`.

@@ -1,6 +1,6 @@
 //! Mappings with known keys.
 
-use super::{Decoder, did_you_mean, shown};
+use super::{Decoder, did_you_mean, shown_key};
 use crate::config::{
     later,
     node::{Key, Node, Span, State, Value},
@@ -15,6 +15,7 @@ impl Decoder<'_> {
                 Value::Null => "write its keys below it, or leave the key out",
                 _ => "",
             };
+            self.hide_all(node);
             return self.unfit(node, &format!("a mapping ({})", listed(object)), help);
         }
         let Value::Map(entries) = &mut node.value else { return };
@@ -24,7 +25,10 @@ impl Decoder<'_> {
         for (key, value) in &mut entries {
             match object.field(&key.name) {
                 Some(field) => self.field(key, value, object, field, later),
-                None => meant.extend(self.unknown_key(key, object)),
+                None => {
+                    self.hide_all(value);
+                    meant.extend(self.unknown_key(key, object));
+                }
             }
         }
         let written = |name: &str| entries.iter().any(|(key, _)| key.name == name) || meant.contains(&name);
@@ -71,7 +75,8 @@ impl Decoder<'_> {
             self.sink.error(&key.span, "", "");
             return None;
         }
-        let message = format!("{}: unknown key `{}`", self.trail, shown(&key.name));
+        self.hide_odd_key(key);
+        let message = format!("{}: unknown key `{}`", self.trail, shown_key(&key.name));
         self.sink.error(&key.span, message, did_you_mean(&key.name, names.clone()));
         suggest::nearest(&key.name, names)
     }

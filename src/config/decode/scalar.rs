@@ -38,6 +38,10 @@ impl Decoder<'_> {
 
     fn wrong(&mut self, node: &mut Node, scalar: Scalar, wrong: &Wrong) {
         node.state = State::Wrong;
+        if is_secret(scalar) && node.text().is_some_and(may_hold_password) {
+            // Broken as it is, nobody knows where user and password end.
+            self.hide_all(node);
+        }
         let (subject, help) = match &node.value {
             Value::Whole(number) => (format!("{number}"), wrong.help.clone()),
             // What helps may hold pieces of the value.
@@ -126,7 +130,8 @@ impl Decoder<'_> {
     /// Keeps what is secret out of the lines that are shown.
     fn hide(&mut self, node: &Node, scalar: Scalar) {
         match scalar {
-            Scalar::Secret => self.sink.hide(&node.span),
+            Scalar::Secret => self.hide_all(node),
+            Scalar::SecretUrl if node.text().is_none() => self.hide_all(node),
             Scalar::SecretUrl => {
                 let Some(text) = self.sink.source().text().get(node.span.clone()) else { return };
                 // Without a scheme nobody knows where the host ends.
@@ -138,6 +143,14 @@ impl Decoder<'_> {
             _ => {}
         }
     }
+}
+
+/// Whether a broken URL has something before an `@`, or behind a colon where a port would be.
+fn may_hold_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    url.contains('@') || !port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_secret(scalar: Scalar) -> bool {

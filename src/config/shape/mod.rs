@@ -14,7 +14,7 @@ mod target;
 mod threshold;
 mod tree;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 pub(crate) use condition::{QUANTILES, quantile_of};
 pub(crate) use server::ROOT;
@@ -229,8 +229,20 @@ impl Object {
     }
 }
 
+/// The words of the configuration's language: every key, and every word that a value may be.
+pub(crate) fn words() -> BTreeSet<&'static str> {
+    fn of(shape: Shape) -> &'static [&'static str] {
+        match shape {
+            Shape::Scalar(Scalar::Choice(words)) => words,
+            Shape::List(items) => of(items.item),
+            _ => &[],
+        }
+    }
+    let fields = || objects().into_iter().flat_map(|object| object.fields);
+    fields().map(|field| field.name).chain(fields().flat_map(|field| of(field.shape)).copied()).collect()
+}
+
 /// Every object that the root leads to, itself first.
-#[cfg(test)]
 pub(crate) fn objects() -> Vec<&'static Object> {
     fn visit(shape: Shape, found: &mut Vec<&'static Object>) {
         match shape {
@@ -255,8 +267,6 @@ pub(crate) fn objects() -> Vec<&'static Object> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::core::policy::Finding;
 
