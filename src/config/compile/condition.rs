@@ -123,15 +123,12 @@ pub(super) fn built_in(
         let above = view.percent("error_rate").map_or(0.5, |rate| rate.value);
         let limit = limits.rate(&view, above, sink);
         let held = limits.held_for(&view, sink);
-        let expression = match &signals.requests {
-            Some((signal, _)) => {
-                let rate = all.atom(Atom::ErrorRate { signal: *signal, limit });
-                all.sustained(rate, held)
-            }
-            None => {
-                unmeasured(service, key, "no `requests`", sink);
-                all.not_measured("no requests are configured")
-            }
+        let expression = if let Some((signal, _)) = &signals.requests {
+            let rate = all.atom(Atom::ErrorRate { signal: *signal, limit });
+            all.sustained(rate, held)
+        } else {
+            unmeasured(service, key, "no `requests`", sink);
+            all.not_measured("no requests are configured")
         };
         all.name(name, expression);
     }

@@ -61,7 +61,9 @@ impl Decoder<'_> {
 
     fn map(&mut self, node: &mut Node, shape: &Entries, anchor: &Span, later: bool) {
         if !matches!(node.value, Value::Map(_)) {
-            self.hide_all(node);
+            if shape.value.holds_secret() {
+                self.hide_all(node);
+            }
             return self.unfit(node, "a mapping with a name for each entry", "");
         }
         let Value::Map(entries) = &mut node.value else { return };

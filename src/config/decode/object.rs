@@ -15,7 +15,9 @@ impl Decoder<'_> {
                 Value::Null => "write its keys below it, or leave the key out",
                 _ => "",
             };
-            self.hide_all(node);
+            if Shape::Object(object).holds_secret() {
+                self.hide_all(node);
+            }
             return self.unfit(node, &format!("a mapping ({})", listed(object)), help);
         }
         let Value::Map(entries) = &mut node.value else { return };
@@ -23,13 +25,15 @@ impl Decoder<'_> {
         self.repeated_keys(&mut entries);
         let mut meant = Vec::new();
         for (key, value) in &mut entries {
-            match object.field(&key.name) {
-                Some(field) => self.field(key, value, object, field, later),
-                None => {
-                    self.hide_all(value);
-                    meant.extend(self.unknown_key(key, object));
-                }
+            if let Some(field) = object.field(&key.name) {
+                self.field(key, value, object, field, later);
+                continue;
             }
+            let known = self.unknown_key(key, object);
+            if known.is_none_or(|field| field.shape.holds_secret()) {
+                self.hide_all(value);
+            }
+            meant.extend(known.map(|field| field.name));
         }
         let written = |name: &str| entries.iter().any(|(key, _)| key.name == name) || meant.contains(&name);
         for field in object.fields.iter().filter(|field| field.required && !written(field.name)) {
@@ -63,7 +67,7 @@ impl Decoder<'_> {
     }
 
     /// Tells of an unknown key; hands back the known one that was meant.
-    fn unknown_key(&mut self, key: &Key, object: &'static Object) -> Option<&'static str> {
+    fn unknown_key(&mut self, key: &Key, object: &'static Object) -> Option<&'static Field> {
         if key.name == "<<" {
             let help = "write the keys out, or let an alias stand for the whole value";
             self.sink.error(&key.span, format!("{}: merging keys with `<<` is not done here", self.trail), help);
@@ -78,7 +82,7 @@ impl Decoder<'_> {
         self.hide_odd_key(key);
         let message = format!("{}: unknown key `{}`", self.trail, shown_key(&key.name));
         self.sink.error(&key.span, message, did_you_mean(&key.name, names.clone()));
-        suggest::nearest(&key.name, names)
+        suggest::nearest(&key.name, names).and_then(|name| object.field(name))
     }
 
     /// Holds the keys that exclude each other; whether they are as they should be.

@@ -222,6 +222,28 @@ pub(crate) const fn choice(
     Object { name, about, fields, one_of: OneOf::Exactly(keys) }
 }
 
+impl Shape {
+    /// Whether a secret may be somewhere in such a value.
+    pub(crate) fn holds_secret(self) -> bool {
+        fn visit(shape: Shape, seen: &mut Vec<&'static str>) -> bool {
+            match shape {
+                Shape::Scalar(scalar) => {
+                    matches!(scalar, Scalar::Secret | Scalar::SecretUrl | Scalar::Url | Scalar::OtherUrl(..))
+                }
+                Shape::Object(object) if seen.contains(&object.name) => false,
+                Shape::Object(object) => {
+                    seen.push(object.name);
+                    object.fields.iter().any(|field| visit(field.shape, seen))
+                }
+                Shape::Map(entries) => visit(entries.value, seen),
+                Shape::List(items) => visit(items.item, seen),
+                Shape::Either(shapes) => shapes.iter().any(|shape| visit(*shape, seen)),
+            }
+        }
+        visit(self, &mut Vec::new())
+    }
+}
+
 impl Object {
     /// The field called `name`.
     pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
