@@ -496,7 +496,8 @@ impl Simulation<'_> {
         // A person who deploys in the same moments changes the truth under the proof.
         let undisturbed = self.boot.since(self.last_deploy) > Duration::from_secs(10);
         if undisturbed && !self.worlds[index.get()].is_well(self.boot) {
-            return Err(Violation(format!("{name}: verified, and it is not well")));
+            let world = &self.worlds[index.get()];
+            return Err(Violation(format!("{name}: verified, and it is not well: {world:?}")));
         }
         Ok(())
     }

@@ -182,7 +182,10 @@ impl World {
     }
 
     /// Whether what runs is well just now: what a verified rollback has to have reached.
+    /// What broke in these very moments may be younger than the proof.
     pub(super) fn is_well(&self, now: BootTime) -> bool {
+        let only_now = self.broken_since.is_some_and(|since| now.since(since) < Duration::from_secs(10));
+        let now = if only_now { self.broken_since.unwrap_or(now).before(Duration::from_millis(1)) } else { now };
         self.running == self.current && self.is_up(now) && self.fault() != Fault::Errors
     }
 
