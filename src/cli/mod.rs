@@ -13,7 +13,7 @@ mod explain;
 mod failure;
 mod history;
 mod incident;
-mod output;
+pub(crate) mod output;
 pub mod render;
 mod run;
 pub mod schema;
@@ -22,6 +22,7 @@ mod stored;
 
 pub use arguments::{Arguments, Fault};
 pub use failure::{Exit, Failure};
+pub(crate) use run::end_on_signals;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -68,6 +69,8 @@ fn dispatch(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Incident(incident) => client::block_on(incident::run(access, &incident.command)),
         Command::Deploys(deploys) => client::block_on(deploys::run(access, deploys)),
         Command::History(history) => history::run(access, history),
+        Command::DemoShop { current, port } => return Ok(crate::demo::shop(current, *port)),
+        Command::DemoRestart { socket } => crate::demo::restart(socket).map_err(Failure::failed),
     }
     .map(|()| ExitCode::SUCCESS)
 }

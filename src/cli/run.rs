@@ -48,7 +48,7 @@ pub(super) fn start_logging() {
 }
 
 /// Cancels `shutdown` at SIGTERM or SIGINT.
-pub(super) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure> {
+pub(crate) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure> {
     let failed = |error| Failure::failed(format!("listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
