@@ -9,7 +9,7 @@ use super::{
     output, render, stored,
 };
 use crate::{
-    core::view::IncidentView,
+    core::view::{ApprovalView, IncidentView},
     serve::answers::{Done, IncidentSummary, Incidents},
 };
 
@@ -77,11 +77,15 @@ async fn chosen(daemon: &Daemon, incident: &str, approval: Option<u32>) -> Resul
         return Ok(approval);
     }
     let view: IncidentView = decode(&daemon.get(&["incidents", incident], &[]).await?)?;
-    match view.approval {
-        Some(approval) if approval.state == "open" => Ok(approval.approval),
-        _ => Err(Failure::failed(format!("decide about {incident}: no approval is open in it ({})", view.state))
-            .with_hint(format!("`backstop incident show {incident}` tells how it stands"))),
-    }
+    let why = match &view.approval {
+        Some(approval) if approval.state == "open" => return Ok(approval.approval),
+        _ if view.resolved_at.is_some() => format!("it is over ({})", view.state),
+        None => "it does not wait for an approval".to_owned(),
+        Some(ApprovalView { approval, state, by: Some(by), .. }) => format!("approval {approval} was {state} by {by}"),
+        Some(ApprovalView { approval, state, by: None, .. }) => format!("approval {approval} is {state}"),
+    };
+    let hint = format!("`backstop incident show {incident}` tells how it stands");
+    Err(Failure::failed(format!("decide about {incident}: {why}")).with_hint(hint))
 }
 
 pub(super) fn done(answer: &serde_json::Value) -> Result<(), Failure> {

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    receiver::Receiver,
-    screen::Screen,
-};
+use super::{receiver::Receiver, screen::Screen};
 use crate::{
     cli::render::{
         self,

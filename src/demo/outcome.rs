@@ -22,9 +22,7 @@ pub(super) const fn expectation(fault: Fault) -> (&'static str, &'static str) {
             "serves well for four seconds, and then answers nothing but 503.",
             "Once that has lasted for three seconds unbroken, roll back without asking, and prove that it helped.",
         ),
-        Fault::Errors => {
-            ("fails 12 of every 100 orders.", "Roll back without asking, and prove that it helped.")
-        }
+        Fault::Errors => ("fails 12 of every 100 orders.", "Roll back without asking, and prove that it helped."),
         Fault::Slow => (
             "takes half a second and more for every order.",
             "Ask the on-call engineer first; roll back once that is approved, and prove that it helped.",
@@ -40,9 +38,7 @@ pub(super) const fn expectation(fault: Fault) -> (&'static str, &'static str) {
 pub(super) fn is_over(fault: Fault, follow: &Follow, orders: u64) -> bool {
     match (fault, follow.incident()) {
         (Fault::Flaky, Some(incident)) => incident.plans.iter().any(|plan| plan.outcome.is_some()),
-        (Fault::Flaky, None) => {
-            follow.standing(BAD) == Some(Standing::KnownGood) && orders >= FLAKY_ORDERS_AT_LEAST
-        }
+        (Fault::Flaky, None) => follow.standing(BAD) == Some(Standing::KnownGood) && orders >= FLAKY_ORDERS_AT_LEAST,
         (_, Some(incident)) => {
             let ended = incident.plans.last().and_then(|plan| plan.outcome);
             incident.resolved_at.is_some() || ended.is_some_and(|outcome| outcome != PlanOutcome::Verified)

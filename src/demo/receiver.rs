@@ -133,7 +133,10 @@ mod tests {
             ("webhook-timestamp", "1614265330"),
             ("webhook-signature", signature),
         ];
-        headers.into_iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect()
+        headers
+            .into_iter()
+            .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
+            .collect()
     }
 
     #[test]

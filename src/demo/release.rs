@@ -61,8 +61,7 @@ mod tests {
 
     #[test]
     fn shares_of_errors_are_the_promised_ones() {
-        for (fault, errors) in
-            [(None, 0), (Some(Fault::Errors), 120), (Some(Fault::Flaky), 8), (Some(Fault::Slow), 0)]
+        for (fault, errors) in [(None, 0), (Some(Fault::Errors), 120), (Some(Fault::Flaky), 8), (Some(Fault::Slow), 0)]
         {
             let release = Release { version: "v2".to_owned(), fault };
             let orders: Vec<Order> = (0..1000).map(|number| release.order(number)).collect();

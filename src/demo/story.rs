@@ -94,19 +94,8 @@ pub(super) async fn tell(fault: Fault, stay: bool) -> Result<(), DemoError> {
     screen.tell("daemon", FAINT, &api);
     let follow = Follow::new(Arc::clone(&running.board), Arc::clone(&receiver), clock.clone());
     let daemon = tokio::spawn(running.wait());
-    let mut stage = Stage {
-        place,
-        screen,
-        program,
-        manager,
-        customers,
-        receiver,
-        follow,
-        daemon,
-        interrupted,
-        until,
-        tasks,
-    };
+    let mut stage =
+        Stage { place, screen, program, manager, customers, receiver, follow, daemon, interrupted, until, tasks };
     let outcome = match stage.play(fault).await {
         Ok(()) => stage.judge(fault),
         Err(error) => Err(error),
@@ -244,7 +233,8 @@ impl Stage {
     /// The demonstration plays the on-call engineer, by the command that a page names.
     async fn approve(&self, incident: &str, approval: u32) -> Result<(), DemoError> {
         let number = approval.to_string();
-        let told = format!("the demonstration plays the on-call: backstop incident approve {incident} --approval {number}");
+        let told =
+            format!("the demonstration plays the on-call: backstop incident approve {incident} --approval {number}");
         self.screen.tell("on-call", WARNING, &told);
         let mut command = Command::new(&self.program);
         command.args(["incident", "approve", incident, "--approval", &number, "--socket"]).arg(self.place.socket());

@@ -31,7 +31,9 @@ impl Told<'_> {
         let screen = self.screen;
         screen.heading("What came of it");
         let (style, verdict) = match (wrong, fault) {
-            ([], Fault::Flaky) => (WELL, format!("RIGHT: {BAD} was left alone, nobody was paged, and it proved itself.")),
+            ([], Fault::Flaky) => {
+                (WELL, format!("RIGHT: {BAD} was left alone, nobody was paged, and it proved itself."))
+            }
             ([], _) => (WELL, format!("RIGHT: {BAD} was rolled back, and that it helped is verified.")),
             _ => (ALARM, format!("WRONG: {}.", wrong.join("; "))),
         };

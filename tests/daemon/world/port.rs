@@ -20,7 +20,8 @@ impl Port {
     pub(crate) fn reserve() -> Self {
         let locks = std::env::temp_dir().join("backstop-test-ports");
         fs::create_dir_all(&locks).expect("a directory for locks");
-        let start = u16::try_from(std::process::id().wrapping_mul(7919) % u32::from(COUNT)).expect("less than the count");
+        let start =
+            u16::try_from(std::process::id().wrapping_mul(7919) % u32::from(COUNT)).expect("less than the count");
         for step in 0..COUNT {
             let number = FIRST + (start + step) % COUNT;
             let Ok(lock) = File::create(locks.join(number.to_string())) else { continue };

@@ -80,6 +80,11 @@ impl Receiver {
         self.shared.refused.lock().expect("no panic").clone()
     }
 
+    /// Every event of an incident.
+    pub(crate) fn told_of(&self, incident: &str) -> Vec<Received> {
+        self.all().into_iter().filter(|one| one.text("incident") == incident).collect()
+    }
+
     /// Every event of a kind.
     pub(crate) fn of(&self, kind: &str) -> Vec<Received> {
         self.all().into_iter().filter(|one| one.kind == kind).collect()
@@ -92,13 +97,17 @@ impl Receiver {
     }
 
     pub(crate) fn kinds(&self) -> Vec<String> {
-        self.all().into_iter().map(|one| one.kind).collect()
+        self.shared.received.lock().expect("no panic").iter().map(|one| one.kind.clone()).collect()
     }
 }
 
 impl Shared {
     fn take(&self, mut connection: TcpStream) {
         let Ok(request) = connection.try_clone().and_then(Message::read) else { return };
+        if request.first.is_empty() {
+            // Whoever connected was killed before it said anything.
+            return;
+        }
         let at = Instant::now();
         let id = request.header("webhook-id").unwrap_or_default().to_owned();
         let status = if self.down.load(Ordering::SeqCst) {
