@@ -25,7 +25,7 @@ pub(super) struct Access {
     #[arg(long, global = true, value_name = "FILE", env = "BACKSTOP_CONFIG")]
     #[arg(default_value = "/etc/backstop/backstop.yaml", hide_env_values = true)]
     pub(super) config: PathBuf,
-    /// The daemon's URL, as in <https://backstop.example.com>; without it the Unix socket is used
+    /// The daemon's URL; without it the Unix socket is used
     #[arg(long, global = true, value_name = "URL", help_heading = "Reaching the daemon")]
     #[arg(conflicts_with = "socket")]
     pub(super) server: Option<String>,

@@ -6,9 +6,12 @@ use super::{
     Failure,
     arguments::{Access, IncidentCommand},
     client::{Daemon, decode},
-    output, render,
+    output, render, stored,
 };
-use crate::{core::view::IncidentView, serve::answers::Done};
+use crate::{
+    core::view::{ApprovalView, IncidentView},
+    serve::answers::{Done, IncidentSummary, Incidents},
+};
 
 pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<(), Failure> {
     let daemon = Daemon::of(access)?;
@@ -21,16 +24,29 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
             if *open {
                 query.push(("open", "true"));
             }
-            let answer = daemon.get(&["incidents"], &query).await?;
+            let answer = match daemon.get(&["incidents"], &query).await {
+                Err(failure) if failure.unreached => {
+                    let mut stored = stored::incidents(access, failure)?;
+                    stored.retain(|incident| service.as_ref().is_none_or(|name| name == incident.service.as_str()));
+                    stored.retain(|incident| !*open || incident.resolved_at.is_none());
+                    encode(&Incidents { incidents: stored.iter().map(IncidentSummary::from).collect() })?
+                }
+                answer => answer?,
+            };
             if *json {
                 return output::print_json(&answer);
             }
             output::print(&render::incidents(&decode(&answer)?, output::layout()))
         }
         IncidentCommand::Show { incident, json } => {
-            // INTEGRATION POINT: when no daemon can be reached and no --server was given, fold the store and show the
-            // incident from there.
-            let answer = daemon.get(&["incidents", incident], &[]).await?;
+            let answer = match daemon.get(&["incidents", incident], &[]).await {
+                Err(failure) if failure.unreached => {
+                    let stored = stored::incidents(access, failure)?;
+                    let found = stored.iter().find(|one| one.id.as_str() == incident);
+                    encode(found.ok_or_else(|| Failure::failed(format!("find incident {incident:?} in the store")))?)?
+                }
+                answer => answer?,
+            };
             if *json {
                 return output::print_json(&answer);
             }
@@ -49,6 +65,11 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
     }
 }
 
+/// The same JSON as the daemon would answer.
+fn encode(value: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(value).map_err(|error| Failure::failed(format!("write JSON: {error}")))
+}
+
 /// The approval to decide: the one that was named, else the one that is open, so that the decision binds to what was
 /// there when it was made.
 async fn chosen(daemon: &Daemon, incident: &str, approval: Option<u32>) -> Result<u32, Failure> {
@@ -56,11 +77,15 @@ async fn chosen(daemon: &Daemon, incident: &str, approval: Option<u32>) -> Resul
         return Ok(approval);
     }
     let view: IncidentView = decode(&daemon.get(&["incidents", incident], &[]).await?)?;
-    match view.approval {
-        Some(approval) if approval.state == "open" => Ok(approval.approval),
-        _ => Err(Failure::failed(format!("decide about {incident}: no approval is open in it ({})", view.state))
-            .with_hint(format!("`backstop incident show {incident}` tells how it stands"))),
-    }
+    let why = match &view.approval {
+        Some(approval) if approval.state == "open" => return Ok(approval.approval),
+        _ if view.resolved_at.is_some() => format!("it is over ({})", view.state),
+        None => "it does not wait for an approval".to_owned(),
+        Some(ApprovalView { approval, state, by: Some(by), .. }) => format!("approval {approval} was {state} by {by}"),
+        Some(ApprovalView { approval, state, by: None, .. }) => format!("approval {approval} is {state}"),
+    };
+    let hint = format!("`backstop incident show {incident}` tells how it stands");
+    Err(Failure::failed(format!("decide about {incident}: {why}")).with_hint(hint))
 }
 
 pub(super) fn done(answer: &serde_json::Value) -> Result<(), Failure> {

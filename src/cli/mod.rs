@@ -18,6 +18,7 @@ pub mod render;
 mod run;
 pub mod schema;
 mod status;
+mod stored;
 
 pub use arguments::{Arguments, Fault};
 pub use failure::{Exit, Failure};

@@ -56,7 +56,7 @@ pub enum RunError {
     Notify(#[from] NotifyError),
     #[error("prepare TLS: {0}")]
     Tls(#[from] TlsError),
-    #[error("prepare the heartbeat: {0}")]
+    #[error(transparent)]
     Heartbeat(#[from] crate::notify::HeartbeatError),
     #[error(transparent)]
     Serve(#[from] ServeError),

@@ -154,9 +154,33 @@ pub(super) fn time(at: WallTime) -> String {
     written(at, "%Y-%m-%d %H:%M:%S UTC")
 }
 
-/// `10:30:00`, where the day is told nearby.
-pub(super) fn clock(at: WallTime) -> String {
-    written(at, "%H:%M:%S")
+/// `2026-01-07 10:30:00`, for columns that say UTC above.
+pub(super) fn time_cell(at: WallTime) -> String {
+    written(at, "%Y-%m-%d %H:%M:%S")
+}
+
+/// How the moments of one incident are written: with their days only where there are several.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moments {
+    format: &'static str,
+    /// Columns of one.
+    pub(super) width: usize,
+}
+
+impl Moments {
+    pub(super) fn of(mut moments: impl Iterator<Item = WallTime>) -> Self {
+        let day = |at| written(at, "%Y-%m-%d");
+        let first = moments.next().map(day);
+        if moments.all(|at| Some(day(at)) == first) {
+            Self { format: "%H:%M:%S", width: 8 }
+        } else {
+            Self { format: "%Y-%m-%d %H:%M:%S", width: 19 }
+        }
+    }
+
+    pub(super) fn write(self, at: WallTime) -> String {
+        written(at, self.format)
+    }
 }
 
 fn written(at: WallTime, format: &str) -> String {
@@ -165,7 +189,7 @@ fn written(at: WallTime, format: &str) -> String {
 }
 
 /// "1 gate", "2 gates".
-pub(super) fn count(number: usize, thing: &str) -> String {
+pub(super) fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 

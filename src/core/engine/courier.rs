@@ -1,12 +1,15 @@
 //! Hands pages out for delivery, and tries again: the next channel does not wait for the one that fails.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{page::Draft, turn::Turn};
 use crate::core::{
     action::Action,
     entry::Fact,
-    name::{ChannelName, PageId},
+    name::{ChannelName, IncidentId, PageId},
     page::{DeliveryOutcome, PageKind},
     policy::Finding,
     time::{BootTime, WallTime},
@@ -70,6 +73,9 @@ impl Courier {
                 *by_channel.entry(channel.clone()).or_default() += 1;
             }
         }
+        // What is told of one incident by one channel goes out in its order: a page waits while an earlier one is on its
+        // way, and overtakes it only when that failed.
+        let mut telling: BTreeSet<(ChannelName, IncidentId)> = BTreeSet::new();
         let mut due = Vec::new();
         let mut next: Option<BootTime> = None;
         let mut wake_by = |at: BootTime| next = Some(next.map_or(at, |next| next.min(at)));
@@ -81,11 +87,13 @@ impl Courier {
                 let key = (pending.page.id.clone(), channel.clone());
                 let one = self.tries.entry(key).or_insert(Try { attempts: 0, not_before: now, in_flight_until: None });
                 let busy = by_channel.entry(channel.clone()).or_default();
+                let story = pending.page.incident.clone().map(|incident| (channel.clone(), incident));
                 if let Some(until) = one.in_flight_until {
                     wake_by(until);
+                    telling.extend(story);
                 } else if one.not_before > now {
                     wake_by(one.not_before);
-                } else if *busy < IN_FLIGHT_A_CHANNEL {
+                } else if *busy < IN_FLIGHT_A_CHANNEL && story.is_none_or(|story| telling.insert(story)) {
                     one.attempts += 1;
                     let until = now.after(LOST_AFTER);
                     one.in_flight_until = Some(until);

@@ -37,6 +37,8 @@ pub(super) struct Drive {
     waits_until: Option<BootTime>,
     /// When the look in flight is given up as lost.
     looks_until: Option<BootTime>,
+    /// The attempt whose receipt the look in flight brings, if it was asked for one.
+    looks_for: Option<StepKey>,
     /// Nothing is tried before this.
     not_before: Option<BootTime>,
     /// Looks in a row that saw nothing.
@@ -288,6 +290,7 @@ impl Service {
         }
         let until = turn.now.boot.after(LOOK_LOST_AFTER);
         self.drive.looks_until = Some(until);
+        self.drive.looks_for.clone_from(&key);
         self.wake_by(until);
         turn.after_commit(Action::Look { service: self.index, key });
     }
@@ -317,9 +320,9 @@ impl Service {
 
     /// A look came back that a plan had asked for.
     pub(super) fn looked_for_plan(&mut self, turn: &mut Turn<'_>, key: Option<&StepKey>, look: &Look) {
-        let awaited = self.drive.looks_until.is_some();
+        // A regular look that comes in between brings no receipt, and did not wait for what may still be running.
+        let waits = self.drive.looks_until.is_some() && key == self.drive.looks_for.as_ref();
         let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else { return };
-        let waits = awaited && (key.is_some() || self.drive.recovering);
         let observation = match &look.observation {
             Ok(observation) => observation,
             Err(_) if !waits => return,
@@ -343,7 +346,9 @@ impl Service {
         if self.drive.recovering {
             self.drive.recovering = false;
         }
-        if let Some(current) = self.current(turn).filter(|current| key == Some(&current.key)) {
+        let is_open =
+            |current: &Current| current.record.status.in_flight() || current.record.status == StepStatus::Unknown;
+        if let Some(current) = self.current(turn).filter(|current| key == Some(&current.key) && is_open(current)) {
             self.settle_by_look(turn, &current, observation, look.receipt);
         }
         self.drive(turn);

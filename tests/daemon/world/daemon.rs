@@ -1,0 +1,141 @@
+//! The real binary: as a daemon, and as the command line that speaks to it.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+use super::{
+    receiver,
+    wait::{eventually, until},
+};
+
+/// The binary, ready for arguments, with the environment that the configurations here ask for.
+pub(crate) fn backstop(configuration: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backstop"));
+    command
+        .env("BACKSTOP_CONFIG", configuration)
+        .env("WEBHOOK_SECRET", receiver::SECRET)
+        .env("RUST_LOG", "backstop=debug,warn")
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// A daemon that runs, or has ended.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it; what it logs is appended to `log`.
+    pub(crate) fn start(configuration: &Path, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).expect("a log");
+        let child = backstop(configuration)
+            .arg("run")
+            .stdout(file.try_clone().expect("a descriptor"))
+            .stderr(file)
+            .spawn()
+            .expect("the binary runs");
+        Self { child, log: log.to_owned() }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// As `kill` does; waits for its end.
+    #[track_caller]
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let process = Pid::from_child(&self.child);
+        rustix::process::kill_process(process, Signal::TERM).expect("it is ours");
+        self.wait()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        eventually("the daemon ends", || self.child.try_wait().expect("it is ours"))
+    }
+
+    #[track_caller]
+    pub(crate) fn must_run(&mut self) {
+        let ended = self.child.try_wait().expect("it is ours");
+        assert!(ended.is_none(), "the daemon ended: {ended:?}\n{}", self.said());
+    }
+
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _over = self.child.kill();
+        let _over = self.child.wait();
+        // `BACKSTOP_TEST_LOG=1` shows it of tests that pass, too.
+        let whole = std::env::var_os("BACKSTOP_TEST_LOG").is_some();
+        if std::thread::panicking() || whole {
+            let said = self.said();
+            let begin = if whole { 0 } else { said.len().saturating_sub(12_000) };
+            let begin = (begin..said.len()).find(|&at| said.is_char_boundary(at)).unwrap_or(0);
+            eprintln!("---- the daemon's log, its end:\n{}", &said[begin..]);
+        }
+    }
+}
+
+/// The command line.
+#[derive(Debug, Clone)]
+pub(crate) struct Cli {
+    pub(crate) configuration: PathBuf,
+}
+
+impl Cli {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        backstop(&self.configuration).args(arguments).output().expect("the binary runs")
+    }
+
+    /// What a command that must succeed prints.
+    #[track_caller]
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {}\n{out}\n{err}", output.status);
+        out.into_owned()
+    }
+
+    /// The same with `--json`.
+    #[track_caller]
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.text(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    }
+
+    /// What a command that must fail says, and its exit code.
+    #[track_caller]
+    pub(crate) fn refused(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.run(arguments);
+        let code = output.status.code().expect("it ends by itself");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(code != 0, "{arguments:?} succeeded: {}{err}", String::from_utf8_lossy(&output.stdout));
+        (code, err)
+    }
+
+    /// Waits until the daemon answers.
+    #[track_caller]
+    pub(crate) fn wait_until_ready(&self) {
+        until("the daemon answers", || self.run(&["status"]).status.success());
+    }
+}
