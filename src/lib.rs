@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod core;
+mod demo;
 pub mod notify;
 pub mod probe;
 pub mod record;

@@ -1,6 +1,9 @@
 //! The whole core in simulated worlds. `BACKSTOP_SEEDS=from..to` runs other seeds; a failing seed is printed.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use backstop::{
     core::{entry::PlanOutcome, policy::Mode},
@@ -90,21 +93,32 @@ fn killed_at_every_effect_of_a_rollback() {
     for fault in [Fault::DeadOnArrival, Fault::Errors] {
         let scenario = Scenario::calm(7, fault);
         let undisturbed = run(&scenario, Mode::Act, &[]);
+        let told = AtomicU64::new(0);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
         std::thread::scope(|scope| {
             for lane in 0..threads {
-                let scenario = &scenario;
+                let (scenario, told) = (&scenario, &told);
                 scope.spawn(move || {
                     for effect in (1..=undisturbed.effects).filter(|effect| effect % threads == lane) {
                         for before in [true, false] {
                             let report = run(scenario, Mode::Act, &[Kill { effect, before }]);
                             assert_eq!(report.kills, 1, "effect {effect}");
-                            let expected: &[_] = &[PlanOutcome::Verified];
-                            assert_eq!(report.outcomes, expected, "{fault:?}, killed at {effect}, before: {before}");
+                            let journal = report.journal.join("\n");
+                            // Killed between the arrival of the bad release and the incident, nobody can say since when it is bad:
+                            // people decide.
+                            let is_told = report.outcomes.is_empty() && journal.contains("NoDeployToBlame");
+                            assert!(
+                                report.outcomes == [PlanOutcome::Verified] || is_told,
+                                "{fault:?}, killed at {effect}, before: {before}: {:?}\n{journal}",
+                                report.outcomes
+                            );
+                            told.fetch_add(u64::from(is_told), Ordering::Relaxed);
                         }
                     }
                 });
             }
         });
+        let told = told.into_inner();
+        assert!(told * 5 <= undisturbed.effects, "{fault:?}: {told} of {} runs only told", undisturbed.effects * 2);
     }
 }

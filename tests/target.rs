@@ -10,7 +10,7 @@ use std::{
 use backstop::{
     config::form::{self, CommandLine},
     core::{
-        operation::{Attempt, Operation, OperationOutcome, Receipt, StepKey},
+        operation::{Attempt, HistoryRecord, Operation, OperationOutcome, Receipt, StepKey},
         release::Observation,
     },
     runtime::child,
@@ -215,7 +215,19 @@ async fn traffic_stops_and_starts_where_there_is_a_command() {
 #[tokio::test]
 async fn what_is_no_operation_on_a_target_is_refused() {
     let host = Host::new("true");
-    failed(host.target().operate(&attempt(1, Operation::CheckHealth)).await);
+    let history = HistoryRecord {
+        date: "2026-01-07T10:30:00Z".to_owned(),
+        version_from: "v2".to_owned(),
+        version_to: "v1".to_owned(),
+        reason: String::new(),
+        duration_minutes: 1,
+        root_cause: String::new(),
+        post_mortem_link: String::new(),
+        service: String::new(),
+        incident: String::new(),
+        outcome: String::new(),
+    };
+    failed(host.target().operate(&attempt(1, Operation::Record { history })).await);
 }
 
 /// A tool that keeps the live version in a file.

@@ -25,7 +25,7 @@ pub(super) struct Access {
     #[arg(long, global = true, value_name = "FILE", env = "BACKSTOP_CONFIG")]
     #[arg(default_value = "/etc/backstop/backstop.yaml", hide_env_values = true)]
     pub(super) config: PathBuf,
-    /// The daemon's URL, as in <https://backstop.example.com>; without it the Unix socket is used
+    /// The daemon's URL; without it the Unix socket is used
     #[arg(long, global = true, value_name = "URL", help_heading = "Reaching the daemon")]
     #[arg(conflicts_with = "socket")]
     pub(super) server: Option<String>,
@@ -58,6 +58,20 @@ pub(super) enum Command {
     Deploys(Deploys),
     /// List the rollbacks of the history file
     History(History),
+    /// The demonstration's shop
+    #[command(hide = true)]
+    DemoShop {
+        /// The link to the live release
+        current: PathBuf,
+        /// Where it listens on 127.0.0.1
+        port: u16,
+    },
+    /// The demonstration's restart command
+    #[command(hide = true)]
+    DemoRestart {
+        /// Where the demonstration listens
+        socket: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -87,9 +101,10 @@ pub(super) struct Demo {
 }
 
 /// What is wrong with the demonstration's second release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// It answers nothing but 503
+    /// After a few seconds it answers nothing but 503
     Down,
     /// 12% of its answers are errors
     Errors,

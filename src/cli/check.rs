@@ -7,10 +7,11 @@ use crate::{
     core::policy::{Mode, SignalKind},
 };
 
-/// The exit code for a configuration that cannot be used (EX_CONFIG of sysexits.h).
+/// The exit code for a configuration that cannot be used (`EX_CONFIG` of `sysexits.h`).
 pub const EXIT_CONFIGURATION: u8 = 78;
 
 /// Checks the file at `path`: a summary to `out`, diagnostics to `err`. Without `secrets` references are left alone.
+/// Diagnostics are coloured; `err` is to be a stream that takes that out where it is not wanted (`anstream`).
 /// What the streams cannot take (a closed pipe) is dropped: the exit code says it too.
 pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let checked = config::check(path, secrets);
@@ -20,7 +21,7 @@ pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err:
     }
     match checked.config {
         Some(config) => {
-            let _ = write!(out, "{}", summary(path, &config, secrets.is_some()));
+            let _ = writeln!(out, "{}", summary(path, &config, secrets.is_some()));
             ExitCode::SUCCESS
         }
         None => ExitCode::from(EXIT_CONFIGURATION),
@@ -29,7 +30,7 @@ pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err:
 
 /// What will be watched, in a few lines.
 fn summary(path: &Path, config: &Config, resolved: bool) -> String {
-    let mut text = format!("{}: ok\n", path.display());
+    let mut lines = vec![format!("{}: ok", path.display())];
     let services = &config.policy.services;
     let modes = [Mode::Act, Mode::Ask, Mode::Observe]
         .map(|mode| services.iter().filter(|service| service.mode == mode).count());
@@ -54,10 +55,10 @@ fn summary(path: &Path, config: &Config, resolved: bool) -> String {
         ("channels", channels),
         ("listen", config.server.listen.to_string()),
     ] {
-        text.push_str(&format!("  {what:<9} {value}\n"));
+        lines.push(format!("  {what:<9} {value}"));
     }
     if !resolved {
-        text.push_str("  references to secrets were not looked up\n");
+        lines.push("  references to secrets were not looked up".to_owned());
     }
-    text
+    lines.join("\n")
 }

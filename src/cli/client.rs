@@ -126,9 +126,10 @@ impl Daemon {
         while let Some(source) = cause.source() {
             cause = source;
         }
-        Failure::failed(format!("reach the daemon at {}: {cause}", self.place)).with_hint(
-            "is `backstop run` running there? --socket, --server or the configuration (--config) say where to look",
-        )
+        let hint =
+            "is `backstop run` running there? --socket, --server or the configuration (--config) say where to look";
+        let failure = Failure::failed(format!("reach the daemon at {}: {cause}", self.place)).with_hint(hint);
+        Failure { unreached: true, ..failure }
     }
 
     fn strange(&self, why: &str) -> Failure {

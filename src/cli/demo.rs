@@ -2,7 +2,6 @@
 
 use super::{Failure, arguments::Demo};
 
-// INTEGRATION POINT: hand over to the demonstration; the right outcome is `Ok`, any other a `Failure::failed`.
 pub(super) fn run(demo: &Demo) -> Result<(), Failure> {
-    Err(Failure::failed(format!("show {:?} (stay: {}): the demonstration is not joined yet", demo.fault, demo.stay)))
+    crate::demo::run(demo.fault, demo.stay).map_err(Failure::failed)
 }

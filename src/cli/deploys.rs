@@ -27,12 +27,11 @@ pub(super) async fn run(access: &Access, deploys: &Deploys) -> Result<(), Failur
 }
 
 async fn list(daemon: &Daemon, deploys: &Deploys) -> Result<(), Failure> {
-    let services = match &deploys.service {
-        Some(service) => vec![service.clone()],
-        None => {
-            let all: Services = decode(&daemon.get(&["services"], &[]).await?)?;
-            all.services.iter().map(|service| service.name.to_string()).collect()
-        }
+    let services = if let Some(service) = &deploys.service {
+        vec![service.clone()]
+    } else {
+        let all: Services = decode(&daemon.get(&["services"], &[]).await?)?;
+        all.services.iter().map(|service| service.name.to_string()).collect()
     };
     let mut answers = Vec::with_capacity(services.len());
     for service in &services {

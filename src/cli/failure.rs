@@ -31,12 +31,14 @@ pub struct Failure {
     pub what: String,
     /// What might help.
     pub hint: Option<String>,
+    /// Whether it was that the daemon could not be reached.
+    pub unreached: bool,
 }
 
 impl Failure {
     /// Exit 1.
     pub fn failed(what: impl fmt::Display) -> Self {
-        Self { exit: Exit::FAILED, what: what.to_string(), hint: None }
+        Self { exit: Exit::FAILED, what: what.to_string(), hint: None, unreached: false }
     }
 
     /// Exit 78.
@@ -46,7 +48,7 @@ impl Failure {
 
     /// Exit 78, where the diagnostics were printed already.
     pub const fn told(exit: Exit) -> Self {
-        Self { exit, what: String::new(), hint: None }
+        Self { exit, what: String::new(), hint: None, unreached: false }
     }
 
     /// The same with another exit code.

@@ -6,11 +6,11 @@ use super::{
     Failure,
     arguments::{Access, IncidentCommand},
     client::{Daemon, decode},
-    output, render,
+    output, render, stored,
 };
 use crate::{
     core::view::{ApprovalView, IncidentView},
-    serve::answers::Done,
+    serve::answers::{Done, IncidentSummary, Incidents},
 };
 
 pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<(), Failure> {
@@ -24,16 +24,29 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
             if *open {
                 query.push(("open", "true"));
             }
-            let answer = daemon.get(&["incidents"], &query).await?;
+            let answer = match daemon.get(&["incidents"], &query).await {
+                Err(failure) if failure.unreached => {
+                    let mut stored = stored::incidents(access, failure)?;
+                    stored.retain(|incident| service.as_ref().is_none_or(|name| name == incident.service.as_str()));
+                    stored.retain(|incident| !*open || incident.resolved_at.is_none());
+                    encode(&Incidents { incidents: stored.iter().map(IncidentSummary::from).collect() })?
+                }
+                answer => answer?,
+            };
             if *json {
                 return output::print_json(&answer);
             }
             output::print(&render::incidents(&decode(&answer)?, output::layout()))
         }
         IncidentCommand::Show { incident, json } => {
-            // INTEGRATION POINT: when no daemon can be reached and no --server was given, fold the store and show the
-            // incident from there.
-            let answer = daemon.get(&["incidents", incident], &[]).await?;
+            let answer = match daemon.get(&["incidents", incident], &[]).await {
+                Err(failure) if failure.unreached => {
+                    let stored = stored::incidents(access, failure)?;
+                    let found = stored.iter().find(|one| one.id.as_str() == incident);
+                    encode(found.ok_or_else(|| Failure::failed(format!("find incident {incident:?} in the store")))?)?
+                }
+                answer => answer?,
+            };
             if *json {
                 return output::print_json(&answer);
             }
@@ -50,6 +63,11 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
             done(&daemon.post(&["incidents", incident, "deny"], &body).await?)
         }
     }
+}
+
+/// The same JSON as the daemon would answer.
+fn encode(value: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(value).map_err(|error| Failure::failed(format!("write JSON: {error}")))
 }
 
 /// The approval to decide: the one that was named, else the one that is open, so that the decision binds to what was

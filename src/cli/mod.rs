@@ -13,14 +13,16 @@ mod explain;
 mod failure;
 mod history;
 mod incident;
-mod output;
+pub(crate) mod output;
 pub mod render;
 mod run;
 pub mod schema;
 mod status;
+mod stored;
 
 pub use arguments::{Arguments, Fault};
 pub use failure::{Exit, Failure};
+pub(crate) use run::end_on_signals;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -67,6 +69,8 @@ fn dispatch(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Incident(incident) => client::block_on(incident::run(access, &incident.command)),
         Command::Deploys(deploys) => client::block_on(deploys::run(access, deploys)),
         Command::History(history) => history::run(access, history),
+        Command::DemoShop { current, port } => return Ok(crate::demo::shop(current, *port)),
+        Command::DemoRestart { socket } => crate::demo::restart(socket).map_err(Failure::failed),
     }
     .map(|()| ExitCode::SUCCESS)
 }

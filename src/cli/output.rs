@@ -8,7 +8,7 @@ use super::{Failure, render::Layout};
 
 /// Writes data to standard output; colour is dropped where that is no terminal. A reader that has gone away (`| head`)
 /// has what it wanted.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = anstream::stdout();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -32,7 +32,7 @@ pub(super) fn tell(failure: &Failure) {
 }
 
 /// Width and colour for standard output.
-pub(super) fn layout() -> Layout {
+pub(crate) fn layout() -> Layout {
     let columns = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
     Layout::new(columns, true)
 }

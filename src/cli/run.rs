@@ -1,6 +1,9 @@
 //! `backstop run`: the daemon.
 
-use std::{io::Write as _, path::Path};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::Path,
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -36,12 +39,16 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
 pub(super) fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("backstop=info,warn"));
     // It fails only where a subscriber is there already.
-    let _already_there =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _already_there = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
 }
 
 /// Cancels `shutdown` at SIGTERM or SIGINT.
-pub(super) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure> {
+pub(crate) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure> {
     let failed = |error| Failure::failed(format!("listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

@@ -85,6 +85,11 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
+    /// A single one.
+    pub(crate) fn one(diagnostic: Diagnostic) -> Self {
+        Self { list: vec![diagnostic], left_out: 0 }
+    }
+
     /// Whether an error is among them.
     pub fn has_errors(&self) -> bool {
         self.left_out > 0 || self.list.iter().any(|diagnostic| diagnostic.gravity == Gravity::Error)
@@ -92,16 +97,11 @@ impl Diagnostics {
 
     /// All of them as people read them, an empty line between each two; empty if there are none.
     pub fn render(&self, styled: bool) -> String {
-        let mut text = String::new();
-        for diagnostic in &self.list {
-            text.push_str(&diagnostic.render(styled));
-            text.push_str("\n\n");
-        }
+        let mut parts: Vec<String> = self.list.iter().map(|diagnostic| diagnostic.render(styled)).collect();
         if self.left_out > 0 {
-            text.push_str(&format!("and {} more; mend these first\n\n", self.left_out));
+            parts.push(format!("and {} more; mend these first", self.left_out));
         }
-        text.truncate(text.trim_end().len());
-        text
+        parts.join("\n\n")
     }
 }
 

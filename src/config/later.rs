@@ -63,3 +63,18 @@ pub(crate) static LATER: &[Later] = &[
 pub(crate) fn find(object: &str, key: &str) -> Option<&'static Later> {
     LATER.iter().find(|row| row.object == object && row.key == key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::shape;
+
+    #[test]
+    fn every_row_is_a_key_of_the_table() {
+        let objects = shape::objects();
+        for row in LATER {
+            let object = objects.iter().find(|object| object.name == row.object).expect(row.object);
+            assert!(object.field(row.key).is_some(), "{}.{}", row.object, row.key);
+        }
+    }
+}

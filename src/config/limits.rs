@@ -12,7 +12,7 @@ pub const NESTING_LIMIT: usize = 64;
 /// alias bomb is refused and an honest file never is.
 pub const NODES_LIMIT: usize = 500_000;
 /// Most events that aliases may replay, for the same reason.
-pub const ALIAS_EVENTS_LIMIT: usize = 200_000;
+pub const ALIAS_EVENTS_LIMIT: usize = 100_000;
 /// Most services: one process watches so many on two cores.
 pub const SERVICES_LIMIT: usize = 2_000;
 /// Most signals of one service: its state is walked on each look.

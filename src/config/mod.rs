@@ -55,7 +55,7 @@ pub fn load(path: &Path, secrets: &dyn Secrets) -> Result<(Config, Vec<Diagnosti
 pub fn check(path: &Path, secrets: Option<&dyn Secrets>) -> Checked {
     match reader::read_file(path) {
         Ok(bytes) => check_bytes(&path.display().to_string(), bytes, secrets),
-        Err(diagnostic) => refused(diagnostic),
+        Err(diagnostics) => Checked { config: None, diagnostics },
     }
 }
 
@@ -63,19 +63,18 @@ pub fn check(path: &Path, secrets: Option<&dyn Secrets>) -> Checked {
 pub fn check_bytes(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>) -> Checked {
     let source = match reader::source(name, bytes) {
         Ok(source) => source,
-        Err(diagnostic) => return refused(diagnostic),
+        Err(diagnostics) => return Checked { config: None, diagnostics },
     };
     let mut root = match reader::parse(&source) {
         Ok(root) => root,
-        Err(diagnostic) => return refused(diagnostic),
+        Err(diagnostics) => return Checked { config: None, diagnostics },
     };
     let mut sink = sink::Sink::new(source);
     decode::decode(&mut root, secrets, &mut sink);
-    let config = compile::compile(&root, &mut sink);
-    let config = Some(config).filter(|_| !sink.has_errors());
+    let config = match root.value {
+        node::Value::Map(_) => Some(compile::compile(&root, &mut sink)),
+        _ => None,
+    };
+    let config = config.filter(|_| !sink.has_errors());
     Checked { config, diagnostics: sink.finish() }
-}
-
-fn refused(diagnostic: Diagnostic) -> Checked {
-    Checked { config: None, diagnostics: Diagnostics { list: vec![diagnostic], left_out: 0 } }
 }

@@ -72,6 +72,11 @@ impl Node {
         }
     }
 
+    /// The text, if it is usable and no reference in it was left alone.
+    pub(crate) fn known_text(&self) -> Option<&str> {
+        self.text().filter(|_| self.state == State::Fine)
+    }
+
     /// The entries of a mapping.
     pub(crate) fn entries(&self) -> &[(Key, Self)] {
         match &self.value {
@@ -141,7 +146,7 @@ pub(crate) fn span_of(location: &Location) -> Span {
     let place = |number: u64| usize::try_from(number).unwrap_or(0);
     let span = location.span();
     match (span.byte_offset(), span.byte_len()) {
-        (Some(offset), Some(length)) => place(offset.into())..place(u64::from(offset) + u64::from(length)),
+        (Some(offset), Some(length)) => place(offset)..place(offset + length),
         _ => 0..0,
     }
 }

@@ -8,14 +8,14 @@ use serde_saphyr::{
 };
 
 use super::{
-    diagnostic::{Diagnostic, Gravity},
+    diagnostic::{Diagnostic, Diagnostics, Gravity},
     limits::{ALIAS_EVENTS_LIMIT, FILE_LIMIT_BYTES, NESTING_LIMIT, NODES_LIMIT},
     node::{Node, Value, span_of},
     source::Source,
 };
 
 /// Reads the bytes of a file.
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostic> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostics> {
     let name: Arc<str> = path.display().to_string().into();
     let whole = |message: String, help: &str| about_file(&name, message, help);
     let metadata = std::fs::metadata(path).map_err(|error| {
@@ -35,12 +35,13 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostic> {
     }
 }
 
-fn about_file(name: &Arc<str>, message: String, help: &str) -> Diagnostic {
-    Diagnostic { gravity: Gravity::Error, file: Arc::clone(name), place: None, message, help: Some(help.to_owned()) }
+fn about_file(name: &Arc<str>, message: String, help: &str) -> Diagnostics {
+    let (file, help) = (Arc::clone(name), Some(help.to_owned()));
+    Diagnostics::one(Diagnostic { gravity: Gravity::Error, file, place: None, message, help })
 }
 
 /// Checks that `bytes` can be a configuration at all.
-pub(crate) fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Diagnostic> {
+pub(crate) fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Diagnostics> {
     let name: Arc<str> = name.into();
     if bytes.len() > FILE_LIMIT_BYTES {
         let message = format!("the file is larger than {} MiB", FILE_LIMIT_BYTES / (1024 * 1024));
@@ -54,7 +55,7 @@ pub(crate) fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Diagnostic> {
         Ok(text) => text,
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = error.as_bytes()[..at].split(|byte| *byte == b'\n').count();
             let message = format!("the file is not UTF-8: byte {at}, on line {line}, begins no character");
             return Err(about_file(&name, message, "save it as UTF-8"));
         }
@@ -63,7 +64,7 @@ pub(crate) fn source(name: &str, bytes: Vec<u8>) -> Result<Source, Diagnostic> {
 }
 
 /// Parses the YAML.
-pub(crate) fn parse(source: &Source) -> Result<Node, Diagnostic> {
+pub(crate) fn parse(source: &Source) -> Result<Node, Diagnostics> {
     let text = source.text();
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -87,7 +88,7 @@ pub(crate) fn parse(source: &Source) -> Result<Node, Diagnostic> {
     }
 }
 
-fn empty(source: &Source) -> Diagnostic {
+fn empty(source: &Source) -> Diagnostics {
     about_file(
         source.name(),
         "the file is empty".to_owned(),
@@ -95,29 +96,52 @@ fn empty(source: &Source) -> Diagnostic {
     )
 }
 
-fn syntax(source: &Source, error: &Error) -> Diagnostic {
-    let bare = error.without_snippet();
-    let place = error.location().map(|location| source.place(&span_of(&location)));
+fn syntax(source: &Source, error: &Error) -> Diagnostics {
+    let bare = original(error);
+    let place = error.location().or_else(|| bare.location()).map(|location| {
+        let span = span_of(&location);
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        // The scanner knows lines and columns alone.
+        let start =
+            if span == (0..0) { source.offset(number(location.line()), number(location.column())) } else { span.start };
+        source.place_in_noise(&(start..span.end.max(start)))
+    });
+    let words = first_line(&bare.to_string());
     let (message, help) = match bare {
         Error::MultipleDocuments { .. } => {
             ("the file has more than one document".to_owned(), "keep one, without `---` between its parts")
         }
-        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
-            (
-                "the file is nested too deep, or its aliases expand to too much".to_owned(),
-                "write the parts out instead of nesting anchors and aliases",
-            )
-        }
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. } => too_much(),
+        _ if words.contains("recursion limit") => too_much(),
         Error::UnknownAnchor { .. } => (
             "this alias names no anchor before it".to_owned(),
             "put a `&name` before the value that is meant, or quote the text",
         ),
         _ => (
-            format!("this is not valid YAML: {}", first_line(&bare.to_string())),
+            format!("this is not valid YAML: {words}"),
             "check indentation, colons, quotes and brackets here and just before",
         ),
     };
-    Diagnostic { gravity: Gravity::Error, file: Arc::clone(source.name()), place, message, help: Some(help.to_owned()) }
+    let (file, help) = (Arc::clone(source.name()), Some(help.to_owned()));
+    Diagnostics::one(Diagnostic { gravity: Gravity::Error, file, place, message, help })
+}
+
+fn too_much() -> (String, &'static str) {
+    (
+        "the file is nested too deep, or its aliases expand to too much".to_owned(),
+        "write the parts out instead of nesting lists, anchors and aliases",
+    )
+}
+
+/// The error itself, without what the parser wraps around it.
+fn original(mut error: &Error) -> &Error {
+    while let Error::AliasError { error: inner, .. } | Error::WithSnippet { error: inner, .. } = error {
+        error = inner;
+    }
+    error
 }
 
 /// The parser's own words, without its repetition of the place. Its messages name characters, never values.

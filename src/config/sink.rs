@@ -54,6 +54,11 @@ impl Sink {
         self.left_out > 0 || self.found.iter().any(|found| found.gravity == Gravity::Error)
     }
 
+    /// Whether further errors are only counted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.left_out > 0
+    }
+
     fn add(&mut self, new: Found) {
         if self.found.len() < DIAGNOSTICS_LIMIT {
             self.found.push(new);

@@ -13,13 +13,13 @@ use super::{diagnostic::Place, limits::EXCERPT_LIMIT_BYTES, node::Span};
 /// even YAML.
 static SECRET_VALUE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r#"(?i)["']?\b(?:[a-z_-]*token|[a-z_-]*secret|[a-z_-]*password|routing_key|authorization|[a-z_-]*api[_-]?key)\b["']?\s*:\s*(?P<value>"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}\]#][^,}\]]*)"#,
+        r#"(?i)["']?\b(?:[a-z_-]*token|[a-z_-]*secret|[a-z_-]*password|routing_key|authorization|[a-z_-]*api[_-]?key)\b["']?\s*:\s*(?P<value>"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}\]#][^,}\]\n]*)"#,
     )
     .expect("a constant pattern")
 });
 /// What stands before the `@` of a URL, and the paths and queries of webhooks' own URLs.
 static USER_INFORMATION: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#"://(?P<value>[^/\s"'@]+)@"#).expect("a constant pattern"));
+    LazyLock::new(|| Regex::new(r#"://(?P<value>[^/"'@\n]+)@"#).expect("a constant pattern"));
 /// URLs that are secrets beyond their host: those of channels and of the heartbeat.
 static SECRET_URL: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"(?i)(?:webhook|slack|heartbeat)["']?\s*:\s*\{[^}]*?url["']?\s*:\s*["']?[a-z]+://[^/\s"',}]+/(?P<value>[^\s"',}]+)"#)
@@ -65,6 +65,19 @@ impl Source {
         self.line_starts.partition_point(|start| *start <= offset)
     }
 
+    /// Where a line and column, both from 1 and in characters, stand in bytes.
+    pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
+        let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        let rest = &self.text[start..];
+        start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(place, _)| place)
+    }
+
+    /// The place of a span in a file that is not YAML.
+    pub(crate) fn place_in_noise(&self, span: &Span) -> Place {
+        let place = self.place(span);
+        Place { excerpt: language_only(&place.excerpt), ..place }
+    }
+
     /// The place of a span: its first line, cropped around it.
     pub(crate) fn place(&self, span: &Span) -> Place {
         let text = &self.shown;
@@ -92,6 +105,19 @@ impl Source {
         }
         Place { line, column: text[line_start..start].chars().count() + 1, excerpt, marked: marked_start..marked_end }
     }
+}
+
+/// Overwrites every word that is not of the configuration's own language: what is not YAML may hold a secret anywhere.
+fn language_only(text: &str) -> String {
+    static WORD: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\$\{(?:env|file):[^}\s]*\}|[\p{Alphabetic}\p{Number}_]+").expect("a constant pattern")
+    });
+    let known = super::shape::words();
+    let shown = WORD.replace_all(text, |found: &regex::Captures<'_>| {
+        let word = &found[0];
+        if known.contains(word) || word.starts_with('$') { word.to_owned() } else { "*".repeat(word.len()) }
+    });
+    shown.into_owned()
 }
 
 /// The nearest character boundary at or before `place`.

@@ -275,7 +275,7 @@ async fn the_heart_beats_and_tells_when_it_does_not() {
     let client = client(tls()).expect("a client");
     let heartbeat = |path: &str| {
         let url = format!("{}{path}", server.uri()).into();
-        Heartbeat::new(&form::Heartbeat { url, every: Duration::from_secs(60) }, &client).expect("a heartbeat")
+        Heartbeat::new(&form::Heartbeat { url, every: Duration::from_mins(1) }, &client).expect("a heartbeat")
     };
     assert_eq!(heartbeat("/ping").beat().await, Ok(()));
     let error = heartbeat("/s3cret").beat().await.expect_err("404");

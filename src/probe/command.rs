@@ -44,12 +44,7 @@ fn judge(end: &ChildEnd, timeout: Duration) -> Outcome {
         ChildStatus::Signalled(signal) => format!("ended by signal {signal}"),
         ChildStatus::TimedOut => format!("did not end within {timeout:?}"),
     };
-    let last = last_line(&end.stderr).or_else(|| last_line(&end.stdout));
-    Outcome::Failed(Reason::new(&last.map_or_else(|| how.clone(), |line| format!("{how}: {line}"))))
-}
-
-fn last_line(text: &str) -> Option<&str> {
-    text.lines().map(str::trim).rfind(|line| !line.is_empty())
+    Outcome::Failed(Reason::new(&end.last_line().map_or_else(|| how.clone(), |line| format!("{how}: {line}"))))
 }
 
 #[cfg(test)]

@@ -72,12 +72,26 @@ impl Deadline {
 
     /// Runs `work` until it ends or the deadline comes; then `work` is dropped.
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Late> {
-        match tokio::time::timeout_at(self.at, work).await {
-            Ok(value) => Ok(value),
-            Err(_) => {
-                let overdue = Instant::now().saturating_duration_since(self.at);
-                Err(if overdue > STALL_LIMIT { Late::Stalled(overdue) } else { Late::Other(self.limit) })
-            }
-        }
+        let ended = tokio::time::timeout_at(self.at, work).await;
+        ended.map_err(|_| {
+            let overdue = Instant::now().saturating_duration_since(self.at);
+            if overdue > STALL_LIMIT { Late::Stalled(overdue) } else { Late::Other(self.limit) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_did_not_run_blames_nobody_else() {
+        let stalled = async {
+            std::thread::sleep(STALL_LIMIT + Duration::from_millis(100));
+            std::future::pending::<()>().await;
+        };
+        let late = Deadline::after(Duration::from_millis(1)).run(stalled).await.expect_err("late");
+        assert!(matches!(late, Late::Stalled(_)), "{late:?}");
+        assert_eq!(Deadline::after(Duration::from_mins(1)).run(async { 7 }).await, Ok(7));
     }
 }

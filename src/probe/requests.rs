@@ -106,9 +106,10 @@ impl Teller {
     pub fn measurements(&mut self, counted: Vec<(BootTime, Counted)>) -> Vec<(BootTime, Measurement)> {
         let missed = counted.last().and_then(|(_, counted)| counted.latency_missed.clone());
         if missed != self.told {
-            match &missed {
-                Some(reason) => tracing::warn!(signal = self.name, %reason, "latency is not measured"),
-                None => tracing::info!(signal = self.name, "latency is measured again"),
+            if let Some(reason) = &missed {
+                tracing::warn!(signal = self.name, %reason, "latency is not measured");
+            } else {
+                tracing::info!(signal = self.name, "latency is measured again");
             }
             self.told = missed;
         }

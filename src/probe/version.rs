@@ -66,7 +66,31 @@ fn version_in(body: &[u8], pointer: &str) -> Result<Version, String> {
 
 #[cfg(test)]
 mod tests {
+    use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
+
     use super::*;
+    use crate::config::form::{HttpCheck, TlsOptions};
+
+    #[tokio::test]
+    async fn the_endpoint_is_asked_each_time() {
+        let server = MockServer::start().await;
+        let http = HttpCheck {
+            url: format!("{}/health", server.uri()),
+            method: "GET".into(),
+            headers: Vec::new(),
+            status: Vec::new(),
+            body_contains: None,
+            redirects: 0,
+            tls: TlsOptions::default(),
+        };
+        let every = Duration::from_secs(30);
+        let source = VersionSource { http, pointer: "/version".into(), every, timeout: every };
+        let probe = VersionProbe::new(&source, &Network::new()).expect("a valid source");
+        assert_eq!(probe.look().await, Err(Reason::new("status 404, wanted 200 to 299")));
+        let answer = ResponseTemplate::new(200).set_body_string(r#"{"version": "v7"}"#);
+        Mock::given(matchers::path("/health")).respond_with(answer).mount(&server).await;
+        assert_eq!(probe.look().await, Ok(Version::from("v7")));
+    }
 
     #[test]
     fn where_the_version_stands() {

@@ -27,10 +27,6 @@ impl Clock {
     }
 
     /// `CLOCK_BOOTTIME` alone: it goes on through suspend and is never stepped.
-    #[expect(
-        clippy::unused_self,
-        reason = "the clock is handed out, so that whoever reads the time had to be given it"
-    )]
     pub fn boot(&self) -> BootTime {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

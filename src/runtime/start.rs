@@ -30,7 +30,7 @@ use crate::{
         version::VersionProbe,
     },
     record::history::History,
-    serve::{self, ServeError, Server, board, metrics::Metrics},
+    serve::{self, Board, ServeError, Server, board, metrics::Metrics},
     store::{self, SqliteStore, StoreError, StoreEvent},
     target::Target,
 };
@@ -56,7 +56,7 @@ pub enum RunError {
     Notify(#[from] NotifyError),
     #[error("prepare TLS: {0}")]
     Tls(#[from] TlsError),
-    #[error("prepare the heartbeat: {0}")]
+    #[error(transparent)]
     Heartbeat(#[from] crate::notify::HeartbeatError),
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -73,6 +73,8 @@ pub enum RunError {
 pub struct Running {
     /// Where the API listens.
     pub address: std::net::SocketAddr,
+    /// What readers see, as the API does.
+    pub board: Arc<Board>,
     loop_task: tokio::task::JoinHandle<Result<(), RunError>>,
     server: tokio::task::JoinHandle<()>,
     shutdown: CancellationToken,
@@ -143,12 +145,13 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Runnin
         let clock = clock.clone();
         Arc::new(move || clock.boot()) as serve::BootClock
     };
-    let (publisher, pinned) = board(&config.policy, boot_clock);
+    let (publisher, board) = board(&config.policy, boot_clock);
+    let board = Arc::new(board);
     let (ask, asked) = serve::requests();
     let server = Server::new(
         listeners,
         &config.server.tokens,
-        Arc::new(pinned),
+        Arc::clone(&board),
         Arc::clone(&metrics),
         ask,
         serve::Limits::default(),
@@ -184,7 +187,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Runnin
         panicked: false,
     };
     let loop_task = tokio::spawn(turning.run(shutdown.clone()));
-    Ok(Running { address, loop_task, server, shutdown })
+    Ok(Running { address, board, loop_task, server, shutdown })
 }
 
 fn fold(store: &SqliteStore, metrics: &Metrics) -> Result<Durable, RunError> {

@@ -63,10 +63,13 @@ impl Loop {
                 () = shutdown.cancelled() => break,
                 Some(event) = self.completions.recv() => self.take(event, &mut actions)?,
                 Some(asked) = self.asked.recv() => {
-                    requests += 1;
-                    let id = RequestId(requests);
-                    self.hands.replies.insert(id, asked.reply);
-                    self.take(Event::Requested { id, by: asked.by, request: asked.request }, &mut actions)?;
+                    // Whoever was told that it took too long must not have it done afterwards.
+                    if !asked.reply.is_closed() {
+                        requests += 1;
+                        let id = RequestId(requests);
+                        self.hands.replies.insert(id, asked.reply);
+                        self.take(Event::Requested { id, by: asked.by, request: asked.request }, &mut actions)?;
+                    }
                 }
                 Some(sample) = self.samples.recv() => {
                     self.take(sample, &mut actions)?;

@@ -53,7 +53,7 @@ impl Default for Limits {
             header_deadline: Duration::from_secs(10),
             request_deadline: Duration::from_secs(30),
             reply_deadline: Duration::from_secs(10),
-            connection_lifetime: Duration::from_secs(5 * 60),
+            connection_lifetime: Duration::from_mins(5),
             connections: 256,
             socket_connections: 64,
             shutdown_grace: Duration::from_secs(5),

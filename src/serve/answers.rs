@@ -1,7 +1,5 @@
 //! What the API answers, beyond the core's own views. The command line reads the same types back.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
@@ -194,8 +192,8 @@ pub struct IncidentSummary {
     pub approval: Option<ApprovalView>,
 }
 
-impl From<&Arc<IncidentView>> for IncidentSummary {
-    fn from(view: &Arc<IncidentView>) -> Self {
+impl From<&IncidentView> for IncidentSummary {
+    fn from(view: &IncidentView) -> Self {
         Self {
             id: view.id.clone(),
             service: view.service.clone(),

@@ -1,13 +1,12 @@
 //! Opens the two ways in.
 
 use std::{
-    io,
+    fs, io,
     net::SocketAddr,
-    os::unix::fs::FileTypeExt as _,
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::{fs::Mode, process::umask};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::config::form;
@@ -59,7 +58,7 @@ impl Listeners {
         let address = server.listen;
         let tcp = TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })?;
         let path = server.socket.clone();
-        clear(&path).await?;
+        check_place(&path).await?;
         let socket = private_socket(&path).map_err(|error| ServeError::Socket { path: path.clone(), error })?;
         Ok(Self { tcp, socket, path })
     }
@@ -70,8 +69,8 @@ impl Listeners {
     }
 }
 
-/// Removes the socket file of a daemon that is gone; anything else in its place is an error.
-async fn clear(path: &Path) -> Result<(), ServeError> {
+/// Holds the socket's place to what may be replaced: nothing, or the socket of a daemon that is gone.
+async fn check_place(path: &Path) -> Result<(), ServeError> {
     let failed = |error| ServeError::Socket { path: path.to_owned(), error };
     match tokio::fs::symlink_metadata(path).await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -83,18 +82,29 @@ async fn clear(path: &Path) -> Result<(), ServeError> {
     }
     match UnixStream::connect(path).await {
         Ok(_) => Err(ServeError::SocketInUse { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            tokio::fs::remove_file(path).await.map_err(failed)
-        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(failed(error)),
     }
 }
 
-/// A socket that only its owner (and root) can open, from its first moment on: the mask is set while it is made. Files
-/// that another thread makes in that moment come out stricter, never laxer.
+/// A socket that only its owner (and root) can open, from its first moment on: it is made inside a directory that only
+/// the owner can enter, and moved from there. (The process's mask would do too, but it also holds for whatever other
+/// threads and children make in that moment.)
 fn private_socket(path: &Path) -> io::Result<UnixListener> {
-    let before = umask(Mode::from_raw_mode(0o177));
-    let socket = UnixListener::bind(path);
-    umask(before);
+    let mut nursery = path.as_os_str().to_owned();
+    nursery.push(".new");
+    let nursery = PathBuf::from(nursery);
+    let inside = nursery.join("s");
+    // What a killed daemon may have left.
+    let _not_there = fs::remove_file(&inside);
+    let _not_there = fs::remove_dir(&nursery);
+    fs::DirBuilder::new().mode(0o700).create(&nursery)?;
+    let socket = UnixListener::bind(&inside).and_then(|socket| {
+        fs::set_permissions(&inside, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&inside, path)?;
+        Ok(socket)
+    });
+    let _left_by_failure = fs::remove_file(&inside);
+    fs::remove_dir(&nursery)?;
     socket
 }

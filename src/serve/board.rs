@@ -32,10 +32,17 @@ struct Liveness {
     turned_nanos: AtomicU64,
 }
 
+/// Where one service's views are pinned.
+#[derive(Debug)]
+struct Pins {
+    view: watch::Sender<Option<Arc<ServiceView>>>,
+    deploys: watch::Sender<Arc<Vec<DeployView>>>,
+}
+
 /// The loop's end. Publishing replaces what was there; nobody waits.
 #[derive(Debug)]
 pub struct Publisher {
-    services: Vec<(watch::Sender<Option<Arc<ServiceView>>>, watch::Sender<Arc<Vec<DeployView>>>)>,
+    services: Vec<Pins>,
     incidents: watch::Sender<Arc<Vec<Arc<IncidentView>>>>,
     daemon: watch::Sender<Arc<DaemonView>>,
     liveness: Arc<Liveness>,
@@ -54,12 +61,12 @@ impl Publisher {
 
     /// A service's view.
     pub fn service(&self, service: ServiceIndex, view: ServiceView) {
-        self.services[service.get()].0.send_replace(Some(Arc::new(view)));
+        self.services[service.get()].view.send_replace(Some(Arc::new(view)));
     }
 
     /// A service's deploys, newest first.
     pub fn deploys(&self, service: ServiceIndex, deploys: Vec<DeployView>) {
-        self.services[service.get()].1.send_replace(Arc::new(deploys));
+        self.services[service.get()].deploys.send_replace(Arc::new(deploys));
     }
 
     /// Every incident that is kept, newest first.
@@ -102,7 +109,7 @@ pub fn board(policy: &Policy, clock: BootClock) -> (Publisher, Board) {
     for service in &policy.services {
         let (view, view_seen) = watch::channel(None);
         let (deploys, deploys_seen) = watch::channel(Arc::default());
-        senders.push((view, deploys));
+        senders.push(Pins { view, deploys });
         services.insert(service.name.clone(), Places { view: view_seen, deploys: deploys_seen });
     }
     let (incidents, incidents_seen) = watch::channel(Arc::default());

@@ -1,6 +1,9 @@
 //! What must hold in every run, checked as it happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::core::{
     action::Action,
@@ -12,8 +15,13 @@ use crate::core::{
     page::{Page, PageKind},
     policy::{Finding, Mode},
     release::{DeploySource, Standing},
+    time::WallTime,
     verdict::VerdictKind,
 };
+
+/// An open incident of which nothing else can be said was told again within this: the simulated policy repeats each
+/// 90 seconds.
+const TOLD_AGAIN_WITHIN: Duration = Duration::from_secs(100);
 
 /// A broken invariant. The run's seed reproduces it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +129,7 @@ impl Invariants {
     }
 
     /// Everything has come to rest.
-    pub(super) fn rest(&self, disk: &Durable) -> Result<(), Violation> {
+    pub(super) fn rest(&self, disk: &Durable, mode: Mode, now: WallTime) -> Result<(), Violation> {
         if let Some(pending) = disk.outbox.pending().next() {
             return violated(format!("page {} ({}) never went out", pending.page.id, pending.page.summary));
         }
@@ -140,7 +148,15 @@ impl Invariants {
             if incident.active_plan().is_some() {
                 return violated(format!("incident {}: its plan never came to an end", incident.id));
             }
-            if incident.findings.is_empty() && incident.approvals.is_empty() {
+            // Who only observes tells that an incident is open, and leaves the rest to people.
+            // What flaps is never down unbroken: it is told again and again until it is well or somebody acts.
+            let told_again = self.delivered.values().any(|page| {
+                page.kind == PageKind::IncidentEscalated
+                    && page.incident.as_ref() == Some(&incident.id)
+                    && now.since(page.at) < TOLD_AGAIN_WITHIN
+            });
+            let is_escalated = told_again || !incident.findings.is_empty() || !incident.approvals.is_empty();
+            if mode != Mode::Observe && !is_escalated {
                 return violated(format!("incident {} is open, and neither resolved nor escalated", incident.id));
             }
         }

@@ -92,6 +92,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             settle: seconds(12),
             deployed_within: seconds(3600),
             rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3600) },
+            acting_wait: seconds(3),
             cooldown: seconds(30),
             resume_within: seconds(120),
         },

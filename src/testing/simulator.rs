@@ -61,6 +61,8 @@ pub struct Report {
     pub fingerprint: u64,
     /// How often the process was killed.
     pub kills: u64,
+    /// The end of the journal, for people.
+    pub journal: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,8 @@ struct Simulation<'a> {
     state: Option<State>,
     worlds: Vec<World>,
     cadence: Vec<Vec<Duration>>,
+    /// Up to when each service's requests were counted by this process; its first look only takes the counters' values.
+    counted_to: Vec<Option<BootTime>>,
     /// What is durable: the entries, and their fold.
     journal: Vec<(Sequence, Arc<Entry>)>,
     disk: Durable,
@@ -119,6 +123,7 @@ pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Repor
         state: None,
         worlds: scenario.faults.iter().map(|&fault| World::new(fault, boot)).collect(),
         cadence,
+        counted_to: vec![None; scenario.services],
         journal: Vec::new(),
         disk: Durable::default(),
         batches: VecDeque::new(),
@@ -139,13 +144,19 @@ pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Repor
 const SHOWN_ENTRIES: usize = 60;
 
 impl Simulation<'_> {
-    /// A violation with the end of the journal, without pages: what has to be read to mend it.
+    /// A violation with the end of the journal: what has to be read to mend it.
     fn explain(&self, violation: &Violation) -> Violation {
+        let at = self.now().wall.since(WALL_START).as_secs_f64();
+        Violation(format!("{violation} (at {at:.3} s)\n{}", self.lines().join("\n")))
+    }
+
+    /// The end of the journal as people read it.
+    fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
             .journal
             .iter()
             .rev()
-            .filter(|(_, entry)| !matches!(entry.fact, Fact::PageSettled { .. }))
+            .filter(|(_, entry)| !matches!(entry.fact, Fact::PageSettled { .. } | Fact::Soaked { .. }))
             .take(SHOWN_ENTRIES)
             .map(|(sequence, entry)| {
                 let seconds = entry.at.since(WALL_START).as_secs_f64();
@@ -159,8 +170,7 @@ impl Simulation<'_> {
             })
             .collect();
         lines.reverse();
-        let at = self.now().wall.since(WALL_START).as_secs_f64();
-        Violation(format!("{violation} (at {at:.3} s)\n{}", lines.join("\n")))
+        lines
     }
 
     fn now(&self) -> Now {
@@ -206,7 +216,7 @@ impl Simulation<'_> {
     }
 
     fn report(&self) -> Result<Report, Violation> {
-        self.invariants.rest(&self.disk)?;
+        self.invariants.rest(&self.disk, self.mode, self.now().wall)?;
         self.check_against_the_truth()?;
         let mut fingerprint = 0xcbf2_9ce4_8422_2325_u64;
         for (_, entry) in &self.journal {
@@ -221,6 +231,7 @@ impl Simulation<'_> {
             incidents: self.disk.services.values().map(|service| service.incident_count).sum(),
             fingerprint,
             kills: self.killed,
+            journal: self.lines(),
         })
     }
 
@@ -261,6 +272,7 @@ impl Simulation<'_> {
             }
             self.plan(LOOK_EVERY, Happening::RegularLook { epoch, service: index });
         }
+        self.counted_to.fill(None);
         self.feed(Event::Started)
     }
 
@@ -428,7 +440,11 @@ impl Simulation<'_> {
             (0, true) => Measurement::Check(Outcome::Missed(Reason::new("no descriptors left"))),
             (0, false) => Measurement::Check(world.probe(self.boot)),
             (_, true) => Measurement::RequestsMissed(Reason::new("Prometheus is away")),
-            (_, false) => Measurement::Requests(world.requests(self.boot, every.as_secs().max(1), &mut self.random)),
+            (_, false) => {
+                let before = self.counted_to[service.get()].replace(self.boot);
+                let Some(before) = before else { return Ok(()) };
+                Measurement::Requests(world.requests(self.boot, self.boot.since(before), &mut self.random))
+            }
         };
         let sample = Sample { service, signal, taken_at: self.boot, lag: Duration::ZERO, measurement };
         self.feed(Event::Sample(sample))
@@ -480,7 +496,8 @@ impl Simulation<'_> {
         // A person who deploys in the same moments changes the truth under the proof.
         let undisturbed = self.boot.since(self.last_deploy) > Duration::from_secs(10);
         if undisturbed && !self.worlds[index.get()].is_well(self.boot) {
-            return Err(Violation(format!("{name}: verified, and it is not well")));
+            let world = &self.worlds[index.get()];
+            return Err(Violation(format!("{name}: verified, and it is not well: {world:?}")));
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use crate::core::{
     time::BootTime,
 };
 
-/// Requests that a service gets in a second.
-const REQUESTS_A_SECOND: u64 = 20;
+/// Requests that a service gets in a tenth of a second.
+const REQUESTS_A_SLICE: u64 = 2;
 /// A release that goes down later does so after this.
 const DOWN_LATER_AFTER: Duration = Duration::from_secs(25);
 
@@ -26,8 +26,13 @@ pub(super) struct World {
     /// What runs, and since when.
     running: usize,
     running_since: BootTime,
-    /// It restarts until then.
+    /// It restarts, or did last, from then until then.
+    restarting_since: BootTime,
     restarting_until: BootTime,
+    /// What ran before.
+    before: usize,
+    /// It was restarted although nothing new was deployed: an outage that no release explains.
+    restarted_by_hand: bool,
     /// When the fault that no release explains began.
     broken_since: Option<BootTime>,
     probes: u64,
@@ -44,7 +49,10 @@ impl World {
             current: 0,
             running: 0,
             running_since: now,
+            restarting_since: now,
             restarting_until: now,
+            before: 0,
+            restarted_by_hand: false,
             broken_since: None,
             probes: 0,
             receipts: std::collections::BTreeMap::new(),
@@ -62,8 +70,11 @@ impl World {
     }
 
     fn restart(&mut self, now: BootTime, random: &mut Random) {
+        self.restarted_by_hand |= self.running == self.current && now > self.running_since;
+        self.before = self.running;
         self.running = self.current;
         let takes = random.between(Duration::from_millis(300), Duration::from_secs(4));
+        self.restarting_since = now;
         self.restarting_until = now.after(takes);
         self.running_since = self.restarting_until;
     }
@@ -78,7 +89,9 @@ impl World {
     }
 
     fn is_up(&self, now: BootTime) -> bool {
-        if now < self.restarting_until || self.broken_since.is_some_and(|since| now >= since) {
+        if (self.restarting_since <= now && now < self.restarting_until)
+            || self.broken_since.is_some_and(|since| now >= since)
+        {
             return false;
         }
         match self.fault() {
@@ -94,16 +107,22 @@ impl World {
         if self.is_up(now) { Outcome::Passed } else { Outcome::Failed(Reason::new("connection refused")) }
     }
 
-    /// Requests of the last so many seconds.
-    pub(super) fn requests(&self, now: BootTime, seconds: u64, random: &mut Random) -> RequestCounts {
-        let total = REQUESTS_A_SECOND * seconds;
-        let chance = match self.fault() {
-            _ if !self.is_up(now) => 1.0,
-            Fault::Errors => 0.12,
-            Fault::FewErrors => 0.008,
-            _ => 0.0,
-        };
-        RequestCounts { total, errors: random.binomial(total, chance), latency: None }
+    /// Requests of the last `span`: those of the time in which it was down failed.
+    pub(super) fn requests(&self, now: BootTime, span: Duration, random: &mut Random) -> RequestCounts {
+        let slices = (span.as_millis() / 100).max(1);
+        let mut counts = RequestCounts::default();
+        for slice in 0..slices {
+            let at = now.before(Duration::from_millis(u64::try_from(slice).unwrap_or(0) * 100));
+            let chance = match self.fault() {
+                _ if !self.is_up(at) => 1.0,
+                Fault::Errors => 0.12,
+                Fault::FewErrors => 0.008,
+                _ => 0.0,
+            };
+            counts.total += REQUESTS_A_SLICE;
+            counts.errors += random.binomial(REQUESTS_A_SLICE, chance);
+        }
+        counts
     }
 
     pub(super) fn observation(&self) -> Observation {
@@ -162,15 +181,17 @@ impl World {
         }
     }
 
-    /// Whether what runs is well: what a verified rollback has to have reached.
+    /// Whether what runs is well just now: what a verified rollback has to have reached.
+    /// What broke in these very moments may be younger than the proof.
     pub(super) fn is_well(&self, now: BootTime) -> bool {
-        self.running == self.current
-            && self.is_up(now)
-            && matches!(self.fault(), Fault::None | Fault::FewErrors | Fault::NotTheRelease)
+        let only_now = self.broken_since.is_some_and(|since| now.since(since) < Duration::from_secs(10));
+        let now = if only_now { self.broken_since.unwrap_or(now).before(Duration::from_millis(1)) } else { now };
+        self.running == self.current && self.is_up(now) && self.fault() != Fault::Errors
     }
 
     /// Whether anything was ever really wrong with it.
     pub(super) fn ever_bad(&self) -> bool {
-        self.releases.iter().any(|(_, fault)| !matches!(fault, Fault::None | Fault::FewErrors))
+        self.restarted_by_hand
+            || self.releases.iter().any(|(_, fault)| !matches!(fault, Fault::None | Fault::FewErrors))
     }
 }

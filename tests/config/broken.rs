@@ -6,9 +6,21 @@ use backstop::config;
 
 use crate::support::{in_tree, schema_takes, tables};
 
-/// Broken files that the JSON Schema cannot refuse: what is wrong with them are names, circles, bounds of values and
-/// what stands elsewhere, or they are no valid YAML in a way that a lenient reader lets pass.
-const BEYOND_THE_SCHEMA: &[&str] = &[];
+/// Broken files that the JSON Schema cannot refuse: what is wrong with them is a name that
+/// something else gives, a value held against another, nesting, a reference, or a part that comes later. (The bounds of
+/// durations and shares are beyond it too, but those files have other mistakes beside.)
+const BEYOND_THE_SCHEMA: &[&str] = &[
+    "circles",
+    "condition_too_deep",
+    "dangling_channels",
+    "dangling_conditions",
+    "duplicate_names",
+    "later_parts",
+    "same_paths",
+    "secrets_missing",
+    "timeouts",
+    "tree_too_deep",
+];
 
 #[test]
 fn every_mistake_is_told_at_its_place() {
@@ -17,6 +29,7 @@ fn every_mistake_is_told_at_its_place() {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     let mut names = BTreeSet::new();
+    let mut taken = BTreeSet::new();
     for entry in std::fs::read_dir(in_tree("tests/config/broken")).expect("the folder is there") {
         let path = entry.expect("an entry").path();
         let name = path.file_stem().expect("a name").to_str().expect("UTF-8").to_owned();
@@ -25,11 +38,11 @@ fn every_mistake_is_told_at_its_place() {
         let checked = config::check_bytes(&format!("{name}.yaml"), bytes, Some(&tables()));
         assert!(checked.config.is_none() && checked.diagnostics.has_errors(), "{name} passes");
         settings.bind(|| insta::assert_snapshot!(name.as_str(), checked.diagnostics.render(false)));
-        assert_eq!(schema_takes(&text), BEYOND_THE_SCHEMA.contains(&name.as_str()), "the JSON Schema on {name}");
+        if schema_takes(&text) {
+            taken.insert(name.clone());
+        }
         names.insert(name);
     }
     assert!(names.len() >= 30, "only {} files", names.len());
-    for name in BEYOND_THE_SCHEMA {
-        assert!(names.contains(*name), "{name} is in the table and not in the folder");
-    }
+    assert_eq!(taken, BEYOND_THE_SCHEMA.iter().map(|name| (*name).to_owned()).collect(), "what the JSON Schema takes");
 }

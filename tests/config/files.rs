@@ -119,3 +119,95 @@ fn the_schema_is_printed_as_json() {
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert!(jsonschema::draft202012::meta::is_valid(&schema));
 }
+
+#[test]
+fn the_reference_passes_once_later_parts_are_taken_out() {
+    // What comes later is exchanged for what is there; everything else of the reference stays.
+    let mut text = reference();
+    for (from, to) in [
+        (
+            "pagerduty: {routing_key: \"${env:PAGERDUTY_ROUTING_KEY}\"}",
+            "webhook: {url: https://hooks.example.com/pager}",
+        ),
+        ("slack: {url: \"${file:/etc/backstop/slack.url}\"}", "webhook: {url: https://hooks.example.com/chat}"),
+        (
+            "email: {smtp: smtps://mail.example.com, from: backstop@example.com, to: [oncall@example.com]}",
+            "webhook: {url: https://hooks.example.com/mail}",
+        ),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let cut = |text: &str, from: &str, to: &str| {
+        let start = text.find(from).expect(from);
+        let end = start + text[start..].find(to).expect(to);
+        format!("{}{}", &text[..start], &text[end..])
+    };
+    let text = cut(&text, "    integrity:", "    # ---- defaults");
+    let releases = "      releases: {directory: /srv/releases, current: /srv/current, restart: [restart]}\n";
+    let text =
+        cut(&text, "      kubernetes:", "      #  ").replacen("    target:\n", &format!("    target:\n{releases}"), 1);
+    let secrets = Tables {
+        environment: [("BACKSTOP_CI_TOKEN", "0123456789abcdef-ci".into()), ("WEBHOOK_SECRET", "whsec_x".into())]
+            .into_iter()
+            .collect(),
+        files: [("/etc/backstop/oncall.token".into(), b"0123456789abcdef\n".to_vec())].into_iter().collect(),
+    };
+    let checked = config::check_bytes("backstop.yaml", text.into_bytes(), Some(&secrets));
+    assert!(checked.config.is_some() && checked.diagnostics.list.is_empty(), "{}", checked.diagnostics);
+}
+
+#[test]
+fn every_bound_is_told() {
+    let head = "notify: {channels: {audit: {webhook: {url: https://hooks.example.com/x}}}}\nservices:\n";
+    let service = |name: &str, probes: &str, rest: &str| {
+        format!(
+            "  - {{name: {name}, target: {{command: {{current: [a], previous: [b], roll_back: [c]}}}}, probes: {{{probes}}}, {rest}}}\n"
+        )
+    };
+    let probe = |number: usize| format!("p{number}: {{tcp: \"127.0.0.1:1\"}}, ");
+    let many = |count: usize, item: &dyn Fn(usize) -> String| (0..count).map(item).collect::<Vec<_>>().concat();
+    let question = "{ask: a, when: complaints, then: consider}, ";
+    let nested = format!("{{ask: a, when: complaints, ask_next: [{}]}}, ", question.repeat(200));
+    let cases = [
+        (many(2_001, &|number| service(&format!("s{number}"), &probe(0), "")), "services: more than 2000 items"),
+        (service("a", &many(257, &probe), ""), "services(a).probes: more than 256 entries"),
+        (
+            service("a", &many(200, &probe), &format!("features: {{{}}}", many(57, &|number| probe(1_000 + number)))),
+            "services(a): more than 256 probes and features",
+        ),
+        (
+            service(
+                "a",
+                &probe(0),
+                &format!("conditions: {{{}}}", many(257, &|number| format!("c{number}: complaints, "))),
+            ),
+            "services(a).conditions: more than 256 entries",
+        ),
+        (
+            service(
+                "a",
+                &probe(0),
+                &format!(
+                    "conditions: {{{}}}",
+                    many(20, &|number| format!("c{number}: {{any: [{}]}}, ", "complaints, ".repeat(110)))
+                ),
+            ),
+            "services(a).conditions: more than 2048 parts in all conditions together",
+        ),
+        (
+            service("a", &probe(0), &format!("decision_tree: [{}]", question.repeat(257))),
+            "services(a).decision_tree: more than 256 items",
+        ),
+        (
+            service("a", &probe(0), &format!("decision_tree: [{nested}{nested}]")),
+            "services(a).decision_tree: more than 256 questions",
+        ),
+        (service(&"n".repeat(64), &probe(0), ""), "is longer than 63 bytes"),
+    ];
+    for (services, expected) in cases {
+        let checked = crate::support::check(&format!("{head}{services}"));
+        let [only] = checked.diagnostics.list.as_slice() else { panic!("{expected}:\n{}", checked.diagnostics) };
+        assert!(only.message.contains(expected), "{only}");
+    }
+}

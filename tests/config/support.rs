@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use backstop::config::{self, Checked, Secrets};
@@ -65,6 +66,8 @@ pub fn schema_takes(text: &str) -> bool {
 }
 
 /// An independent validator of our schema.
-pub fn validator() -> jsonschema::Validator {
-    jsonschema::draft202012::options().build(&config::schema()).expect("our schema is a schema")
+pub fn validator() -> &'static jsonschema::Validator {
+    static VALIDATOR: LazyLock<jsonschema::Validator> =
+        LazyLock::new(|| jsonschema::draft202012::options().build(&config::schema()).expect("our schema is a schema"));
+    &VALIDATOR
 }

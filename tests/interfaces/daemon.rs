@@ -1,6 +1,14 @@
 //! A policy, and a daemon's serving half with a core that answers from a table.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use backstop::{
     config::form,
@@ -33,6 +41,7 @@ pub(crate) fn policy(names: &[&str]) -> Policy {
                 timeout: seconds(1),
             }],
             checks_version: false,
+            rollout_timeout: seconds(120),
             can_stop_traffic: false,
             atoms: vec![Atom::RolloutFailing],
             conditions: vec![ConditionPolicy { name: "system_down".into(), expression: Expression::Atom(0) }],
@@ -51,6 +60,7 @@ pub(crate) fn policy(names: &[&str]) -> Policy {
                 rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3600) },
                 cooldown: seconds(600),
                 resume_within: seconds(900),
+                acting_wait: seconds(3),
             },
             verify: VerifyPolicy { healthy_for: seconds(60), timeout: seconds(600) },
         })
@@ -67,7 +77,7 @@ pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     pub(crate) socket: PathBuf,
     pub(crate) publisher: Publisher,
-    pub(crate) clock: Arc<std::sync::atomic::AtomicU64>,
+    pub(crate) clock: Arc<AtomicU64>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: tokio::task::JoinHandle<()>,
     pub(crate) _directory: tempfile::TempDir,
@@ -115,10 +125,14 @@ pub(crate) async fn daemon(tokens: &[form::Token], core: Core, limits: Limits) -
         tokens: tokens.to_vec(),
     };
     let policy = policy(&["billing", "solvereign-api"]);
-    let clock = Arc::new(std::sync::atomic::AtomicU64::new(1_000_000_000));
+    let clock = Arc::new(AtomicU64::new(1_000_000_000));
     let reads = clock.clone();
-    let (publisher, board): (Publisher, Board) =
-        board(&policy, Arc::new(move || BootTime::from_nanos(reads.load(std::sync::atomic::Ordering::SeqCst))));
+    let clock_of_board = move || {
+        let nanos = reads.load(Ordering::SeqCst);
+        assert_ne!(nanos, u64::MAX, "the clock is broken on purpose");
+        BootTime::from_nanos(nanos)
+    };
+    let (publisher, board): (Publisher, Board) = board(&policy, Arc::new(clock_of_board));
     publisher.service(ServiceIndex(0), views::healthy());
     publisher.service(ServiceIndex(1), views::rolling_back());
     publisher.deploys(ServiceIndex(1), views::deploys());

@@ -3,6 +3,7 @@
 
 mod cli;
 mod daemon;
+mod live;
 mod render;
 mod serve;
 mod views;

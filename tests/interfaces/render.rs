@@ -82,7 +82,7 @@ fn control_characters_are_made_harmless() {
 
 #[test]
 fn incidents() {
-    let list = [views::open_incident(), views::resolved_incident()].map(std::sync::Arc::new);
+    let list = [views::open_incident(), views::resolved_incident()];
     let incidents = Incidents { incidents: list.iter().map(IncidentSummary::from).collect() };
     insta::assert_snapshot!(render::incidents(&incidents, PLAIN()));
     assert_eq!(render::incidents(&Incidents { incidents: Vec::new() }, PLAIN()), "no incidents\n");
@@ -96,6 +96,15 @@ fn an_open_incident() {
 #[test]
 fn an_incident_that_is_over() {
     insta::assert_snapshot!(render::incident(&views::resolved_incident(), PLAIN()));
+}
+
+#[test]
+fn days_are_told_where_there_are_several() {
+    let mut view = views::resolved_incident();
+    view.timeline.push(backstop::core::view::TimelineView { at: views::at(60_000), text: "a day later".to_owned() });
+    let text = render::incident(&view, PLAIN());
+    assert!(text.contains("  2026-01-08 03:10:00  a day later"), "{text}");
+    assert!(text.contains("  2026-01-07 08:30:20  done     roll back the target (8s)"), "{text}");
 }
 
 #[test]

@@ -380,6 +380,27 @@ async fn slow_clients_are_cut_off() {
 }
 
 #[tokio::test]
+async fn a_connection_has_a_bounded_life() {
+    let short = Duration::from_millis(200);
+    let daemon = daemon(&[], Core::Answers, Limits { connection_lifetime: short, ..Limits::default() }).await;
+    let mut stream = TcpStream::connect(daemon.address).await.expect("connected");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    // Kept alive after the answer, and closed by the server long before the deadline for a head.
+    stream.read_to_string(&mut answer).await.expect("the server closes");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_handlers_panic_is_one_requests_alone() {
+    let daemon = plain().await;
+    daemon.clock.store(u64::MAX, Ordering::SeqCst);
+    let told = problem(daemon.get("/healthz").await, StatusCode::INTERNAL_SERVER_ERROR).await;
+    assert!(!told.to_string().contains("clock"), "what a panic says is not for the one who asked: {told}");
+    assert_eq!(daemon.get("/api/v1/services").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_large_head_is_refused() {
     let daemon = plain().await;
     let request = client().build().expect("a client").get(daemon.url("/healthz")).header("x-large", "a".repeat(60_000));
@@ -457,6 +478,7 @@ async fn the_socket_is_private_and_a_dead_daemons_one_is_replaced() {
     let first = Listeners::open(&settings).await.expect("opened");
     let mode = std::fs::metadata(&settings.socket).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(directory.path()).expect("there").count(), 1, "nothing else is left");
     let error = Listeners::open(&settings).await.expect_err("in use");
     assert!(matches!(error, ServeError::SocketInUse { .. }), "{error}");
     // As after kill -9: the file is there, and nobody listens.

@@ -2,7 +2,7 @@
 
 use super::{
     table::{finish, row, table},
-    text::{Layout, plain, time},
+    text::{Layout, plain, time_cell},
 };
 use crate::{core::release::DeploySource, serve::answers::Deploys};
 
@@ -22,7 +22,8 @@ pub fn deploys(services: &[Deploys], layout: Layout) -> String {
 }
 
 fn one(service: &Deploys, layout: Layout) -> String {
-    let mut rows = table(layout, &["", "DEPLOY", "VERSION", "SINCE", "NOTICED BY", "STANDING", "WHY"]);
+    let mut rows =
+        table(layout, &["", "DEPLOY", "VERSION", "SINCE (UTC)", "NOTICED BY", "STANDING", "WHY"], &[0, 2, 3]);
     for deploy in &service.deploys {
         let source = match deploy.source {
             DeploySource::FirstSeen => "first look",
@@ -38,7 +39,7 @@ fn one(service: &Deploys, layout: Layout) -> String {
                 if deploy.live { "live".to_owned() } else { String::new() },
                 deploy.number.to_string(),
                 deploy.release.to_string(),
-                time(deploy.at),
+                time_cell(deploy.at),
                 source,
                 deploy.standing.as_str().replace('_', " "),
                 deploy.why.clone(),

@@ -13,6 +13,7 @@ use crate::{
         answer::Answer,
         gate::GateReport,
         policy::Mode,
+        reading::Reading,
         verdict::{AskedQuestion, Path},
         watch::SignalView,
     },
@@ -52,7 +53,7 @@ fn release(view: &Explanation) -> String {
     let Some(release) = &view.release else { return "unknown".to_owned() };
     let mut text = plain(release.version.as_str());
     if let Some(standing) = view.standing {
-        text += &format!(", {}", standing.as_str().replace('_', " "));
+        let _infallible = write!(text, ", {}", standing.as_str().replace('_', " "));
     }
     if view.rolling_out {
         text += ", rolling out";
@@ -90,7 +91,7 @@ fn ask(out: &mut String, question: &AskedQuestion, layout: Layout) {
     let mark = if question.decided { layout.paint(ALARM, "==>") } else { "   ".to_owned() };
     let answer = answer_cell(layout, question.answer, Answer::No);
     let first = format!("{mark} {answer}  {:1$}", "", indent - MARGIN);
-    // An empty question is not worth a line of its own; a long one wraps before what follows from it.
+    // What follows from a yes stands at the right, where both fit.
     let asked = plain(&question.ask);
     let follows = plain(&format!("[{}: yes -> {}]", question.when, question.then));
     if indent + asked.width() + 2 + follows.width() <= layout.width {
@@ -100,18 +101,27 @@ fn ask(out: &mut String, question: &AskedQuestion, layout: Layout) {
         layout.hang(out, &first, indent, &asked);
         layout.hang(out, &" ".repeat(indent), indent, &follows);
     }
-    let inner = " ".repeat(indent + 2);
     for seen in &question.readings {
-        layout.hang(out, &inner, indent + 2, &plain(&reading::sentence(seen)));
+        for (label, text) in reading::lines(seen) {
+            detail(out, indent, label, &text, layout);
+        }
     }
-    if !question.would_change.is_empty() {
-        layout.hang(out, &inner, indent + 2, &format!("to change it: {}", plain(&question.would_change)));
+    // Where nothing is measured, nothing would change it either; once is enough.
+    let measured = !matches!(question.readings.as_slice(), [Reading::NotMeasured { .. }]);
+    if measured && !question.would_change.is_empty() {
+        detail(out, indent, "change", &question.would_change, layout);
     }
+}
+
+/// A labelled line below a question.
+fn detail(out: &mut String, indent: usize, label: &str, text: &str, layout: Layout) {
+    let first = format!("{:indent$}  {}", "", layout.paint(FAINT, &format!("{label:<8}")));
+    layout.hang(out, &first, indent + 10, &plain(text));
 }
 
 fn gates(out: &mut String, view: &Explanation, layout: Layout) {
     let to = view.rollback_to.as_ref().map_or_else(String::new, |to| format!(" to {}", plain(to.as_str())));
-    let number = |answer| view.gates.iter().filter(|report| report.answer == answer).count();
+    let number = |answer| view.gates.iter().map(|report| u64::from(report.answer == answer)).sum::<u64>();
     let (refusing, unknown) = (number(Answer::No), number(Answer::Unknown));
     let summary = match view.rollback_possible {
         Answer::Yes => layout.paint(WELL, "possible, every gate says yes"),

@@ -12,7 +12,7 @@ pub fn history(rollbacks: &[HistoryRecord], layout: Layout) -> String {
         return "no rollbacks\n".to_owned();
     }
     let columns = ["DATE", "SERVICE", "FROM", "TO", "OUTCOME", "MINUTES", "REASON", "ROOT CAUSE"];
-    let mut rows = table(layout, &columns);
+    let mut rows = table(layout, &columns, &[0, 1, 2, 3]);
     for rollback in rollbacks {
         let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         row(

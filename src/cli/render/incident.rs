@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::{
     explain::tree,
     table::{finish, row, table},
-    text::{ALARM, FAINT, Layout, WARNING, WELL, clock, plain, span, time, verdict_style},
+    text::{ALARM, FAINT, Layout, Moments, WARNING, WELL, plain, span, time, time_cell, verdict_style},
 };
 use crate::{
     core::{
@@ -21,13 +23,14 @@ pub fn incidents(incidents: &Incidents, layout: Layout) -> String {
     if incidents.incidents.is_empty() {
         return "no incidents\n".to_owned();
     }
-    let mut rows = table(layout, &["INCIDENT", "OPENED", "ENDED", "SEVERITY", "VERDICT", "ACCUSED", "STATE"]);
+    let mut rows =
+        table(layout, &["INCIDENT", "OPENED (UTC)", "ENDED", "SEVERITY", "VERDICT", "ACCUSED", "STATE"], &[0, 1]);
     for incident in &incidents.incidents {
         row(
             &mut rows,
             [
                 incident.id.to_string(),
-                time(incident.opened_at),
+                time_cell(incident.opened_at),
                 incident
                     .resolved_at
                     .map_or_else(|| "-".to_owned(), |at| format!("after {}", after(incident.opened_at, at))),
@@ -54,7 +57,9 @@ pub fn incident(view: &IncidentView, layout: Layout) -> String {
     };
     let (severity, verdict) =
         (layout.paint(style, view.severity.as_str()), layout.paint(verdict_style(view.verdict), view.verdict.as_str()));
-    let _infallible = writeln!(out, "{}: {severity}, {verdict}, {}", plain(view.id.as_str()), plain(&view.state));
+    let id = plain(view.id.as_str());
+    let width = format!("{id}: {}, verdict {}: ", view.severity, view.verdict).width();
+    layout.hang(&mut out, &format!("{id}: {severity}, verdict {verdict}: "), width, &plain(&view.state));
     out.push('\n');
     layout.field(&mut out, "service", &plain(view.service.as_str()));
     if let Some(accused) = &view.accused {
@@ -71,25 +76,35 @@ pub fn incident(view: &IncidentView, layout: Layout) -> String {
     if let Some(approval) = &view.approval {
         self::approval(&mut out, view, approval, layout);
     }
+    let moments = moments(view);
     if !view.findings.is_empty() {
         layout.heading(&mut out, "Findings");
         let widest = view.findings.iter().map(|found| found.finding.as_str().len()).max().unwrap_or(0);
         for found in &view.findings {
-            let first = format!("  {}  {}  {:<widest$}  ", clock(found.at), found.severity, found.finding.as_str());
-            layout.hang(&mut out, &first, 18 + widest, &plain(&found.detail));
+            let first =
+                format!("  {}  {}  {:<widest$}  ", moments.write(found.at), found.severity, found.finding.as_str());
+            layout.hang(&mut out, &first, moments.width + 10 + widest, &plain(&found.detail));
         }
     }
     for plan in &view.plans {
-        self::plan(&mut out, plan, layout);
+        self::plan(&mut out, plan, moments, layout);
     }
     if !view.timeline.is_empty() {
         layout.heading(&mut out, "Timeline (UTC)");
         for line in &view.timeline {
-            layout.hang(&mut out, &format!("  {}  ", clock(line.at)), 12, &plain(&line.text));
+            layout.hang(&mut out, &format!("  {}  ", moments.write(line.at)), moments.width + 4, &plain(&line.text));
         }
     }
     tree(&mut out, &view.path, layout);
     out
+}
+
+/// Every moment that is written with its clock alone, if all are of one day.
+fn moments(view: &IncidentView) -> Moments {
+    let steps = view.plans.iter().flat_map(|plan| &plan.steps).filter_map(|step| step.started_at);
+    let findings = view.findings.iter().map(|found| found.at);
+    let lines = view.timeline.iter().map(|line| line.at);
+    Moments::of(std::iter::once(view.opened_at).chain(findings).chain(steps).chain(lines))
 }
 
 fn approval(out: &mut String, view: &IncidentView, approval: &ApprovalView, layout: Layout) {
@@ -108,7 +123,7 @@ fn approval(out: &mut String, view: &IncidentView, approval: &ApprovalView, layo
     layout.hang(out, "  ", 2, &plain(&format!("{}{by}: {what}", approval.state)));
 }
 
-fn plan(out: &mut String, plan: &PlanView, layout: Layout) {
+fn plan(out: &mut String, plan: &PlanView, moments: Moments, layout: Layout) {
     let outcome = match (plan.outcome, plan.ended_at) {
         (Some(outcome), Some(at)) => format!("{} after {}", outcome.as_str(), after(plan.started_at, at)),
         (Some(outcome), None) => outcome.as_str().to_owned(),
@@ -120,11 +135,11 @@ fn plan(out: &mut String, plan: &PlanView, layout: Layout) {
         layout.hang(out, "  ", 2, &plain(&format!("approved by {by}")));
     }
     for step in &plan.steps {
-        self::step(out, step, layout);
+        self::step(out, step, moments, layout);
     }
 }
 
-fn step(out: &mut String, step: &StepView, layout: Layout) {
+fn step(out: &mut String, step: &StepView, moments: Moments, layout: Layout) {
     let style = match step.status {
         StepStatus::Done => WELL,
         StepStatus::Pending | StepStatus::Skipped => FAINT,
@@ -132,13 +147,13 @@ fn step(out: &mut String, step: &StepView, layout: Layout) {
         _ => WARNING,
     };
     let status = layout.paint(style, &format!("{:<7}", step.status.as_str()));
-    let began = step.started_at.map_or_else(|| " ".repeat(8), clock);
+    let began = step.started_at.map_or_else(|| " ".repeat(moments.width), |at| moments.write(at));
     let mut text = plain(&step.title);
     if let (Some(from), Some(to)) = (step.started_at, step.ended_at) {
-        text += &format!(" ({})", after(from, to));
+        let _infallible = write!(text, " ({})", after(from, to));
     }
     if !step.note.is_empty() {
-        text += &format!(": {}", plain(&step.note));
+        let _infallible = write!(text, ": {}", plain(&step.note));
     }
-    layout.hang(out, &format!("  {began}  {status}  "), 21, &text);
+    layout.hang(out, &format!("  {began}  {status}  "), moments.width + 13, &text);
 }

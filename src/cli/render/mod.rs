@@ -1,5 +1,6 @@
 //! Views as text for people: pure functions, wrapped to a width, legible without colour.
 
+mod compact;
 mod deploys;
 mod explain;
 mod history;
@@ -7,8 +8,9 @@ mod incident;
 mod reading;
 mod status;
 mod table;
-mod text;
+pub(crate) mod text;
 
+pub(crate) use compact::question;
 pub use deploys::deploys;
 pub use explain::explanation;
 pub use history::history;

@@ -19,7 +19,7 @@ pub fn status(services: &Services, layout: Layout) -> String {
         return out;
     }
     let columns = ["SERVICE", "STATE", "VERDICT", "RELEASE", "STANDING", "ROLLBACK", "INCIDENT"];
-    let mut rows = table(layout, &columns);
+    let mut rows = table(layout, &columns, &[0, 2, 3, 4, 5, 6]);
     for service in &services.services {
         row(
             &mut rows,
@@ -54,7 +54,7 @@ fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
         tell(WARNING, &format!("every service is paused {}", pause(paused)));
     }
     if daemon.outbox_depth > 0 {
-        let (wait, age) = (count(daemon.outbox_depth, "page"), span(daemon.outbox_oldest_age_seconds));
+        let (wait, age) = (count(daemon.outbox_depth as u64, "page"), span(daemon.outbox_oldest_age_seconds));
         tell(WARNING, &format!("not yet delivered: {wait}, the oldest for {age}"));
     }
     if out.len() > before {
@@ -68,7 +68,7 @@ fn state(service: &ServiceSummary) -> String {
     } else if service.rolling_out {
         "rolling out"
     } else if !service.lost.is_empty() {
-        "partly blind"
+        "impaired"
     } else {
         "watched"
     };

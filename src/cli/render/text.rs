@@ -19,7 +19,7 @@ const GREATEST_WIDTH: usize = 140;
 /// What the output looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    pub(super) width: usize,
+    pub(crate) width: usize,
     colour: bool,
 }
 
@@ -30,7 +30,7 @@ impl Layout {
     }
 
     /// `text` in a style, where there is colour.
-    pub(super) fn paint(self, style: Style, text: &str) -> String {
+    pub(crate) fn paint(self, style: Style, text: &str) -> String {
         if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
@@ -41,7 +41,7 @@ impl Layout {
 
     /// `text` after `first`, wrapped, with further lines under its beginning. `first` may hold colour; it takes
     /// `first_width` columns.
-    pub(super) fn hang(self, out: &mut String, first: &str, first_width: usize, text: &str) {
+    pub(crate) fn hang(self, out: &mut String, first: &str, first_width: usize, text: &str) {
         let room = self.width.saturating_sub(first_width).max(20);
         let mut lines = wrap(text, room).into_iter();
         let line = format!("{first}{}", lines.next().unwrap_or_default());
@@ -59,16 +59,16 @@ impl Layout {
 }
 
 /// What calls for action.
-pub(super) const ALARM: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const ALARM: Style = AnsiColor::Red.on_default().bold();
 /// What calls for a look.
-pub(super) const WARNING: Style = AnsiColor::Yellow.on_default();
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default();
 /// What is well.
-pub(super) const WELL: Style = AnsiColor::Green.on_default();
+pub(crate) const WELL: Style = AnsiColor::Green.on_default();
 /// What is there for completeness.
-pub(super) const FAINT: Style = Style::new().dimmed();
+pub(crate) const FAINT: Style = Style::new().dimmed();
 
 /// How a verdict looks.
-pub(super) const fn verdict_style(verdict: VerdictKind) -> Style {
+pub(crate) const fn verdict_style(verdict: VerdictKind) -> Style {
     match verdict {
         VerdictKind::RollBack => ALARM,
         VerdictKind::Consider | VerdictKind::Monitor => WARNING,
@@ -77,7 +77,7 @@ pub(super) const fn verdict_style(verdict: VerdictKind) -> Style {
 }
 
 /// A verdict as a person would say it.
-pub(super) const fn verdict_words(verdict: VerdictKind) -> &'static str {
+pub(crate) const fn verdict_words(verdict: VerdictKind) -> &'static str {
     match verdict {
         VerdictKind::RollBack => "ROLL BACK",
         VerdictKind::Consider => "CONSIDER ROLLING BACK",
@@ -87,7 +87,7 @@ pub(super) const fn verdict_words(verdict: VerdictKind) -> &'static str {
 }
 
 /// An answer whose weight shows without colour. `good` is the answer that nobody has to look at.
-pub(super) fn answer_cell(layout: Layout, answer: Answer, good: Answer) -> String {
+pub(crate) fn answer_cell(layout: Layout, answer: Answer, good: Answer) -> String {
     let (word, style) = match answer {
         Answer::Unknown => ("unknown", WARNING),
         answer if answer == good => (answer.as_str(), FAINT),
@@ -115,7 +115,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// A span in its two greatest units: `400ms`, `12s`, `4m 12s`, `2d 4h`.
-pub(super) fn span(seconds: f64) -> String {
+pub(crate) fn span(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "?".to_owned();
     }
@@ -138,7 +138,7 @@ pub(super) fn span(seconds: f64) -> String {
 
 /// A share as a percentage with up to two decimals, never rounded to another side of a limit by much: `5%`, `12.4%`,
 /// `0.83%`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{}%", decimal(share * 100.0))
 }
 
@@ -154,9 +154,33 @@ pub(super) fn time(at: WallTime) -> String {
     written(at, "%Y-%m-%d %H:%M:%S UTC")
 }
 
-/// `10:30:00`, where the day is told nearby.
-pub(super) fn clock(at: WallTime) -> String {
-    written(at, "%H:%M:%S")
+/// `2026-01-07 10:30:00`, for columns that say UTC above.
+pub(super) fn time_cell(at: WallTime) -> String {
+    written(at, "%Y-%m-%d %H:%M:%S")
+}
+
+/// How the moments of one incident are written: with their days only where there are several.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moments {
+    format: &'static str,
+    /// Columns of one.
+    pub(super) width: usize,
+}
+
+impl Moments {
+    pub(super) fn of(mut moments: impl Iterator<Item = WallTime>) -> Self {
+        let day = |at| written(at, "%Y-%m-%d");
+        let first = moments.next().map(day);
+        if moments.all(|at| Some(day(at)) == first) {
+            Self { format: "%H:%M:%S", width: 8 }
+        } else {
+            Self { format: "%Y-%m-%d %H:%M:%S", width: 19 }
+        }
+    }
+
+    pub(super) fn write(self, at: WallTime) -> String {
+        written(at, self.format)
+    }
 }
 
 fn written(at: WallTime, format: &str) -> String {
@@ -165,12 +189,12 @@ fn written(at: WallTime, format: &str) -> String {
 }
 
 /// "1 gate", "2 gates".
-pub(super) fn count(number: usize, thing: &str) -> String {
+pub(super) fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// Takes away what could move the cursor or change colours: versions, reasons and questions come from outside.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 

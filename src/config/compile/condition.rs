@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Sink, View, limit::Limits, signal::Signals};
+use super::{Sink, View, limit::Limits, shown_duration, signal::Signals};
 use crate::core::{
     name::ConditionName,
     policy::{Atom, ConditionPolicy, Expression, ReportKind, SignalKind, SustainIndex, ThresholdsPolicy},
@@ -74,6 +74,15 @@ impl Conditions {
     }
 }
 
+/// Warns of a threshold that was chosen and that nothing measures.
+fn unmeasured(service: &View<'_>, key: &str, what: &str, sink: &mut Sink) {
+    let thresholds = service.object("thresholds");
+    if thresholds.differs(key) {
+        let message = format!("{}: has no effect, since this service has {what}", thresholds.path_of(key));
+        sink.warn(&thresholds.key_span(key), message, "add it, or leave this out");
+    }
+}
+
 /// At least one; no list around a single one.
 pub(super) fn any(mut parts: Vec<Expression>) -> Option<Expression> {
     match parts.len() {
@@ -114,12 +123,12 @@ pub(super) fn built_in(
         let above = view.percent("error_rate").map_or(0.5, |rate| rate.value);
         let limit = limits.rate(&view, above, sink);
         let held = limits.held_for(&view, sink);
-        let expression = match &signals.requests {
-            Some((signal, _)) => {
-                let rate = all.atom(Atom::ErrorRate { signal: *signal, limit });
-                all.sustained(rate, held)
-            }
-            None => all.not_measured("no requests are configured"),
+        let expression = if let Some((signal, _)) = &signals.requests {
+            let rate = all.atom(Atom::ErrorRate { signal: *signal, limit });
+            all.sustained(rate, held)
+        } else {
+            unmeasured(service, key, "no `requests`", sink);
+            all.not_measured("no requests are configured")
         };
         all.name(name, expression);
     }
@@ -140,13 +149,24 @@ pub(super) fn built_in(
             let latency = all.atom(Atom::Latency { signal: *signal, limit });
             all.sustained(latency, held)
         }
-        Some(_) => all.not_measured("the requests have no latency"),
-        None => all.not_measured("no requests are configured"),
+        Some(_) => {
+            unmeasured(service, "slow_above", "no `latency` in `requests`", sink);
+            all.not_measured("the requests have no latency")
+        }
+        None => {
+            unmeasured(service, "slow_above", "no `requests`", sink);
+            all.not_measured("no requests are configured")
+        }
     };
     all.name("performance_degraded", expression);
 
     let complaints = view.object("complaints");
     let at_least = complaints.whole("at_least").map_or(1, |at_least| at_least.value);
+    if let Some(over) = complaints.duration("over").filter(|over| over.value > expire && !expire.is_zero()) {
+        let message =
+            format!("{}: reports expire before {} are over", complaints.path_of("over"), shown_duration(&over));
+        sink.warn(&over.span, message, "shorten it, or lengthen `reports.expire`");
+    }
     let complaints = all.reported(ReportKind::Complaint, at_least, super::duration(&complaints, "over"));
     all.name("complaints", complaints);
     all

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        decode::{did_you_mean, shown},
+        decode::{did_you_mean, shown, shown_key},
         shape, value,
     },
     Node, Sink, View,
@@ -38,13 +38,13 @@ pub(super) fn own(
     let mut parts = 0;
     for (key, node) in entries {
         if BUILT_IN.contains(&key.name.as_str()) {
-            let message = format!("{path}.{}: there is a built-in condition of this name", key.name);
+            let message = format!("{path}.{}: there is a built-in condition of this name", shown_key(&key.name));
             sink.error(&key.span, message, "choose another name; a built-in one is changed in `thresholds`");
         }
         let body = ordering::body(node);
         parts += body.parts;
         if body.depth > EXPRESSION_DEPTH_LIMIT {
-            let message = format!("{path}.{}: nested deeper than {EXPRESSION_DEPTH_LIMIT}", shown(&key.name));
+            let message = format!("{path}.{}: nested deeper than {EXPRESSION_DEPTH_LIMIT}", shown_key(&key.name));
             sink.error(&key.span, message, "make conditions of their own of its inner parts");
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn own(
     let ordered = ordering::order(entries, &path, sink);
     let mut maker = Maker { signals, probes, limits, conditions, known, sink, shape: service.shape("conditions") };
     for (key, node) in ordered {
-        let expression = maker.expression(node, &key.span, &format!("{path}.{}", shown(&key.name)), 1);
+        let expression = maker.expression(node, &key.span, &format!("{path}.{}", shown_key(&key.name)), 1);
         maker.conditions.name(&key.name, expression);
     }
 }

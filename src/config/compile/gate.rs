@@ -5,7 +5,19 @@ use crate::core::policy::{
     ConsiderPolicy, ConsiderThen, GatesPolicy, KnownGoodPolicy, Mode, RollbacksPolicy, VerifyPolicy,
 };
 
-pub(super) fn gates(view: &View<'_>, min_requests: u32) -> GatesPolicy {
+pub(super) fn gates(view: &View<'_>, min_requests: u32, sink: &mut Sink) -> GatesPolicy {
+    if let (Some(settle), Some(within)) = (view.duration("settle"), view.duration("deployed_within"))
+        && settle.value >= within.value
+    {
+        let at = if settle.written { &settle.span } else { &within.span };
+        let message = format!(
+            "{}: {} is not shorter than `deployed_within`, {}, so no deploy could ever be blamed",
+            view.path_of("settle"),
+            shown_duration(&settle),
+            shown_duration(&within)
+        );
+        sink.error(at, message, "shorten it, or lengthen `deployed_within`");
+    }
     let rollbacks = view.object("rollbacks");
     GatesPolicy {
         known_good: match view.text("known_good") {
@@ -20,6 +32,7 @@ pub(super) fn gates(view: &View<'_>, min_requests: u32) -> GatesPolicy {
             at_most: rollbacks.whole("at_most").map_or(1, |at_most| at_most.value),
             over: duration(&rollbacks, "over"),
         },
+        acting_wait: duration(&view.object("shared_cause"), "wait"),
         cooldown: duration(view, "cooldown"),
         resume_within: duration(view, "resume_within"),
     }

@@ -77,7 +77,7 @@ fn shown_duration(duration: &At<Duration>) -> String {
 fn unique<'a>(names: impl Iterator<Item = (&'a Node, String)>, what: &str, sink: &mut Sink) {
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
     for (node, path) in names {
-        let Some(text) = node.text() else { continue };
+        let Some(text) = node.known_text() else { continue };
         if let Some(first) = seen.get(text) {
             let line = sink.source().line(first.start);
             let message = format!("{path}: there already is a {what} called `{}`", visible(node));

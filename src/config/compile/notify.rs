@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 
 use super::{
-    super::decode::{did_you_mean, shown},
+    super::decode::{did_you_mean, shown, shown_key},
     Node, Sink, View, duration, secret, visible,
 };
 use crate::{
@@ -22,8 +22,12 @@ pub(super) fn channels<'a>(view: &View<'a>, sink: &mut Sink) -> (Vec<Channel>, V
     let mut names = Vec::new();
     for (key, node) in view.map("channels") {
         names.push(key.name.as_str());
-        let channel =
-            View::of(node, view.shape("channels"), &key.span, view.path_of(&format!("channels.{}", key.name)));
+        let channel = View::of(
+            node,
+            view.shape("channels"),
+            &key.span,
+            view.path_of(&format!("channels.{}", shown_key(&key.name))),
+        );
         if let Some(webhook) = channel.section("webhook") {
             let url = secret(&webhook, "url").unwrap_or_else(|| SecretString::from(""));
             let kind = ChannelKind::Webhook { url, secret: secret(&webhook, "secret") };
@@ -100,7 +104,7 @@ fn named_channels(view: &View<'_>, channels: &[&str], sink: &mut Sink) -> Vec<Ch
     let path = view.path_of("notify");
     let mut named: Vec<ChannelName> = Vec::new();
     let mut check = |node: &Node, sink: &mut Sink| {
-        let Some(name) = node.text() else { return };
+        let Some(name) = node.known_text() else { return };
         if !channels.contains(&name) {
             let help = if channels.is_empty() {
                 "there are none; add it to notify.channels".to_owned()
@@ -123,7 +127,7 @@ fn named_channels(view: &View<'_>, channels: &[&str], sink: &mut Sink) -> Vec<Ch
 fn unheard_channels(notify: &View<'_>, told: &[String], sink: &mut Sink) {
     for (key, _) in notify.map("channels") {
         if !told.contains(&key.name) {
-            let message = format!("notify.channels.{}: no severity notifies it", shown(&key.name));
+            let message = format!("notify.channels.{}: no severity notifies it", shown_key(&key.name));
             sink.warn(&key.span, message, "name it in `severities`, or leave it out");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Sink, condition::BUILT_IN};
 use crate::config::{
-    decode::shown,
+    decode::{shown, shown_key},
     limits::EXPRESSION_DEPTH_LIMIT,
     node::{Key, Node, Value},
 };
@@ -94,7 +94,7 @@ fn circles(waiting: &BTreeMap<&str, (&Key, &Node, BTreeSet<&str>)>, path: &str, 
         told.extend(&circle);
         let (key, ..) = waiting[circle[0]];
         let names: Vec<String> = circle.iter().chain([&circle[0]]).map(|name| shown(name)).collect();
-        let message = format!("{path}.{}: this condition rests on itself: {}", shown(&key.name), names.join(" → "));
+        let message = format!("{path}.{}: this condition rests on itself: {}", shown_key(&key.name), names.join(" → "));
         sink.error(&key.span, message, "let one of them stop naming the other");
     }
 }

@@ -1,6 +1,6 @@
 //! Services.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     super::decode::{did_you_mean, shown},
@@ -9,7 +9,7 @@ use super::{
     signal, target, tree, unique, visible,
 };
 use crate::{
-    config::{form::Service, node::State},
+    config::form::Service,
     core::{
         name::ServiceName,
         policy::{ReportKind, ServicePolicy},
@@ -24,7 +24,7 @@ pub(super) fn services(root: &View<'_>, sink: &mut Sink) -> (Vec<Service>, Vec<A
         let url = prometheus.text("url").map(|url| url.value).unwrap_or_default();
         signal::tls_has_effect(&prometheus, &url, sink);
     }
-    let names: BTreeSet<&str> = nodes.iter().filter_map(|node| node.get("name")).filter_map(Node::text).collect();
+    let names: Vec<&Node> = nodes.iter().filter_map(|node| node.get("name")).collect();
     let mut edges = Vec::new();
     let mut policies = Vec::new();
     for (place, node) in nodes.iter().enumerate() {
@@ -66,7 +66,7 @@ fn service(view: &View<'_>, root: &View<'_>, sink: &mut Sink) -> (Service, Servi
         consider: gate::consider(&view.object("consider")),
         hold_back_when: hold_back_when(view, sink),
         reports_expire: duration(&view.object("reports"), "expire"),
-        gates: gate::gates(&view.object("gates"), limits.min_requests),
+        gates: gate::gates(&view.object("gates"), limits.min_requests, sink),
         verify: gate::verify(&view.object("verify"), sink),
     };
     (Service { name, target, version, signals: signals.sources }, policy)
@@ -83,7 +83,7 @@ fn hold_back_when(view: &View<'_>, sink: &mut Sink) -> Vec<ReportKind> {
     }
     let mut kinds = Vec::new();
     for node in view.list("hold_back_when") {
-        let Some(kind) = node.text().filter(|_| node.state == State::Fine).and_then(expression::report_kind) else {
+        let Some(kind) = node.known_text().and_then(expression::report_kind) else {
             continue;
         };
         if kinds.contains(&kind) {
@@ -96,16 +96,16 @@ fn hold_back_when(view: &View<'_>, sink: &mut Sink) -> Vec<ReportKind> {
     kinds
 }
 
-fn depends_on(view: &View<'_>, names: &BTreeSet<&str>, sink: &mut Sink) {
+fn depends_on(view: &View<'_>, names: &[&Node], sink: &mut Sink) {
     let path = view.path_of("depends_on");
     let own = view.written("name").and_then(Node::text);
     for node in view.list("depends_on") {
-        let Some(name) = node.text() else { continue };
+        let Some(name) = node.known_text() else { continue };
         if own == Some(name) {
             sink.error(&node.span, format!("{path}: a service cannot depend on itself"), "leave it out");
-        } else if !names.contains(name) {
+        } else if !names.iter().any(|other| other.text() == Some(name)) {
             let message = format!("{path}: there is no service called `{}`", shown(visible(node)));
-            let others = names.iter().copied().filter(|other| own != Some(*other));
+            let others = names.iter().filter(|other| own != other.text()).map(|other| visible(other));
             sink.error(&node.span, message, did_you_mean(visible(node), others));
         }
     }

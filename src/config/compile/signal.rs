@@ -5,7 +5,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::{
-    super::{decode::At, value},
+    super::{
+        decode::{At, shown_key},
+        value,
+    },
     Node, Sink, View, command_line, path, secret, shown_duration,
 };
 use crate::{
@@ -110,7 +113,8 @@ fn probes(view: &View<'_>, signals: &mut Signals, sink: &mut Sink) {
     let mut critical_ones = 0;
     for (key, node) in view.map("probes") {
         reserved(view, key, "probes", sink);
-        let probe = View::of(node, view.shape("probes"), &key.span, view.path_of(&format!("probes.{}", key.name)));
+        let probe =
+            View::of(node, view.shape("probes"), &key.span, view.path_of(&format!("probes.{}", shown_key(&key.name))));
         let times = times(&probe, sink);
         // A flag that could not be read is told already; it counts as critical, so that nothing more is told.
         let critical = probe.flag("critical").is_none_or(|critical| critical.value);
@@ -134,11 +138,15 @@ fn features(view: &View<'_>, signals: &mut Signals, sink: &mut Sink) {
         reserved(view, key, "features", sink);
         if let Some((probe, _)) = view.map("probes").iter().find(|(probe, _)| probe.name == key.name) {
             let line = sink.source().line(probe.span.start);
-            let message = format!("{}.{}: a probe has the same name", view.path_of("features"), key.name);
+            let message = format!("{}.{}: a probe has the same name", view.path_of("features"), shown_key(&key.name));
             sink.error(&key.span, message, format!("the probe is on line {line}; give each its own name"));
         }
-        let feature =
-            View::of(node, view.shape("features"), &key.span, view.path_of(&format!("features.{}", key.name)));
+        let feature = View::of(
+            node,
+            view.shape("features"),
+            &key.span,
+            view.path_of(&format!("features.{}", shown_key(&key.name))),
+        );
         let times = times(&feature, sink);
         let critical = feature.flag("critical").is_none_or(|critical| critical.value);
         let failures = feature.whole("failures").map_or(1, |failures| failures.value);

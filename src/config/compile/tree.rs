@@ -106,7 +106,7 @@ impl Maker<'_> {
         let place = self.conditions.place(node.text()?);
         if place.is_none() {
             let message = format!("{}: there is no condition called `{}`", view.path_of("when"), shown(visible(node)));
-            self.sink.error(&node.span, message, did_you_mean(visible(node), self.conditions.names().into_iter()));
+            self.sink.error(&node.span, message, did_you_mean(visible(node), self.conditions.names()));
         }
         place
     }

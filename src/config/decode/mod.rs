@@ -16,20 +16,17 @@ use super::{
     suggest,
 };
 
-/// Holds `root` against the shape of a whole configuration. Without `secrets`, references stay as they are. Hands back
-/// whether every reference was resolved.
-pub(crate) fn decode(root: &mut Node, secrets: Option<&dyn Secrets>, sink: &mut Sink) -> bool {
-    let mut decoder = Decoder { sink, secrets, trail: Trail::default(), complete: true };
+/// Holds `root` against the shape of a whole configuration. Without `secrets`, references stay as they are.
+pub(crate) fn decode(root: &mut Node, secrets: Option<&dyn Secrets>, sink: &mut Sink) {
+    let mut decoder = Decoder { sink, secrets, trail: Trail::default() };
     let anchor = root.span.clone();
     decoder.object(root, &ROOT, &anchor, false);
-    decoder.complete
 }
 
 struct Decoder<'a> {
     sink: &'a mut Sink,
     secrets: Option<&'a dyn Secrets>,
     trail: Trail,
-    complete: bool,
 }
 
 impl Decoder<'_> {
@@ -41,13 +38,13 @@ impl Decoder<'_> {
             Shape::Object(object) => self.object(node, object, anchor, later),
             Shape::Map(entries) => self.map(node, entries, anchor, later),
             Shape::List(items) => self.list(node, items, anchor, later),
-            Shape::Either(shapes) => match shapes.iter().find(|shape| fits(**shape, node)) {
-                Some(shape) => self.node(node, *shape, anchor, later),
-                None => {
-                    let wanted: Vec<String> = shapes.iter().map(|shape| described(*shape)).collect();
-                    self.unfit(node, &wanted.join(" or "), "");
+            Shape::Either(shapes) => {
+                if let Some(shape) = shapes.iter().find(|shape| fits(**shape, node)) {
+                    self.node(node, *shape, anchor, later);
+                } else {
+                    self.unfit(node, &described(shape), "");
                 }
-            },
+            }
         }
     }
 
@@ -63,9 +60,13 @@ impl Decoder<'_> {
     }
 
     fn map(&mut self, node: &mut Node, shape: &Entries, anchor: &Span, later: bool) {
-        let Value::Map(entries) = &mut node.value else {
+        if !matches!(node.value, Value::Map(_)) {
+            if shape.value.holds_secret() {
+                self.hide_all(node);
+            }
             return self.unfit(node, "a mapping with a name for each entry", "");
-        };
+        }
+        let Value::Map(entries) = &mut node.value else { return };
         let count = entries.len();
         let mut entries = std::mem::take(entries);
         if count < shape.at_least {
@@ -84,9 +85,11 @@ impl Decoder<'_> {
         }
         self.repeated_keys(&mut entries);
         for (key, value) in &mut entries {
-            self.trail.push(&key.name);
+            self.trail.push(&shown_key(&key.name));
             if let Err(wrong) = scalar::check_text(shape.key, &key.name) {
-                self.sink.error(&key.span, format!("{}: this key {}", self.trail, wrong.message), wrong.help);
+                let odd = self.hide_odd_key(key);
+                let help = if odd { "write it without blanks and punctuation".to_owned() } else { wrong.help };
+                self.sink.error(&key.span, format!("{}: this key {}", self.trail, wrong.message), help);
             }
             self.node(value, shape.value, &key.span, later);
             self.trail.pop();
@@ -146,13 +149,32 @@ impl Decoder<'_> {
         self.unfit(node, if shape.command_line { "a list of words to run" } else { "a list" }, &help);
     }
 
+    /// Keeps a key from being shown that may be half a value; whether it is one.
+    fn hide_odd_key(&mut self, key: &super::node::Key) -> bool {
+        let odd = !key.name.chars().all(is_key_character);
+        if odd {
+            self.sink.hide(&key.span);
+        }
+        odd
+    }
+
+    /// Keeps every text below a node from being shown: where nothing is known of a value it may be a secret.
+    fn hide_all(&mut self, node: &Node) {
+        match &node.value {
+            Value::Text(_) | Value::Secret(_) | Value::Whole(_) | Value::Real(_) => self.sink.hide(&node.span),
+            Value::List(items) => items.iter().for_each(|item| self.hide_all(item)),
+            Value::Map(entries) => entries.iter().for_each(|(_, value)| self.hide_all(value)),
+            Value::Null | Value::Flag(_) => {}
+        }
+    }
+
     /// Tells of keys written twice; only the first stays.
     fn repeated_keys(&mut self, entries: &mut Vec<(super::node::Key, Node)>) {
         let mut seen = std::collections::BTreeMap::new();
         entries.retain(|(key, _)| {
             if let Some(first) = seen.get(&key.name) {
                 let line = self.sink.source().line(*first);
-                let message = format!("{}: `{}` is written twice", self.trail, shown(&key.name));
+                let message = format!("{}: `{}` is written twice", self.trail, shown_key(&key.name));
                 self.sink.error(&key.span, message, format!("the first is on line {line}; leave one of the two out"));
                 return false;
             }
@@ -194,6 +216,19 @@ pub(crate) fn shown(text: &str) -> String {
         kept.push(if character.is_control() { '�' } else { character });
     }
     kept
+}
+
+/// A key as a diagnostic repeats it: up to the first character that no key has, since a slip of punctuation makes a key
+/// of a value, which may be a secret.
+pub(crate) fn shown_key(key: &str) -> String {
+    match key.find(|character: char| !is_key_character(character)) {
+        Some(end) => format!("{}…", shown(&key[..end])),
+        None => shown(key),
+    }
+}
+
+fn is_key_character(character: char) -> bool {
+    character.is_alphanumeric() || matches!(character, '_' | '-' | '.')
 }
 
 /// Follows a message about an unknown word.

@@ -1,6 +1,6 @@
 //! Mappings with known keys.
 
-use super::{Decoder, did_you_mean, shown};
+use super::{Decoder, did_you_mean, shown_key};
 use crate::config::{
     later,
     node::{Key, Node, Span, State, Value},
@@ -15,6 +15,9 @@ impl Decoder<'_> {
                 Value::Null => "write its keys below it, or leave the key out",
                 _ => "",
             };
+            if Shape::Object(object).holds_secret() {
+                self.hide_all(node);
+            }
             return self.unfit(node, &format!("a mapping ({})", listed(object)), help);
         }
         let Value::Map(entries) = &mut node.value else { return };
@@ -22,10 +25,15 @@ impl Decoder<'_> {
         self.repeated_keys(&mut entries);
         let mut meant = Vec::new();
         for (key, value) in &mut entries {
-            match object.field(&key.name) {
-                Some(field) => self.field(key, value, object, field, later),
-                None => meant.extend(self.unknown_key(key, object)),
+            if let Some(field) = object.field(&key.name) {
+                self.field(key, value, object, field, later);
+                continue;
             }
+            let known = self.unknown_key(key, object);
+            if known.is_none_or(|field| field.shape.holds_secret()) {
+                self.hide_all(value);
+            }
+            meant.extend(known.map(|field| field.name));
         }
         let written = |name: &str| entries.iter().any(|(key, _)| key.name == name) || meant.contains(&name);
         for field in object.fields.iter().filter(|field| field.required && !written(field.name)) {
@@ -33,7 +41,7 @@ impl Decoder<'_> {
             self.sink.error(
                 anchor,
                 format!("{}: `{}` is missing", self.trail, field.name),
-                format!("write `{}`: {}", field.name, field.about),
+                format!("write `{}`: {}", field.name, lower_first(field.about)),
             );
         }
         let spans: Vec<(&str, &Span)> = entries.iter().map(|(key, _)| (key.name.as_str(), &key.span)).collect();
@@ -59,11 +67,22 @@ impl Decoder<'_> {
     }
 
     /// Tells of an unknown key; hands back the known one that was meant.
-    fn unknown_key(&mut self, key: &Key, object: &'static Object) -> Option<&'static str> {
+    fn unknown_key(&mut self, key: &Key, object: &'static Object) -> Option<&'static Field> {
+        if key.name == "<<" {
+            let help = "write the keys out, or let an alias stand for the whole value";
+            self.sink.error(&key.span, format!("{}: merging keys with `<<` is not done here", self.trail), help);
+            return None;
+        }
         let names = object.fields.iter().map(|field| field.name);
-        let message = format!("{}: unknown key `{}`", self.trail, shown(&key.name));
+        if self.sink.is_full() {
+            // It will only be counted; looking for what was meant would cost more than everything else.
+            self.sink.error(&key.span, "", "");
+            return None;
+        }
+        self.hide_odd_key(key);
+        let message = format!("{}: unknown key `{}`", self.trail, shown_key(&key.name));
         self.sink.error(&key.span, message, did_you_mean(&key.name, names.clone()));
-        suggest::nearest(&key.name, names)
+        suggest::nearest(&key.name, names).and_then(|name| object.field(name))
     }
 
     /// Holds the keys that exclude each other; whether they are as they should be.
@@ -98,7 +117,9 @@ impl Decoder<'_> {
 
 fn lower_first(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+    let text: String =
+        characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect());
+    text.trim_end_matches('.').to_owned()
 }
 
 fn listed(object: &Object) -> String {
@@ -113,14 +134,18 @@ fn is_among(node: &Node, values: &[&str]) -> bool {
 }
 
 /// Whether a value is its key's default, spelled out in whole or in part.
-pub(super) fn is_default(node: &Node, shape: Shape, default: Option<&str>) -> bool {
+pub(crate) fn is_default(node: &Node, shape: Shape, default: Option<&str>) -> bool {
     let Some(default) = default else { return false };
     match (&node.value, shape) {
         (Value::Map(entries), Shape::Object(object)) => entries.iter().all(|(key, value)| {
             object.field(&key.name).is_some_and(|field| is_default(value, field.shape, field.default))
         }),
         (Value::Map(entries), _) => entries.is_empty() && default == "{}",
-        (Value::List(items), _) => items.is_empty() && default == "[]",
+        (Value::List(items), _) => {
+            let words: Vec<&str> =
+                default.trim_matches(['[', ']']).split(", ").filter(|word| !word.is_empty()).collect();
+            items.len() == words.len() && items.iter().zip(words).all(|(item, word)| item.text() == Some(word))
+        }
         (Value::Text(text), _) => text == default,
         (Value::Whole(number), _) => number.to_string() == default,
         (Value::Flag(flag), _) => flag.to_string() == default,

@@ -38,6 +38,10 @@ impl Decoder<'_> {
 
     fn wrong(&mut self, node: &mut Node, scalar: Scalar, wrong: &Wrong) {
         node.state = State::Wrong;
+        if is_secret(scalar) && node.text().is_some_and(may_hold_password) {
+            // Broken as it is, nobody knows where user and password end.
+            self.hide_all(node);
+        }
         let (subject, help) = match &node.value {
             Value::Whole(number) => (format!("{number}"), wrong.help.clone()),
             // What helps may hold pieces of the value.
@@ -64,7 +68,8 @@ impl Decoder<'_> {
             (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Duration(..) | Scalar::Percent(..)) => {
                 example(scalar)
             }
-            (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Whole(..) | Scalar::Flag) => String::new(),
+            (Value::Null, _)
+            | (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Whole(..) | Scalar::Flag) => String::new(),
             (Value::Whole(_) | Value::Real(_) | Value::Flag(_), _) => {
                 "put it in quotes if it is meant as a text".to_owned()
             }
@@ -76,7 +81,6 @@ impl Decoder<'_> {
                 "write `false`".to_owned()
             }
             (Value::Text(text), _) if secret::has_reference(text) => "references stand for texts alone".to_owned(),
-            (Value::Null, _) => String::new(),
             _ => example(scalar),
         };
         self.unfit(node, &expected(scalar), &help);
@@ -105,7 +109,6 @@ impl Decoder<'_> {
         }
         let Some(secrets) = self.secrets.filter(|_| !later) else {
             node.state = State::Unresolved;
-            self.complete &= later;
             return false;
         };
         match secret::resolve(&pieces, secrets) {
@@ -127,17 +130,27 @@ impl Decoder<'_> {
     /// Keeps what is secret out of the lines that are shown.
     fn hide(&mut self, node: &Node, scalar: Scalar) {
         match scalar {
-            Scalar::Secret => self.sink.hide(&node.span),
+            Scalar::Secret => self.hide_all(node),
+            Scalar::SecretUrl if node.text().is_none() => self.hide_all(node),
             Scalar::SecretUrl => {
                 let Some(text) = self.sink.source().text().get(node.span.clone()) else { return };
-                let host = text.find("://").map_or(0, |place| place + 3);
-                let path = text[host..].find('/').map_or(text.len(), |place| host + place + 1);
+                // Without a scheme nobody knows where the host ends.
+                let host = text.find("://").map(|place| place + 3);
+                let path = host.map_or(0, |host| text[host..].find('/').map_or(text.len(), |place| host + place + 1));
                 let secret: Span = node.span.start + path..node.span.end;
                 self.sink.hide(&secret);
             }
             _ => {}
         }
     }
+}
+
+/// Whether a broken URL has something before an `@`, or behind a colon where a port would be.
+fn may_hold_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    url.contains('@') || !port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_secret(scalar: Scalar) -> bool {
@@ -248,4 +261,35 @@ fn example(scalar: Scalar) -> String {
         _ => return String::new(),
     };
     format!("write it as in {example}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::shape::{self, Shape};
+
+    #[test]
+    fn every_default_is_valid() {
+        let mut looked_at = 0;
+        for object in shape::objects() {
+            for field in object.fields {
+                let (Shape::Scalar(scalar), Some(default)) = (field.shape, field.default) else { continue };
+                looked_at += 1;
+                match scalar {
+                    Scalar::Flag => assert!(matches!(default, "true" | "false"), "{}", field.name),
+                    Scalar::Whole(least, most) => {
+                        assert!((least..=most).contains(&default.parse().expect("a number")), "{}", field.name);
+                    }
+                    _ => assert_eq!(
+                        check_text(scalar, default.trim_matches('"')),
+                        Ok(()),
+                        "{}.{}",
+                        object.name,
+                        field.name
+                    ),
+                }
+            }
+        }
+        assert!(looked_at > 50, "only {looked_at}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::shown;
+use super::{object::is_default, shown};
 use crate::config::{
     node::{Key, Node, Span, State, Value},
     shape::{Object, Shape},
@@ -60,6 +60,12 @@ impl<'a> View<'a> {
     pub(crate) fn written(&self, key: &str) -> Option<&'a Node> {
         debug_assert!(self.object.field(key).is_some(), "{} has no {key}", self.object.name);
         self.node.and_then(|node| node.get(key))
+    }
+
+    /// Whether a key is written with another value than its default.
+    pub(crate) fn differs(&self, key: &str) -> bool {
+        let field = self.object.field(key).expect("the key is in the table of shapes");
+        self.written(key).is_some_and(|node| !is_default(node, field.shape, field.default))
     }
 
     /// A key's value as written, unless it is wrong.
@@ -140,18 +146,16 @@ impl<'a> View<'a> {
 
     pub(crate) fn whole(&self, key: &str) -> Option<At<u32>> {
         let field = self.object.field(key).expect("the key is in the table of shapes");
-        match self.written(key) {
-            Some(node) => match node.value {
-                Value::Whole(number) if node.state == State::Fine => {
-                    let value = u32::try_from(number).ok()?;
-                    Some(At { value, span: node.span.clone(), written: true, secret: false })
-                }
-                _ => None,
-            },
-            None => {
-                let value = field.default?.parse().expect("a default is valid; a test holds it");
-                Some(At { value, span: self.span.clone(), written: false, secret: false })
+        let Some(node) = self.written(key) else {
+            let value = field.default?.parse().expect("a default is valid; a test holds it");
+            return Some(At { value, span: self.span.clone(), written: false, secret: false });
+        };
+        match node.value {
+            Value::Whole(number) if node.state == State::Fine => {
+                let value = u32::try_from(number).ok()?;
+                Some(At { value, span: node.span.clone(), written: true, secret: false })
             }
+            _ => None,
         }
     }
 

@@ -121,3 +121,56 @@ fn of(shape: Shape, definitions: &mut Definitions) -> Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::{node::Node, shape, sink::Sink, source::Source};
+
+    /// Walks both: the schema's keys, and what the decoder itself says of each.
+    #[test]
+    fn the_schema_knows_what_the_decoder_knows() {
+        let schema = schema();
+        for object in shape::objects() {
+            let known = if object.name == ROOT.name { &schema } else { &schema["$defs"][object.name] };
+            let keys: BTreeSet<&str> =
+                known["properties"].as_object().expect("an object").keys().map(String::as_str).collect();
+            let ours: BTreeSet<&str> = object.fields.iter().map(|field| field.name).collect();
+            assert_eq!(keys, ours, "{}", object.name);
+        }
+        let definitions = schema["$defs"].as_object().expect("an object").len();
+        assert_eq!(definitions + 1, shape::objects().len());
+    }
+
+    /// The root's keys from the schema alone are all taken by the decoder, and one more is not.
+    #[test]
+    fn the_decoder_takes_the_schemas_keys() {
+        let schema = schema();
+        let keys = schema["properties"].as_object().expect("an object").keys();
+        let lines: Vec<String> = keys.map(|key| format!("{key}: ~")).chain(["another_key: ~".to_owned()]).collect();
+        let text = lines.join("\n");
+        let mut root: Node = serde_saphyr::from_str(&text).expect("YAML");
+        let mut sink = Sink::new(Source::new("x", text));
+        crate::config::decode::decode(&mut root, None, &mut sink);
+        let unknown: Vec<String> = sink
+            .finish()
+            .list
+            .into_iter()
+            .map(|found| found.message)
+            .filter(|message| message.contains("unknown key"))
+            .collect();
+        assert_eq!(unknown, ["the configuration: unknown key `another_key`"]);
+    }
+
+    #[test]
+    fn defaults_are_written_out() {
+        let schema = schema();
+        let thresholds = &schema["$defs"]["service"]["properties"]["thresholds"]["default"];
+        assert_eq!(thresholds["consider_above"], json!({"error_rate": "1%", "over": "1m", "for": "5m"}));
+        assert_eq!(thresholds["down_after"], json!(3));
+        let held_back = &schema["$defs"]["service"]["properties"]["hold_back_when"]["default"];
+        assert_eq!(held_back.as_array().map(Vec::len), Some(4));
+    }
+}

@@ -43,7 +43,7 @@ const fn latency(name: &'static str) -> Field {
 
 static CONDITION: Object = choice(
     "condition",
-    "A condition: exactly one of these.",
+    "A fact, or other conditions put together.",
     &[
         "any",
         "all",

@@ -14,7 +14,7 @@ mod target;
 mod threshold;
 mod tree;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 pub(crate) use condition::{QUANTILES, quantile_of};
 pub(crate) use server::ROOT;
@@ -222,9 +222,102 @@ pub(crate) const fn choice(
     Object { name, about, fields, one_of: OneOf::Exactly(keys) }
 }
 
+impl Shape {
+    /// Whether a secret may be somewhere in such a value.
+    pub(crate) fn holds_secret(self) -> bool {
+        fn visit(shape: Shape, seen: &mut Vec<&'static str>) -> bool {
+            match shape {
+                Shape::Scalar(scalar) => {
+                    matches!(scalar, Scalar::Secret | Scalar::SecretUrl | Scalar::Url | Scalar::OtherUrl(..))
+                }
+                Shape::Object(object) if seen.contains(&object.name) => false,
+                Shape::Object(object) => {
+                    seen.push(object.name);
+                    object.fields.iter().any(|field| visit(field.shape, seen))
+                }
+                Shape::Map(entries) => visit(entries.value, seen),
+                Shape::List(items) => visit(items.item, seen),
+                Shape::Either(shapes) => shapes.iter().any(|shape| visit(*shape, seen)),
+            }
+        }
+        visit(self, &mut Vec::new())
+    }
+}
+
 impl Object {
     /// The field called `name`.
     pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+/// The words of the configuration's language: every key, and every word that a value may be.
+pub(crate) fn words() -> BTreeSet<&'static str> {
+    fn of(shape: Shape) -> &'static [&'static str] {
+        match shape {
+            Shape::Scalar(Scalar::Choice(words)) => words,
+            Shape::List(items) => of(items.item),
+            _ => &[],
+        }
+    }
+    let fields = || objects().into_iter().flat_map(|object| object.fields);
+    fields().map(|field| field.name).chain(fields().flat_map(|field| of(field.shape)).copied()).collect()
+}
+
+/// Every object that the root leads to, itself first.
+pub(crate) fn objects() -> Vec<&'static Object> {
+    fn visit(shape: Shape, found: &mut Vec<&'static Object>) {
+        match shape {
+            Shape::Scalar(_) => {}
+            Shape::Object(object) => {
+                if !found.iter().any(|known| std::ptr::eq(*known, object)) {
+                    found.push(object);
+                    for field in object.fields {
+                        visit(field.shape, found);
+                    }
+                }
+            }
+            Shape::Map(entries) => visit(entries.value, found),
+            Shape::List(items) => visit(items.item, found),
+            Shape::Either(shapes) => shapes.iter().for_each(|shape| visit(*shape, found)),
+        }
+    }
+    let mut found = Vec::new();
+    visit(Shape::Object(&ROOT), &mut found);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::policy::Finding;
+
+    #[test]
+    fn names_of_objects_and_keys_are_unique() {
+        let objects = objects();
+        let names: BTreeSet<&str> = objects.iter().map(|object| object.name).collect();
+        assert_eq!(names.len(), objects.len());
+        for object in objects {
+            let keys: BTreeSet<&str> = object.fields.iter().map(|field| field.name).collect();
+            assert_eq!(keys.len(), object.fields.len(), "{}", object.name);
+            if let OneOf::Exactly(exclusive) | OneOf::AtMost(exclusive) = object.one_of {
+                assert!(exclusive.iter().all(|key| keys.contains(key)), "{}", object.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_escalation_table_is_the_cores() {
+        let objects = objects();
+        let table = objects.iter().find(|object| object.name == "escalation").expect("it is there");
+        assert_eq!(table.fields.len(), Finding::ALL.len());
+        for finding in Finding::ALL {
+            let Some(Shape::Object(object)) = table.field(finding.as_str()).map(|field| field.shape) else {
+                panic!("{finding} is missing");
+            };
+            let default = |key: &str| object.field(key).and_then(|field| field.default);
+            assert_eq!(default("severity"), Some(finding.default_severity().as_str()));
+            assert_eq!(default("action"), Some(finding.default_action()));
+        }
     }
 }

@@ -89,7 +89,12 @@ static SLOW_ABOVE: Object = Object {
         quantile("latency_p75"),
         quantile("latency_p90"),
         quantile("latency_p95"),
-        quantile("latency_p99"),
+        default(
+            "latency_p99",
+            Shape::Scalar(Scalar::LatencyAbove),
+            "2x",
+            "The same; what holds where no quantile is written.",
+        ),
         quantile("latency_p999"),
         default("at_least", AT_LEAST, "200ms", "Never slow below this."),
         default("over", WINDOW, "5m", "The window."),

@@ -11,7 +11,7 @@ pub(super) static QUESTIONS: Items =
 
 static QUESTION: Object = choice(
     "question",
-    "One question of the decision tree.",
+    "What follows from yes.",
     &["then", "ask_next"],
     &[
         required("ask", TEXT, "As a person would ask it."),

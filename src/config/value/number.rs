@@ -47,7 +47,7 @@ pub(crate) fn latency_above(text: &str) -> Result<LatencyAbove, Wrong> {
         };
     }
     match duration(text) {
-        Ok(limit) if limit >= Duration::from_millis(1) && limit <= Duration::from_secs(3_600) => {
+        Ok(limit) if limit >= Duration::from_millis(1) && limit <= Duration::from_hours(1) => {
             Ok(LatencyAbove::Absolute(limit))
         }
         Ok(_) => {

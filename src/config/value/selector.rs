@@ -16,6 +16,9 @@ pub(crate) fn selector(text: &str) -> Result<String, Wrong> {
     if name.starts_with(|first: char| first.is_ascii_digit()) {
         return Err(Wrong::new("begins with a digit", help));
     }
+    if rest.trim_start().starts_with('[') {
+        return Err(Wrong::new("has a range behind the series", help));
+    }
     if rest.trim_start().starts_with('(') {
         return Err(Wrong::new("has a function around the series", help));
     }

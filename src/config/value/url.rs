@@ -13,11 +13,15 @@ pub(crate) fn url_with_scheme(text: &str, schemes: &[&str], example: &str) -> Re
     if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
         return Err(Wrong::new("has blanks or control characters in it", "write them percent-encoded, as in `%20`"));
     }
-    let Some((scheme, _)) = text.split_once("://") else {
+    let Some((scheme, rest)) = text.split_once("://") else {
         return Err(Wrong::new("is not an absolute URL", help));
     };
     if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
         return Err(Wrong::new(format!("has another scheme than {}", schemes.join(" or ")), help));
+    }
+    // The URL standard's parser would skip further slashes and take the path for the host.
+    if rest.starts_with(['/', '\\']) {
+        return Err(Wrong::new("has no host", help));
     }
     let parsed =
         reqwest::Url::parse(text).map_err(|error| Wrong::new(format!("is not a URL ({error})"), help.clone()))?;

@@ -122,7 +122,8 @@ fn bounds_of(points: &[BucketValue]) -> Result<Vec<f64>, LatencyGap> {
         return Err(LatencyGap::NoInfinity);
     }
     let same = |group: &[BucketValue]| {
-        group.len() == bounds.len() && group.iter().zip(&bounds).all(|(point, bound)| point.le == *bound)
+        group.len() == bounds.len()
+            && group.iter().zip(&bounds).all(|(point, bound)| point.le.to_bits() == bound.to_bits())
     };
     if groups(points).all(same) { Ok(bounds) } else { Err(LatencyGap::Mixed) }
 }

@@ -1,8 +1,12 @@
 //! Increments by the time at which they were seen.
 
-use super::Counted;
-use crate::core::sample::{LatencyCounts, REQUEST_POINTS_LIMIT, RequestCounts};
 use std::sync::Arc;
+
+use super::Counted;
+use crate::core::{
+    sample::{LatencyCounts, REQUEST_POINTS_LIMIT, RequestCounts},
+    statistics::whole_part,
+};
 
 /// Points closer together than this are counted as one: targets are scraped at offsets of their own, and no window is
 /// finer than a second.
@@ -13,7 +17,7 @@ const SLOT_MILLIS_AT_LEAST: i64 = 1_000;
 pub(super) struct Slots {
     newest_millis: i64,
     width_millis: i64,
-    slots: Vec<Slot>,
+    all: Vec<Slot>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,15 +55,15 @@ impl Slots {
         let width_millis = (span / limit + 1).max(SLOT_MILLIS_AT_LEAST);
         let count = usize::try_from(span / width_millis + 1).unwrap_or(1).min(REQUEST_POINTS_LIMIT);
         let empty = Slot { at_millis: i64::MIN, touched: false, total: 0.0, errors: 0.0, latency: vec![0.0; buckets] };
-        let mut slots = vec![empty; count];
-        slots[count - 1].at_millis = newest_millis;
-        Self { newest_millis, width_millis, slots }
+        let mut all = vec![empty; count];
+        all[count - 1].at_millis = newest_millis;
+        Self { newest_millis, width_millis, all }
     }
 
     fn slot(&mut self, at_millis: i64) -> &mut Slot {
         let back = self.newest_millis.saturating_sub(at_millis).max(0) / self.width_millis;
-        let last = self.slots.len() - 1;
-        let slot = &mut self.slots[last - usize::try_from(back).unwrap_or(usize::MAX).min(last)];
+        let last = self.all.len() - 1;
+        let slot = &mut self.all[last - usize::try_from(back).unwrap_or(usize::MAX).min(last)];
         slot.at_millis = slot.at_millis.max(at_millis.min(self.newest_millis));
         slot.touched = true;
         slot
@@ -81,21 +85,21 @@ impl Slots {
     }
 
     pub(super) fn is_untouched(&self) -> bool {
-        self.slots.iter().all(|slot| !slot.touched)
+        self.all.iter().all(|slot| !slot.touched)
     }
 
     /// Whole numbers, with what does not fit carried on in `remainders`. The last slot is always there, perhaps with
     /// zeros: that nothing happened is news too.
     pub(super) fn finish(self, remainders: &mut Remainders, bounds: Option<&Arc<[f64]>>) -> Vec<Counted> {
-        let last = self.slots.len() - 1;
+        let last = self.all.len() - 1;
         let mut counted = Vec::new();
-        for (place, slot) in self.slots.into_iter().enumerate() {
+        for (place, slot) in self.all.into_iter().enumerate() {
             if !slot.touched && place != last {
                 continue;
             }
             let total = whole(slot.total, &mut remainders.total_fraction);
             remainders.errors_ahead += slot.errors;
-            let errors = truncate(remainders.errors_ahead.round().min(total as f64));
+            let errors = whole_part(remainders.errors_ahead.round().min(total as f64));
             remainders.errors_ahead = settle(remainders.errors_ahead - errors as f64);
             let latency = bounds.map(|bounds| {
                 remainders.latency_fractions.resize(slot.latency.len(), 0.0);
@@ -118,19 +122,10 @@ fn whole(sum: f64, fraction: &mut f64) -> u64 {
     let exact = sum + *fraction;
     let rounded = exact.round().max(0.0);
     *fraction = settle(exact - rounded);
-    truncate(rounded)
+    whole_part(rounded)
 }
 
 /// Rounding noise of a sum over many series is no remainder.
 fn settle(remainder: f64) -> f64 {
     if remainder.abs() < 1e-6 { 0.0 } else { remainder }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a whole number, not negative; `as` saturates"
-)]
-pub(super) fn truncate(value: f64) -> u64 {
-    value as u64
 }

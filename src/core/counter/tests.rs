@@ -79,8 +79,7 @@ fn errors_that_run_ahead_wait_and_errors_that_never_fit_are_told() {
     ]);
     assert_eq!(seen, [Ok((0, 0)), Ok((1, 1)), Ok((5, 3))]);
 
-    let never: Vec<_> =
-        (0..5).map(|look| (a(look * 5_000, 0.0), a(look * 5_000, f64::from(look as i32 * 10)))).collect();
+    let never: Vec<_> = (0..5).map(|look| (a(look * 5_000, 0.0), a(look * 5_000, look as f64 * 10.0))).collect();
     let mut tracker = CounterTracker::new(EVERY);
     let told: Vec<_> =
         never.iter().map(|(total, errors)| tracker.observe(&[*total], &[*errors], None).is_err()).collect();
@@ -127,12 +126,9 @@ fn catching_up_gives_each_count_its_time_and_a_bounded_number_of_them() {
     let points: Vec<_> = (0..=30).map(|second| a(second * 1_000)).rev().collect();
     let counted = tracker.observe(&points, &[], None).expect("a look");
     assert_eq!(counted.len(), 30);
-    assert!(
-        counted
-            .iter()
-            .enumerate()
-            .all(|(place, each)| each.at_millis == (place as i64 + 1) * 1_000 && each.counts.total == 1)
-    );
+    assert!(counted.iter().enumerate().all(|(place, each)| each.at_millis / 1_000
+        == i64::try_from(place).expect("few") + 1
+        && each.counts.total == 1));
     let many: Vec<_> = (30..=300).map(|second| a(second * 1_000)).collect();
     let counted = tracker.observe(&many, &[], None).expect("a look");
     assert!(counted.len() <= REQUEST_POINTS_LIMIT && counted.len() > REQUEST_POINTS_LIMIT / 2, "{}", counted.len());
@@ -212,7 +208,7 @@ proptest! {
         let (mut good, mut bad) = (0_u32, 0_u32);
         let (mut expected_total, mut expected_errors) = (0, 0);
         let mut history = vec![(0_i64, good, bad)];
-        for (place, &(more_good, more_bad, anew)) in steps.iter().enumerate() {
+        for (at, &(more_good, more_bad, anew)) in (1..).zip(&steps) {
             if anew {
                 (good, bad) = (0, 0);
             }
@@ -223,7 +219,7 @@ proptest! {
             let (add_good, add_bad) = (seen(last_good, good), seen(last_bad, bad));
             expected_total += u64::from(add_good + add_bad);
             expected_errors += u64::from(add_bad);
-            history.push(((place as i64 + 1) * 1_000, good, bad));
+            history.push((at * 1_000, good, bad));
         }
         let mut tracker = CounterTracker::new(EVERY);
         let (mut total, mut errors) = (0, 0);

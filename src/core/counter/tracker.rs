@@ -6,13 +6,13 @@ use super::{
     BucketValue, Counted, CounterError, SERIES_LIMIT, SeriesValue, TargetKey,
     histogram::Histograms,
     series::{Counters, Look},
-    slots::{Remainders, Slots, truncate},
+    slots::{Remainders, Slots},
 };
-use crate::core::sample::Reason;
+use crate::core::{sample::Reason, statistics::whole_part};
 
 /// A series or target unseen for longer than this (or than three intervals) is forgotten, and an increment over a longer
 /// gap is not counted: it would put old requests into a new window. Five minutes is Prometheus' own lookback.
-pub const LONGEST_GAP_AT_LEAST: Duration = Duration::from_secs(300);
+pub const LONGEST_GAP_AT_LEAST: Duration = Duration::from_mins(5);
 
 /// Looks with new requests for which errors may run ahead of them. A scrape between two queries is made good by the
 /// next look; one more is for a second such accident.
@@ -60,7 +60,7 @@ impl CounterTracker {
         latency: Option<&[BucketValue]>,
     ) -> Result<Vec<Counted>, CounterError> {
         let newest_millis = total.iter().map(|point| point.at_millis).max().ok_or(CounterError::NoTotal)?;
-        self.check(total, errors, latency.unwrap_or_default())?;
+        check(total, errors, latency.unwrap_or_default())?;
         self.check_direction(newest_millis)?;
 
         let total = by_time(total);
@@ -94,26 +94,6 @@ impl CounterTracker {
         Ok(counted)
     }
 
-    fn check(
-        &self,
-        total: &[SeriesValue],
-        errors: &[SeriesValue],
-        buckets: &[BucketValue],
-    ) -> Result<(), CounterError> {
-        let values = total.iter().chain(errors).map(|point| point.value);
-        let mut values = values.chain(buckets.iter().map(|point| point.value));
-        if let Some(value) = values.find(|value| !value.is_finite() || *value < 0.0) {
-            return Err(CounterError::BadValue { value });
-        }
-        if let Some(bucket) = buckets.iter().find(|point| point.le.is_nan()) {
-            return Err(CounterError::BadValue { value: bucket.le });
-        }
-        let distinct_of = |points: &[SeriesValue]| distinct(points.iter().map(|point| point.series).collect());
-        let buckets = distinct(buckets.iter().map(|point| (point.series, point.le.to_bits())).collect());
-        let series = distinct_of(total) + distinct_of(errors) + buckets;
-        if series > SERIES_LIMIT { Err(CounterError::TooManySeries { series }) } else { Ok(()) }
-    }
-
     fn check_direction(&mut self, newest_millis: i64) -> Result<(), CounterError> {
         let back_millis = self.newest_millis.map_or(0, |before| before.saturating_sub(newest_millis));
         if back_millis > self.longest_gap_millis {
@@ -132,7 +112,7 @@ impl CounterTracker {
             if self.looks_ahead > LOOKS_AHEAD_LIMIT {
                 self.looks_ahead = 0;
                 self.remainders.drop_errors_ahead();
-                return Err(CounterError::ErrorsExceedTotal { excess: truncate(excess) });
+                return Err(CounterError::ErrorsExceedTotal { excess: whole_part(excess) });
             }
         }
         Ok(())
@@ -171,6 +151,22 @@ impl CounterTracker {
         self.remainders = Remainders::default();
         self.looks_ahead = 0;
     }
+}
+
+/// Everything that must hold before anything is changed.
+fn check(total: &[SeriesValue], errors: &[SeriesValue], buckets: &[BucketValue]) -> Result<(), CounterError> {
+    let values = total.iter().chain(errors).map(|point| point.value);
+    let mut values = values.chain(buckets.iter().map(|point| point.value));
+    if let Some(value) = values.find(|value| !value.is_finite() || *value < 0.0) {
+        return Err(CounterError::BadValue { value });
+    }
+    if let Some(bucket) = buckets.iter().find(|point| point.le.is_nan()) {
+        return Err(CounterError::BadValue { value: bucket.le });
+    }
+    let distinct_of = |points: &[SeriesValue]| distinct(points.iter().map(|point| point.series).collect());
+    let buckets = distinct(buckets.iter().map(|point| (point.series, point.le.to_bits())).collect());
+    let series = distinct_of(total) + distinct_of(errors) + buckets;
+    if series > SERIES_LIMIT { Err(CounterError::TooManySeries { series }) } else { Ok(()) }
 }
 
 fn by_time(points: &[SeriesValue]) -> Vec<SeriesValue> {

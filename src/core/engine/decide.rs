@@ -78,15 +78,18 @@ impl Service {
         }
     }
 
-    /// An outage is acted on only after it lasted `down_for` unbroken.
+    /// Whether the verdict has stood long enough, and an outage has lasted `down_for` unbroken.
     fn is_unbroken(&mut self, turn: &Turn<'_>) -> bool {
+        let waited = self.due_since.unwrap_or(turn.now.boot).after(self.policy.gates.acting_wait);
+        if turn.now.boot < waited {
+            self.wake_by(waited);
+            return false;
+        }
         if !self.decided_by_system_down() {
             return true;
         }
-        let Some(since) = self.watch.failing_since() else { return false };
-        let until = since.after(self.policy.thresholds.down_for);
-        self.wake_by(until);
-        turn.now.boot >= until
+        // What was seen counts, not what passed: missed samples do not make an outage longer.
+        self.watch.failing_for().is_some_and(|lasted| lasted >= self.policy.thresholds.down_for)
     }
 
     fn decided_by_system_down(&self) -> bool {

@@ -346,7 +346,9 @@ impl Service {
         if self.drive.recovering {
             self.drive.recovering = false;
         }
-        if let Some(current) = self.current(turn).filter(|current| key == Some(&current.key)) {
+        let is_open =
+            |current: &Current| current.record.status.in_flight() || current.record.status == StepStatus::Unknown;
+        if let Some(current) = self.current(turn).filter(|current| key == Some(&current.key) && is_open(current)) {
             self.settle_by_look(turn, &current, observation, look.receipt);
         }
         self.drive(turn);

@@ -16,19 +16,27 @@ use crate::core::{
     verdict::{Onset, VerdictKind},
 };
 
-/// An incident is not opened before the target has been looked at since the first failure: a deploy that just began
+/// An incident is not opened before the target has been looked at since things turned bad: a deploy that just began
 /// explains it. If the look does not come back within this time, the incident is opened without it.
 const LOOK_FIRST_FOR: Duration = Duration::from_secs(2);
 
 /// Lost signals are looked for so often; they are lost over many seconds.
 const LOST_CHECKED_EVERY: Duration = Duration::from_secs(1);
 
+/// Signals count as restored after so long without a gap: one that comes and goes is told once.
+const RESTORED_AFTER: Duration = Duration::from_secs(30);
+
 impl Service {
     pub(super) fn follow_incident(&mut self, turn: &mut Turn<'_>) {
         let verdict = self.watch.verdict();
-        self.considered_since = match verdict.kind {
-            VerdictKind::Consider => Some(self.considered_since.unwrap_or(turn.now.boot)),
-            _ => None,
+        let since = |kind, before: Option<BootTime>| (verdict.kind == kind).then(|| before.unwrap_or(turn.now.boot));
+        self.considered_since = since(VerdictKind::Consider, self.considered_since);
+        self.due_since = since(VerdictKind::RollBack, self.due_since);
+        self.suspected_since = match (self.considered_since, self.due_since, self.watch.failing_since()) {
+            (None, None, _) => None,
+            // A probe that fails had the target looked at since its first failure.
+            (_, _, Some(failing)) => Some(self.suspected_since.map_or(failing, |since| since.min(failing))),
+            _ => Some(self.suspected_since.unwrap_or(turn.now.boot)),
         };
         let Some(incident) = turn.open_incident(&self.name) else {
             if verdict.kind >= VerdictKind::Consider && !self.must_look_first(turn) {
@@ -44,10 +52,11 @@ impl Service {
         }
     }
 
+    /// Whether the target has not been looked at since the verdict turned bad.
     fn must_look_first(&mut self, turn: &mut Turn<'_>) -> bool {
-        let Some(since) = self.watch.failing_since() else { return false };
+        let since = self.suspected_since.unwrap_or(turn.now.boot);
         let until = since.after(LOOK_FIRST_FOR);
-        if self.sight.looked_at() >= Some(since) || turn.now.boot >= until {
+        if self.sight.looked_at() > Some(since) || turn.now.boot >= until {
             return false;
         }
         self.look(turn);
@@ -248,7 +257,14 @@ impl Service {
             let summary = format!("{}: signal lost: {detail}", self.name);
             turn.append(Some(&self.name), Fact::Found { incident: None, finding, severity, detail, gate: None });
             turn.page(Draft::finding(PageKind::SignalLost, Some(&self.name), finding, summary).details(each));
-        } else if lost.is_empty() && told {
+            self.seen_since = None;
+        } else if !lost.is_empty() {
+            self.seen_since = None;
+        } else if told {
+            let since = *self.seen_since.get_or_insert(turn.now.boot);
+            if turn.now.boot < since.after(RESTORED_AFTER) {
+                return;
+            }
             turn.append(Some(&self.name), Fact::FindingOver { finding });
             let summary = format!("{}: every signal is there again", self.name);
             let draft = Draft::finding(PageKind::SignalRestored, Some(&self.name), finding, summary);

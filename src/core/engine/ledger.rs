@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::core::{
     action::{Action, Actions},
-    durable::Durable,
+    durable::{Durable, IncidentRecord},
     entry::{Entry, Fact},
     event::Sequence,
     name::ServiceName,
@@ -56,8 +56,19 @@ impl Ledger {
             && *after <= self.committed
             && let Some((_, action)) = self.held.pop_front()
         {
-            actions.push(action);
+            if self.is_still_wanted(&action) {
+                actions.push(action);
+            }
         }
+    }
+
+    /// While an operation waited for the store, a human may have come between: then it is not begun any more.
+    fn is_still_wanted(&self, action: &Action) -> bool {
+        let Action::Operate { attempt, .. } = action else { return true };
+        let key = &attempt.key;
+        let plan = self.durable.incidents.get(&key.incident).and_then(IncidentRecord::active_plan);
+        let step = plan.filter(|plan| plan.number == key.plan).and_then(|plan| plan.steps.get(usize::from(key.step)));
+        step.is_some_and(|step| step.status.in_flight() && step.attempts == key.attempt)
     }
 
     /// Whether too much waits for the store to decide anything new.

@@ -42,6 +42,12 @@ pub(super) struct Service {
     pub(super) calm_since: Option<BootTime>,
     /// Since when a gate's unknown has held a rollback that is due.
     pub(super) held_since: Option<BootTime>,
+    /// Since when something has been wrong.
+    pub(super) suspected_since: Option<BootTime>,
+    /// Since when no signal has been lost.
+    pub(super) seen_since: Option<BootTime>,
+    /// Since when the verdict has been to roll back.
+    pub(super) due_since: Option<BootTime>,
     /// Since when the verdict has been consider.
     pub(super) considered_since: Option<BootTime>,
     /// When people were last told of the open incident.
@@ -89,6 +95,9 @@ impl Service {
             confirming: vec![None; signals],
             calm_since: None,
             held_since: None,
+            suspected_since: None,
+            seen_since: None,
+            due_since: None,
             considered_since: None,
             told_at: None,
             lost_checked_at: None,

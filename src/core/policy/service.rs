@@ -167,6 +167,9 @@ pub struct GatesPolicy {
     pub deployed_within: Duration,
     /// The budget.
     pub rollbacks: RollbacksPolicy,
+    /// A verdict of `roll_back` must have stood so long before anything is done: what else fails in the same moments
+    /// (other services, the probes) is seen by then.
+    pub acting_wait: Duration,
     /// Time between two rollbacks.
     pub cooldown: Duration,
     /// An unfinished plan found at start goes on within this time.

@@ -1,6 +1,6 @@
 //! Tails of the binomial distribution, exact to about 12 digits at any size.
 //!
-//! The tail is the regularised incomplete beta function, P(X ≥ k | n, p) = I_p(k, n − k + 1) (NIST Digital Library of
+//! The tail is the regularised incomplete beta function, `P(X ≥ k | n, p) = I_p(k, n − k + 1)` (NIST Digital Library of
 //! Mathematical Functions, 8.17.5). Its continued fraction (DLMF 8.17.22) is evaluated by Lentz's method as modified by
 //! Thompson and Barnett (Journal of Computational Physics 64, 1986). The factor in front of it is a binomial probability,
 //! computed by the saddle-point expansion of C. Loader, *Fast and accurate computation of binomial probabilities* (2000),
@@ -15,6 +15,7 @@ const FRACTION_TERMS_LIMIT: u32 = 1_000_000;
 const FRACTION_SETTLED: f64 = 1e-15;
 
 /// P(X ≥ k) for X ~ Binomial(n, p), with 0 < p < 1. One for k = 0, zero for k > n.
+#[expect(clippy::many_single_char_names, reason = "the names of the source")]
 pub fn at_least(k: u64, n: u64, p: f64) -> f64 {
     if k == 0 {
         return 1.0;
@@ -83,7 +84,7 @@ fn deviance(x: f64, m: f64) -> f64 {
     for j in 1..TERMS_LIMIT {
         term *= ratio * ratio;
         let next = sum + term / f64::from(2 * j + 1);
-        if next == sum {
+        if next.to_bits() == sum.to_bits() {
             break;
         }
         sum = next;
@@ -91,7 +92,8 @@ fn deviance(x: f64, m: f64) -> f64 {
     sum
 }
 
-/// The continued fraction of I_x(a, b).
+/// The continued fraction of `I_x(a, b)`.
+#[expect(clippy::many_single_char_names, reason = "the names of the source")]
 fn fraction(a: f64, b: f64, x: f64) -> f64 {
     /// Stands in for a zero in Lentz's method.
     const TINY: f64 = 1e-300;
@@ -117,6 +119,7 @@ fn fraction(a: f64, b: f64, x: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive numbers")]
 mod tests {
     use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{at_least, at_most};
+use super::{at_least, at_most, whole_part};
 use crate::core::{answer::Answer, policy::RateLimit};
 
 /// A day, over which false alarms are bounded.
@@ -44,8 +44,9 @@ pub struct Evidence {
     min_requests: u64,
     min_errors: u64,
     /// By number of errors: the most requests among which so many are evidence, plus one; 0 where not yet computed.
-    /// A fixed table of k for n, kept by k: of n there are too many. Filled as needed, since most services need none.
-    most_requests: [u32; REMEMBERED_ERRORS],
+    /// A fixed table of k for n, kept by k: of n there are too many. Made and filled as needed: a service that stays
+    /// below its limit needs none.
+    most_requests: Option<Box<[u32; REMEMBERED_ERRORS]>>,
 }
 
 impl Evidence {
@@ -59,7 +60,7 @@ impl Evidence {
             every_look: one_look / looks,
             min_requests: limit.min_requests.max(1),
             min_errors: limit.min_errors.max(1),
-            most_requests: [0; REMEMBERED_ERRORS],
+            most_requests: None,
         }
     }
 
@@ -83,11 +84,13 @@ impl Evidence {
         let Some(place) = usize::try_from(errors).ok().filter(|&place| place < REMEMBERED_ERRORS) else {
             return self.proves(errors, requests);
         };
-        if self.most_requests[place] == 0 {
-            let most = self.most_requests_for(errors);
-            self.most_requests[place] = u32::try_from(most).unwrap_or(u32::MAX - 1) + 1;
+        let known = self.most_requests.as_ref().map_or(0, |table| table[place]);
+        if known > 0 {
+            return requests < u64::from(known);
         }
-        requests < u64::from(self.most_requests[place])
+        let most = u32::try_from(self.most_requests_for(errors)).unwrap_or(u32::MAX - 1);
+        self.most_requests.get_or_insert_with(|| Box::new([0; REMEMBERED_ERRORS]))[place] = most + 1;
+        requests <= u64::from(most)
     }
 
     /// Whether so few errors are evidence for a rate at or below the limit: no, else unknown.
@@ -131,11 +134,111 @@ impl Evidence {
             return 0;
         }
         // At the limit itself they are the median, which proves nothing.
-        let (mut proved, mut too_many) = (errors, (errors as f64 / self.limit).ceil() as u64 + 2);
+        let (mut proved, mut too_many) = (errors, whole_part(errors as f64 / self.limit) + 3);
         while too_many - proved > 1 {
             let middle = proved + (too_many - proved) / 2;
             if self.proves(errors, middle) { proved = middle } else { too_many = middle }
         }
         proved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Answer::{No, Unknown, Yes};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(5);
+
+    fn limit(above: f64) -> RateLimit {
+        RateLimit {
+            above,
+            over: Duration::from_mins(1),
+            confidence: 0.99,
+            min_requests: 100,
+            widen_to: Duration::from_mins(10),
+            min_errors: 3,
+        }
+    }
+
+    #[test]
+    fn fewest_errors_for_the_runbooks_limits() {
+        let cases = [(0.05, 100, Some(12)), (0.05, 99, None), (0.05, 480, Some(37)), (0.01, 100, Some(7))];
+        for (above, requests, needed) in cases {
+            assert_eq!(Evidence::new(&limit(above), EVERY).needed(requests), needed, "{above} {requests}");
+        }
+    }
+
+    #[test]
+    fn answers_for_a_hundred_requests_at_five_percent() {
+        let mut evidence = Evidence::new(&limit(0.05), EVERY);
+        let answers: Vec<_> = [0, 4, 5, 11, 12, 100].map(|errors| evidence.answer(errors, 100)).into();
+        assert_eq!(answers, [No, No, Unknown, Unknown, Yes, Yes]);
+        assert_eq!(evidence.answer(99, 99), Unknown, "too few requests prove nothing");
+    }
+
+    #[test]
+    fn few_errors_prove_nothing_however_rare_they_should_be() {
+        let mut evidence = Evidence::new(&RateLimit { min_requests: 1, ..limit(1e-9) }, EVERY);
+        assert_eq!(evidence.answer(2, 100), Answer::Unknown);
+        assert_eq!(evidence.answer(3, 100), Answer::Yes);
+    }
+
+    #[test]
+    fn needed_errors_never_fall_with_more_requests_and_rise_by_at_most_one() {
+        for above in [0.001, 0.01, 0.05, 0.3] {
+            let mut evidence = Evidence::new(&limit(above), EVERY);
+            let mut before = evidence.needed(100).expect("enough requests");
+            for requests in 101..3_000 {
+                let needed = evidence.needed(requests).expect("enough requests");
+                assert!(needed == before || needed == before + 1, "{above} {requests}: {before} {needed}");
+                assert!(evidence.is_above(needed, requests));
+                assert!(!evidence.is_above(needed - 1, requests));
+                before = needed;
+            }
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_day_is_spent_over_its_looks() {
+        // Whatever the table says: a day of looks at an honest service costs at most one percent.
+        let evidence = Evidence::new(&limit(0.05), EVERY);
+        let looks = SECONDS_A_DAY / EVERY.as_secs_f64() * LOOKS_A_SAMPLE;
+        for requests in [100, 104, 250, 500, 6_000] {
+            let needed = evidence.needed(requests).expect("enough requests");
+            let day = looks * at_least(needed, requests, HONEST_FRACTION * 0.05);
+            assert!(day <= 0.01 * (1.0 + 1e-9), "{requests}: {day}");
+        }
+    }
+
+    proptest! {
+        /// The remembered table and the shortcut by the median say what the tails say.
+        #[test]
+        fn answers_equal_the_tails(
+            above in 0.0005_f64..0.6,
+            requests in 1_u64..3_000,
+            share in 0.0_f64..=1.0,
+            near in 0.0_f64..3.0,
+            min_requests in 1_u64..200,
+        ) {
+            let limit = RateLimit { min_requests, ..limit(above) };
+            let mut evidence = Evidence::new(&limit, EVERY);
+            let around = whole_part(near * above * requests as f64);
+            for errors in [whole_part(share * requests as f64), around.min(requests)] {
+                let yes = errors >= 3
+                    && at_least(errors, requests, above) <= 0.01
+                    && at_least(errors, requests, HONEST_FRACTION * above) <= 0.01 / 34_560.0;
+                let no = at_most(errors, requests, above) <= 0.5;
+                let expected = match (requests >= min_requests, yes, no) {
+                    (true, true, _) => Answer::Yes,
+                    (true, false, true) => Answer::No,
+                    _ => Answer::Unknown,
+                };
+                prop_assert_eq!(evidence.answer(errors, requests), expected, "{} of {}", errors, requests);
+                prop_assert_eq!(evidence.answer(errors, requests), expected, "the second time, from the table");
+            }
+        }
     }
 }

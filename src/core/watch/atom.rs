@@ -33,6 +33,10 @@ pub(super) const NEVER: BootTime = BootTime::from_nanos(u64::MAX);
 #[derive(Debug)]
 pub(super) struct AtomState {
     pub(super) answer: Answer,
+    /// The signal that it is about.
+    pub(super) signal: Option<SignalIndex>,
+    /// Whether it is about failures in a row.
+    pub(super) is_streak: bool,
     /// It was yes, and has not been clear for long enough since.
     latched: bool,
     clear_since: Option<BootTime>,
@@ -42,7 +46,7 @@ pub(super) struct AtomState {
     /// When the answer could change by time alone.
     pub(super) due: BootTime,
     /// For rates.
-    pub(super) evidence: Option<Box<Evidence>>,
+    pub(super) evidence: Option<Evidence>,
     /// For latencies compared with a baseline: its name among the facts.
     pub(super) label: Option<Box<str>>,
     /// The limit in seconds just now, and whether it stands in for an unknown baseline.
@@ -59,12 +63,20 @@ pub(super) struct RateSeen {
     pub(super) perhaps_bad: u64,
     pub(super) span: Duration,
     pub(super) blind: f64,
+    /// When it could look otherwise by time alone.
+    pub(super) changes_at: BootTime,
+}
+
+impl RateSeen {
+    /// What a source that says nothing shows.
+    pub(super) const NOTHING: Self =
+        Self { requests: 0, bad: 0, perhaps_bad: 0, span: Duration::ZERO, blind: 1.0, changes_at: NEVER };
 }
 
 impl AtomState {
     pub(super) fn new(atom: &Atom, policy: &ServicePolicy) -> Self {
         let signal = signal_of(atom).map(|signal| &policy.signals[signal.get()]);
-        let evidence = rate_limit(atom).zip(signal).map(|(limit, signal)| Box::new(Evidence::new(limit, signal.every)));
+        let evidence = rate_limit(atom).zip(signal).map(|(limit, signal)| Evidence::new(limit, signal.every));
         let label = match (atom, signal) {
             (Atom::Latency { limit: LatencyLimit { quantile, factor: Some(_), .. }, .. }, Some(signal)) => {
                 Some(format!("{} {}", signal.name, quantile_name(*quantile)).into())
@@ -73,6 +85,8 @@ impl AtomState {
         };
         Self {
             answer: if matches!(atom, Atom::NotMeasured { .. }) { Answer::No } else { Answer::Unknown },
+            signal: signal_of(atom),
+            is_streak: matches!(atom, Atom::Failing { .. }),
             latched: false,
             clear_since: None,
             fault: None,
@@ -96,6 +110,10 @@ impl AtomState {
                     self.fault = self.fault.or(Some((now.boot, true)));
                 }
                 failing.into()
+            }
+            // What is counted while two releases and a restart share the window blames neither: it is cut at the end.
+            Atom::ErrorRate { .. } | Atom::Latency { .. } if matches!(facts.rollout, RolloutState::UnderWay { .. }) => {
+                Answer::Unknown
             }
             Atom::ErrorRate { signal, limit } => self.rate(atom, &signals[signal.get()], limit, now.boot),
             Atom::Latency { signal, limit } => {
@@ -140,17 +158,15 @@ impl AtomState {
         let Some(stale) = signal.stale_at().filter(|&stale| stale > now) else { return Answer::Unknown };
         let Some(requests) = signal.requests.as_deref() else { return Answer::Unknown };
         let Some(seen) = look(atom, signal, requests, self.slow_limit.0, now) else { return Answer::Unknown };
-        let Some(evidence) = self.evidence.as_deref_mut() else { return Answer::Unknown };
-        self.due = stale;
+        let Some(evidence) = self.evidence.as_mut() else { return Answer::Unknown };
+        self.due = stale.min(seen.changes_at);
         if self.slow_limit.1 {
             // Without a baseline only what is surely fast has an answer.
             return no_unless_blind(evidence.is_below(seen.perhaps_bad, seen.requests), seen.blind);
         }
-        let changes = requests.counts.next_change(now);
         if evidence.is_above(seen.bad, seen.requests) {
             self.latched = true;
             self.clear_since = None;
-            self.due = stale.min(changes);
             // It began after it was last seen otherwise, and within the window that shows it.
             let shown = now.before(seen.span).max(requests.since);
             let began = self.no_at.map_or(shown, |no| no.max(shown));
@@ -163,12 +179,11 @@ impl AtomState {
             }
             if !evidence.is_clear(seen.perhaps_bad, seen.requests) || seen.blind > GAP_BUDGET {
                 self.clear_since = None;
-                self.due = stale.min(changes);
                 return Answer::Yes;
             }
             let clear_at = self.clear_since.get_or_insert(now).after(limit.over / CLEAR_SHARE);
             if now < clear_at {
-                self.due = stale.min(clear_at);
+                self.due = self.due.min(clear_at);
                 return Answer::Yes;
             }
             self.latched = false;
@@ -261,24 +276,34 @@ pub(super) fn look(
 ) -> Option<RateSeen> {
     let view = view_of(rate_limit(atom)?);
     let counts = requests.counts.sums(now, &view);
+    let watched = now.since(requests.since);
+    let (heard, every) = (counts.heard as f64, signal.every.as_secs_f64());
+    let expected = Duration::from_nanos(counts.span_nanos).min(watched).as_secs_f64() / every;
+    let blind = if expected < EXPECTED_LOOKS_AT_LEAST { 0.0 } else { 1.0 - heard / expected };
+    // Either slots leave the window, or, while it is not yet full, it grows past what was heard.
+    let grown = every * EXPECTED_LOOKS_AT_LEAST.max(heard / (1.0 - GAP_BUDGET));
+    let full_at = requests.since.after(Duration::try_from_secs_f64(grown).unwrap_or(Duration::MAX));
+    let full_at = if full_at > now { full_at } else { NEVER };
+    let mut changes_at = requests.counts.next_change(now).min(full_at.after(Duration::from_nanos(1)));
     let seen = if matches!(atom, Atom::Latency { .. }) {
         let heard = requests.latency_heard_at?;
-        if heard.after(signal.stale_after()) <= now {
+        let stale = heard.after(signal.stale_after());
+        if stale <= now {
             return None;
         }
-        let slow = requests.latency.as_ref()?.slower(now, &view, slow_limit_seconds);
+        let latency = requests.latency.as_ref()?;
+        changes_at = changes_at.min(stale).min(latency.next_change(now));
+        let slow = latency.slower(now, &view, slow_limit_seconds);
         (slow.total, slow.surely, slow.perhaps, slow.span_nanos)
     } else {
         (counts.total, counts.errors, counts.errors, counts.span_nanos)
     };
-    let watched = now.since(requests.since);
-    let expected = Duration::from_nanos(counts.span_nanos).min(watched).as_secs_f64() / signal.every.as_secs_f64();
-    let blind = if expected < EXPECTED_LOOKS_AT_LEAST { 0.0 } else { 1.0 - counts.heard as f64 / expected };
     Some(RateSeen {
         requests: seen.0,
         bad: seen.1,
         perhaps_bad: seen.2,
         span: Duration::from_nanos(seen.3).min(watched),
         blind: blind.clamp(0.0, 1.0),
+        changes_at,
     })
 }

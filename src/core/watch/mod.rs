@@ -1,6 +1,8 @@
 //! One service's volatile half: windows, streaks, conditions and the verdict. What must outlive the process is in the
 //! journal; this starts empty with each process.
 
+#[cfg(test)]
+mod alarms;
 mod atom;
 mod gap;
 mod path;
@@ -24,7 +26,7 @@ use self::{
 };
 use super::{
     answer::Answer,
-    name::{ConditionName, SignalName},
+    name::{ConditionName, SignalIndex, SignalName},
     policy::{Atom, ReportKind, ServicePolicy, SignalKind},
     sample::Sample,
     time::{BootTime, Now, WallTime},
@@ -61,6 +63,7 @@ pub enum RolloutState<'a> {
 
 /// What a sample did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four things that a sample may or may not have done")]
 pub struct Recorded {
     /// An atom's answer may have changed: evaluate. False spares the evaluation.
     pub changed: bool,
@@ -99,6 +102,10 @@ fn last_outcome<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<sup
 /// A wake is not asked for sooner than this: time alone changes nothing that cannot wait so long.
 const WAKE_AT_LEAST: Duration = Duration::from_millis(50);
 
+/// The errors of one outage in this time are left to the outage. An ordinary restart comes once; a crash loop comes
+/// again, and then its errors count.
+const FORGIVEN_EVERY: Duration = Duration::from_secs(600);
+
 /// An `under_1_percent` report is void while an error rate of at least this is measured.
 const ONE_PERCENT: f64 = 0.01;
 
@@ -116,12 +123,42 @@ pub struct Watch {
     verdict: Verdict,
     /// When time alone could change an answer.
     due: BootTime,
-    /// A sample changed something since the last evaluation.
-    dirty: bool,
+    /// Whose samples changed something since the last evaluation.
+    dirty: Dirty,
+    /// A "for" is counting: it must hear of its inner answer even if that stays the same.
+    counting: bool,
     /// Stands for the facts of the last evaluation.
     facts: u64,
     /// For so long an answer is taken to have stood without being looked at.
     trusted: Duration,
+    /// When an outage's errors were last left to the outage.
+    forgiven_at: Option<BootTime>,
+}
+
+/// Signals with news. One by one is how they come, so that no list is kept of more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dirty {
+    Nothing,
+    One(SignalIndex),
+    Several,
+}
+
+impl Dirty {
+    fn add(&mut self, signal: SignalIndex) {
+        *self = match *self {
+            Self::Nothing => Self::One(signal),
+            Self::One(same) if same == signal => *self,
+            _ => Self::Several,
+        };
+    }
+
+    fn has(self, signal: Option<SignalIndex>) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::One(one) => signal == Some(one),
+            Self::Several => true,
+        }
+    }
 }
 
 impl Watch {
@@ -143,9 +180,11 @@ impl Watch {
             conditions: vec![Answer::Unknown; policy.conditions.len()].into(),
             verdict: Verdict { kind: VerdictKind::Monitor, plan: None, decided_by: None, held_back: false },
             due: BootTime::START,
-            dirty: true,
+            dirty: Dirty::Several,
+            counting: false,
             facts: 0,
             trusted: signals.iter().map(Signal::stale_after).max().unwrap_or(WAKE_AT_LEAST),
+            forgiven_at: None,
             signals,
             policy,
         }
@@ -154,50 +193,78 @@ impl Watch {
     /// Takes one sample; its `signal` says which of this service's. Constant time, but for a sample that comes late,
     /// which takes a step for each slot of the window that it is late by.
     pub fn record(&mut self, now: Now, sample: &Sample) -> Recorded {
-        let recorded = self.signals[sample.signal.get()].record(now, sample);
-        self.dirty |= recorded.changed;
+        let place = sample.signal.get();
+        let was_failing = self.signals[place].streak.failing;
+        let recorded = self.signals[place].record(now, sample);
+        if recorded.changed {
+            self.dirty.add(sample.signal);
+        }
+        if recorded.first_pass && was_failing >= self.policy.thresholds.down_after {
+            self.outage_ended(now, place);
+        }
         recorded
+    }
+
+    /// An outage is its own question, with `down_for` to wait: its errors do not then accuse the release a second time
+    /// by their rate. A restart happens once; what goes down again soon after is not forgiven.
+    fn outage_ended(&mut self, now: Now, place: usize) {
+        if !matches!(self.policy.signals[place].kind, SignalKind::Probe { critical: true })
+            || self.forgiven_at.is_some_and(|at| now.boot.since(at) < FORGIVEN_EVERY)
+        {
+            return;
+        }
+        self.forgiven_at = Some(now.boot);
+        for (signal, policy) in self.signals.iter_mut().zip(&self.policy.signals) {
+            if policy.kind == SignalKind::Requests {
+                signal.cut(now.boot);
+            }
+        }
+        for (state, atom) in self.atoms.iter_mut().zip(&self.policy.atoms) {
+            if matches!(atom, Atom::ErrorRate { .. } | Atom::Latency { .. }) {
+                state.cut();
+            }
+        }
+        self.due = BootTime::START;
+        self.dirty = Dirty::Several;
     }
 
     /// Answers anew and gives the verdict.
     pub fn evaluate(&mut self, now: Now, facts: Facts<'_>) -> Verdict {
         let print = fingerprint(&facts);
         let facts_changed = print != self.facts;
-        if !self.dirty && !facts_changed && now.boot < self.due {
+        if self.dirty == Dirty::Nothing && !facts_changed && now.boot < self.due {
             return self.verdict;
         }
-        let Self { policy, signals, atoms, sustained, conditions, .. } = self;
+        let Self { policy, signals, atoms, sustained, conditions, dirty, .. } = self;
         let mut due = NEVER;
         let mut changed = facts_changed;
-        for (state, atom) in atoms.iter_mut().zip(&policy.atoms) {
-            let heard = atom::signal_of(atom).is_some_and(|signal| signals[signal.get()].dirty);
-            if heard || facts_changed || now.boot >= state.due {
-                changed |= state.evaluate(atom, signals, now, &facts);
+        let mut streaks = false;
+        for (place, state) in atoms.iter_mut().enumerate() {
+            if facts_changed || now.boot >= state.due || dirty.has(state.signal) {
+                changed |= state.evaluate(&policy.atoms[place], signals, now, &facts);
+                streaks |= state.is_streak;
             }
             due = due.min(state.due);
         }
-        for signal in signals.iter_mut() {
-            signal.quiet = true;
-            signal.dirty = false;
+        if streaks {
+            settle_quiet(signals, atoms);
         }
-        for (state, atom) in atoms.iter().zip(&policy.atoms) {
-            if let Atom::Failing { signal, .. } = atom {
-                signals[signal.get()].quiet &= state.answer == Answer::No;
-            }
-        }
-        if changed || now.boot >= self.due || !sustained.is_empty() {
+        if changed || self.counting {
             let mut inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
             tree::answer_conditions(policy, &mut inputs, conditions);
+            self.verdict = tree::decide(&policy.tree, conditions, || is_held_back(policy, atoms, &facts));
+            self.counting = sustained.iter().any(Sustained::is_counting);
+        }
+        if self.counting {
             for condition in &policy.conditions {
                 tree::each_sustained(&condition.expression, &mut |index, duration| {
                     due = due.min(sustained[index].due(duration));
                 });
             }
-            self.verdict = tree::decide(&policy.tree, conditions, || is_held_back(policy, atoms, &facts));
         }
         self.facts = print;
         self.due = due;
-        self.dirty = false;
+        self.dirty = Dirty::Nothing;
         self.verdict
     }
 
@@ -219,13 +286,14 @@ impl Watch {
             sustained.cut(now.boot);
         }
         self.due = BootTime::START;
-        self.dirty = true;
+        self.dirty = Dirty::Several;
+        self.counting = true;
     }
 
     /// When the answer could change without a new sample: a "for", a settling or a hysteresis that runs out, a slot that
     /// leaves a window with a yes, a signal that becomes stale. At least 50 ms from `now`.
     pub fn next_wake(&self, now: Now) -> Option<BootTime> {
-        (self.dirty || self.due < NEVER).then(|| self.due.max(now.boot.after(WAKE_AT_LEAST)))
+        (self.dirty != Dirty::Nothing || self.due < NEVER).then(|| self.due.max(now.boot.after(WAKE_AT_LEAST)))
     }
 
     /// Since when what the verdict rests on has been so: the earliest of the yes atoms behind the deciding question.
@@ -322,6 +390,18 @@ impl Watch {
         let signals = self.signals.iter().zip(&self.policy.signals);
         let lost = signals.filter(|(signal, _)| signal.is_lost(now.boot));
         lost.map(|(signal, policy)| (policy.name.clone(), signal.lost_reason(now.boot))).collect()
+    }
+}
+
+/// Notes for each signal whether another pass would change anything.
+fn settle_quiet(signals: &mut [Signal], atoms: &[AtomState]) {
+    for signal in signals.iter_mut() {
+        signal.quiet = true;
+    }
+    for state in atoms.iter().filter(|state| state.is_streak) {
+        if let Some(signal) = state.signal {
+            signals[signal.get()].quiet &= state.answer == Answer::No;
+        }
     }
 }
 

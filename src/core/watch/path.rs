@@ -161,10 +161,10 @@ fn sentence(question: &AskedQuestion, answer: Answer) -> String {
     }
     let more = parts.len().saturating_sub(CHANGES_SHOWN);
     parts.truncate(CHANGES_SHOWN);
-    let mut said = parts.join("; ");
     if more > 0 {
-        said.push_str(&format!("; and {more} more"));
+        parts.push(format!("and {more} more"));
     }
+    let mut said = parts.join("; ");
     if let Some(first) = said.get(0..1) {
         said.replace_range(0..1, &first.to_uppercase());
     }

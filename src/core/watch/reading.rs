@@ -11,7 +11,7 @@ use crate::core::{
     answer::Answer,
     policy::{Atom, RateLimit},
     reading::Reading,
-    statistics::EXIT_FRACTION,
+    statistics::{EXIT_FRACTION, whole_part},
     time::Now,
 };
 
@@ -26,10 +26,10 @@ impl Watch {
         let answer = self.atoms[place].answer;
         match &self.policy.atoms[place] {
             Atom::Failing { failing, .. } => self.render_streak(place, *failing, now, facts),
-            Atom::ErrorRate { limit, .. } => self.render_rate(place, limit, "errors".to_owned(), now),
+            Atom::ErrorRate { limit, .. } => self.render_rate(place, limit, "errors".to_owned(), now, facts),
             Atom::Latency { limit, .. } => {
                 let slower = Duration::try_from_secs_f64(self.atoms[place].slow_limit.0).unwrap_or(limit.at_least);
-                self.render_rate(place, &limit.rate, format!("slower than {}", span(slower)), now)
+                self.render_rate(place, &limit.rate, format!("slower than {}", span(slower)), now, facts)
             }
             Atom::RolloutFailing => {
                 let (state, would_change) = match facts.rollout {
@@ -97,7 +97,8 @@ impl Watch {
         Rendered { reading, would_change }
     }
 
-    fn render_rate(&self, place: usize, limit: &RateLimit, counted: String, now: Now) -> Rendered {
+    fn render_rate(&self, place: usize, limit: &RateLimit, counted: String, now: Now, facts: &Facts<'_>) -> Rendered {
+        let rolling_out = matches!(facts.rollout, RolloutState::UnderWay { .. });
         let (state, atom) = (&self.atoms[place], &self.policy.atoms[place]);
         let signal_place = atom::signal_of(atom).expect("a rate has a signal").get();
         let (signal, name) = (&self.signals[signal_place], &self.policy.signals[signal_place].name);
@@ -106,14 +107,14 @@ impl Watch {
             .as_deref()
             .and_then(|requests| atom::look(atom, signal, requests, state.slow_limit.0, now.boot));
         let reason = match (&seen, &signal.reason) {
+            _ if rolling_out => Some("rolling out: what is counted meanwhile blames neither release".to_owned()),
             (_, Some(reason)) => Some(reason.to_string()),
             (None, None) if matches!(atom, Atom::Latency { .. }) => Some("no histogram was seen".to_owned()),
             _ if signal.is_stale(now.boot) => Some("no recent answer".to_owned()),
             _ if state.slow_limit.1 => Some("no baseline from before the deploy".to_owned()),
             _ => None,
         };
-        let seen =
-            seen.unwrap_or(atom::RateSeen { requests: 0, bad: 0, perhaps_bad: 0, span: Duration::ZERO, blind: 1.0 });
+        let seen = seen.unwrap_or(atom::RateSeen::NOTHING);
         let needed = state.evidence.as_ref().and_then(|evidence| evidence.needed(seen.requests));
         let bad = if counted == "errors" { "error".to_owned() } else { format!("request {counted}") };
         let more = |number: u64| {
@@ -124,9 +125,10 @@ impl Watch {
             }
         };
         let would_change = match (state.answer, needed) {
+            _ if rolling_out => "the end of the rollout".to_owned(),
             (Answer::Yes, _) => format!(
                 "at most {} among {} requests, for {}",
-                count((EXIT_FRACTION * limit.above * seen.requests as f64).floor() as u64, &bad),
+                count(whole_part(EXIT_FRACTION * limit.above * seen.requests as f64), &bad),
                 seen.requests,
                 span(limit.over / atom::CLEAR_SHARE),
             ),

@@ -67,8 +67,6 @@ pub(super) struct Signal {
     gap: GapBudget,
     /// Every atom of this signal was answered no: another pass changes nothing.
     pub(super) quiet: bool,
-    /// Something came since the last evaluation.
-    pub(super) dirty: bool,
     pub(super) requests: Option<Box<Requests>>,
 }
 
@@ -98,7 +96,6 @@ impl Signal {
             streak: Streak::default(),
             gap: GapBudget::new(policy.every, policy.timeout, now),
             quiet: false,
-            dirty: true,
             requests,
         }
     }
@@ -125,7 +122,7 @@ impl Signal {
     pub(super) fn record(&mut self, now: Now, sample: &Sample) -> Recorded {
         // A source whose clock runs ahead of ours measured no later than now.
         let at = sample.taken_at.min(now.boot);
-        let recorded = match &sample.measurement {
+        match &sample.measurement {
             Measurement::Check(Outcome::Passed) => self.passed(at),
             Measurement::Check(Outcome::Failed(reason)) => self.failed(at, reason),
             Measurement::Requests(counts) => self.counted(now.boot, at, counts),
@@ -135,9 +132,7 @@ impl Signal {
                 self.last_at = self.last_at.max(Some(at));
                 Recorded::default()
             }
-        };
-        self.dirty |= recorded.changed;
-        recorded
+        }
     }
 
     /// Samples from before a cut, and such as were overtaken by a later one, say nothing about now.
@@ -222,7 +217,6 @@ impl Signal {
         self.cut_at = now;
         self.heard_at = None;
         self.quiet = false;
-        self.dirty = true;
         let streak = &mut self.streak;
         (streak.failing, streak.passing, streak.failed) = (0, 0, None);
         if let Some(requests) = self.requests.as_deref_mut() {
@@ -233,7 +227,7 @@ impl Signal {
             requests.latency_heard_at = None;
             requests.since = now;
             requests.since_cut = 0;
-            requests.straddles = requests.counted_at.is_some();
+            requests.straddles = true;
         }
     }
 

@@ -35,7 +35,7 @@ impl Sustained {
         match self.inner {
             Answer::Yes => {
                 self.held = (self.held + trusted).min(duration);
-                self.blind += passed - trusted;
+                self.blind += passed.saturating_sub(trusted);
             }
             Answer::Unknown if self.has_begun() => self.blind += passed,
             _ => {}
@@ -54,6 +54,11 @@ impl Sustained {
             self.blind = Duration::ZERO;
         }
         self.answer
+    }
+
+    /// Whether the passing time counts, so that it must be evaluated even if the inner answer stays the same.
+    pub(super) fn is_counting(&self) -> bool {
+        self.inner == Answer::Yes || self.has_begun()
     }
 
     fn has_begun(&self) -> bool {
@@ -81,5 +86,101 @@ impl Sustained {
     /// After a cut nothing has held yet.
     pub(super) fn cut(&mut self, now: BootTime) {
         *self = Self::new(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Answer::{No, Unknown, Yes};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DURATION: Duration = Duration::from_secs(100);
+    const TRUSTED: Duration = Duration::from_secs(40);
+
+    fn at(seconds: u64) -> BootTime {
+        BootTime::from_nanos((5_000 + seconds) * 1_000_000_000)
+    }
+
+    fn run(steps: &[(u64, Answer)]) -> Vec<Answer> {
+        let mut sustained = Sustained::new(at(0));
+        steps.iter().map(|&(time, inner)| sustained.evaluate(inner, DURATION, at(time), TRUSTED)).collect()
+    }
+
+    #[test]
+    fn it_must_hold_and_no_ends_it() {
+        assert_eq!(
+            run(&[(0, Yes), (40, Yes), (80, Yes), (99, Yes), (100, Yes), (130, Yes), (131, No), (132, Yes)]),
+            [Unknown, Unknown, Unknown, Unknown, Yes, Yes, No, Unknown]
+        );
+    }
+
+    #[test]
+    fn unknown_neither_advances_nor_ends_it_within_a_fifth() {
+        assert_eq!(
+            run(&[(0, Yes), (40, Unknown), (59, Yes), (99, Yes), (118, Yes), (119, Yes)]),
+            [Unknown, Unknown, Unknown, Unknown, Unknown, Yes]
+        );
+        assert_eq!(
+            run(&[(0, Yes), (40, Unknown), (61, Yes), (99, Yes), (139, Yes), (160, Yes), (161, Yes)]),
+            [Unknown, Unknown, Unknown, Unknown, Unknown, Unknown, Yes]
+        );
+        // Once it is so, a blind spell leaves it so, but not for long.
+        assert_eq!(
+            run(&[(0, Yes), (40, Yes), (80, Yes), (100, Yes), (110, Unknown), (129, Unknown), (131, Unknown)]),
+            [Unknown, Unknown, Unknown, Yes, Yes, Yes, Unknown]
+        );
+    }
+
+    #[test]
+    fn a_suspended_machine_does_not_sustain_anything() {
+        assert_eq!(run(&[(0, Yes), (10_000, Yes), (10_099, Yes)]), [Unknown, Unknown, Unknown]);
+    }
+
+    #[test]
+    fn it_asks_to_be_looked_at_when_it_is_due() {
+        let mut sustained = Sustained::new(at(0));
+        assert_eq!(sustained.due(DURATION), NEVER);
+        sustained.evaluate(Yes, DURATION, at(0), TRUSTED);
+        assert_eq!(sustained.due(DURATION), at(100));
+        sustained.evaluate(Unknown, DURATION, at(30), TRUSTED);
+        assert_eq!(sustained.due(DURATION), at(50).after(Duration::from_nanos(1)));
+        assert_eq!(sustained.held_at(DURATION, at(45)), Duration::from_secs(30));
+    }
+
+    proptest! {
+        /// Second by second: yes only after so many seconds of yes since the last no, with no more than a fifth unknown
+        /// among them.
+        #[test]
+        fn it_agrees_with_a_model_of_seconds(steps in prop::collection::vec((1_u64..30, 0_u8..6), 1..60)) {
+            let mut sustained = Sustained::new(at(0));
+            let (mut time, mut inner) = (0, Unknown);
+            let (mut held, mut blind) = (0_u64, 0_u64);
+            for (wait, next) in steps {
+                for _ in 0..wait {
+                    match inner {
+                        Yes => held = (held + 1).min(100),
+                        Unknown if held > 0 => blind += 1,
+                        _ => {}
+                    }
+                    time += 1;
+                }
+                let next = [Yes, Yes, Yes, Yes, Unknown, No][usize::from(next)];
+                if next == No || blind > 20 {
+                    (held, blind) = (0, 0);
+                }
+                let expected = match next {
+                    No => No,
+                    _ if held >= 100 => Yes,
+                    _ => Unknown,
+                };
+                if expected == Yes && next == Yes {
+                    blind = 0;
+                }
+                inner = next;
+                prop_assert_eq!(sustained.evaluate(next, DURATION, at(time), TRUSTED), expected);
+            }
+        }
     }
 }

@@ -1,1 +1,716 @@
-//! The watch as a whole.
+//! The watch as a whole: samples in, answers, verdict, path and wakes out.
+
+use std::{sync::Arc, time::Duration};
+
+use VerdictKind::{Consider, RollBack};
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::{
+    name::{ServiceIndex, SignalIndex},
+    policy::*,
+    reading::Reading,
+    sample::{LatencyCounts, Measurement, Outcome, Reason, RequestCounts},
+    verdict::PlanKind,
+};
+
+pub(super) const READY: u16 = 0;
+pub(super) const SMOKE: u16 = 1;
+pub(super) const REQUESTS: u16 = 2;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) fn rate(above: f64, over: u64) -> RateLimit {
+    RateLimit { above, over: seconds(over), confidence: 0.99, min_requests: 100, widen_to: seconds(600), min_errors: 3 }
+}
+
+fn question(when: u16, then: VerdictKind) -> Question {
+    Question { ask: format!("Question {when}?").into(), when, then: Then::Verdict(then), plan: None }
+}
+
+/// The service of the runbook's own configuration, without its database.
+pub(super) fn policy() -> ServicePolicy {
+    let signal = |name: &str, kind, every, timeout| SignalPolicy {
+        name: name.into(),
+        kind,
+        every: seconds(every),
+        timeout: seconds(timeout),
+    };
+    let latency =
+        LatencyLimit { quantile: 0.99, factor: Some(2.0), at_least: Duration::from_millis(200), rate: rate(0.01, 300) };
+    let atoms = vec![
+        Atom::Failing { signal: SignalIndex(READY), failing: 3 },
+        Atom::RolloutFailing,
+        Atom::NotMeasured { why: "no integrity queries are configured".into() },
+        Atom::ErrorRate { signal: SignalIndex(REQUESTS), limit: rate(0.05, 60) },
+        Atom::ErrorRate { signal: SignalIndex(REQUESTS), limit: rate(0.01, 60) },
+        Atom::Failing { signal: SignalIndex(SMOKE), failing: 2 },
+        Atom::Latency { signal: SignalIndex(REQUESTS), limit: latency },
+        Atom::Reported { kind: ReportKind::Complaint, at_least: 3, over: seconds(600) },
+    ];
+    let sustained = |atom, index| Expression::Sustained {
+        inner: Box::new(Expression::Atom(atom)),
+        duration: seconds(300),
+        index: SustainIndex(index),
+    };
+    let conditions = [
+        ("system_down", Expression::Atom(0)),
+        ("rollout_failing", Expression::Atom(1)),
+        ("data_at_risk", Expression::Atom(2)),
+        ("error_rate_critical", Expression::Atom(3)),
+        ("error_rate_elevated", sustained(4, 0)),
+        ("key_feature_broken", Expression::Atom(5)),
+        ("performance_degraded", sustained(6, 1)),
+        ("complaints", Expression::Atom(7)),
+    ];
+    let verdicts = [RollBack, RollBack, RollBack, RollBack, Consider, Consider, Consider, Consider];
+    ServicePolicy {
+        name: "api".into(),
+        mode: Mode::Act,
+        signals: vec![
+            signal("ready", SignalKind::Probe { critical: true }, 2, 1),
+            signal("smoke", SignalKind::Feature { critical: true }, 60, 30),
+            signal("requests", SignalKind::Requests, 5, 4),
+        ],
+        checks_version: false,
+        rollout_timeout: Duration::from_secs(120),
+        can_stop_traffic: false,
+        atoms,
+        conditions: conditions
+            .into_iter()
+            .map(|(name, expression)| ConditionPolicy { name: name.into(), expression })
+            .collect(),
+        sustained_count: 2,
+        tree: (0..).zip(verdicts).map(|(when, then)| question(when, then)).collect(),
+        thresholds: ThresholdsPolicy {
+            down_after: 3,
+            confirm_every: Duration::from_millis(250),
+            down_for: seconds(10),
+        },
+        consider: ConsiderPolicy { then: ConsiderThen::Ask, window: seconds(300) },
+        hold_back_when: vec![ReportKind::MinorUi, ReportKind::UnderOnePercent],
+        reports_expire: seconds(3_600),
+        gates: GatesPolicy {
+            known_good: KnownGoodPolicy::Soaked,
+            known_good_after: seconds(600),
+            known_good_min_requests: 100,
+            settle: seconds(120),
+            deployed_within: seconds(86_400),
+            rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3_600) },
+            acting_wait: Duration::from_secs(3),
+            cooldown: seconds(600),
+            resume_within: seconds(900),
+        },
+        verify: VerifyPolicy { healthy_for: seconds(60), timeout: seconds(600) },
+    }
+}
+
+/// A watch with a clock of its own.
+struct Bench {
+    watch: Watch,
+    now: Now,
+    reports: Vec<(ReportKind, WallTime)>,
+    baseline: Vec<(String, f64)>,
+    rolling_out: bool,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::of(policy())
+    }
+
+    fn of(policy: ServicePolicy) -> Self {
+        let now = Now { boot: BootTime::from_nanos(9_876_543_210_987), wall: WallTime::from_millis(1_767_781_800_000) };
+        let watch = Watch::new(Arc::new(policy), now);
+        Self { watch, now, reports: Vec::new(), baseline: Vec::new(), rolling_out: false }
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        self.now = self.now.after(duration);
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let until = self.now.boot.after(seconds(60));
+        Facts {
+            rollout: if self.rolling_out { RolloutState::UnderWay { until } } else { RolloutState::Settled },
+            reports: &self.reports,
+            baseline: &self.baseline,
+        }
+    }
+
+    fn evaluate(&mut self) -> Verdict {
+        let until = self.now.boot.after(seconds(60));
+        let facts = Facts {
+            rollout: if self.rolling_out { RolloutState::UnderWay { until } } else { RolloutState::Settled },
+            reports: &self.reports,
+            baseline: &self.baseline,
+        };
+        self.watch.evaluate(self.now, facts)
+    }
+
+    fn record_at(&mut self, taken_at: BootTime, signal: u16, measurement: Measurement) -> Recorded {
+        let sample = Sample {
+            service: ServiceIndex(0),
+            signal: SignalIndex(signal),
+            taken_at,
+            lag: Duration::ZERO,
+            measurement,
+        };
+        self.watch.record(self.now, &sample)
+    }
+
+    fn record(&mut self, signal: u16, measurement: Measurement) -> Recorded {
+        self.record_at(self.now.boot, signal, measurement)
+    }
+
+    fn pass(&mut self, signal: u16) -> Recorded {
+        self.record(signal, Measurement::Check(Outcome::Passed))
+    }
+
+    fn fail(&mut self, signal: u16) -> Recorded {
+        self.record(signal, Measurement::Check(Outcome::Failed(Reason::new("connection refused"))))
+    }
+
+    fn miss(&mut self, signal: u16) -> Recorded {
+        self.record(signal, Measurement::Check(Outcome::Missed(Reason::new("the resolver is down"))))
+    }
+
+    fn count(&mut self, total: u64, errors: u64) -> Recorded {
+        self.record(REQUESTS, Measurement::Requests(RequestCounts { total, errors, latency: None }))
+    }
+
+    /// `for_seconds` of life in steps of 5 s: the probe and the feature pass, `errors` of `total` requests fail.
+    fn live(&mut self, for_seconds: u64, total: u64, errors: impl Fn(u64) -> u64) -> Verdict {
+        for step in 0..for_seconds / 5 {
+            self.wait(seconds(5));
+            self.pass(READY);
+            self.pass(SMOKE);
+            self.count(total, errors(step));
+            self.evaluate();
+        }
+        self.watch.verdict()
+    }
+
+    fn answer(&self, name: &str) -> Answer {
+        let mut answers = self.watch.condition_answers();
+        answers.find(|(condition, _)| condition.as_str() == name).expect("a condition").1
+    }
+
+    fn latency(&mut self, fast: u64, slow: u64) {
+        let bounds: Arc<[f64]> = [0.1, 0.2, 0.4, 0.8, f64::INFINITY].into();
+        let counts = Box::new([fast, 0, 0, slow, 0]);
+        let total = fast + slow;
+        let latency = Some(LatencyCounts { bounds, counts });
+        self.record(REQUESTS, Measurement::Requests(RequestCounts { total, errors: 0, latency }));
+    }
+}
+
+#[test]
+fn before_any_sample_all_is_unknown_and_a_healthy_service_becomes_healthy() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.evaluate().kind, VerdictKind::Monitor);
+    for name in ["system_down", "error_rate_critical", "key_feature_broken", "performance_degraded"] {
+        assert_eq!(bench.answer(name), Answer::Unknown, "{name}");
+    }
+    for name in ["rollout_failing", "data_at_risk", "complaints"] {
+        assert_eq!(bench.answer(name), Answer::No, "{name}");
+    }
+    for _ in 0..40 {
+        bench.wait(seconds(5));
+        bench.pass(READY);
+        bench.pass(SMOKE);
+        bench.latency(50, 0);
+        bench.evaluate();
+    }
+    assert_eq!(bench.watch.verdict().kind, VerdictKind::Healthy);
+    assert_eq!(bench.watch.onset(bench.now), Onset::Nothing);
+    let path = bench.watch.path(bench.now, bench.facts());
+    assert_eq!(path.because, "All 8 questions are answered no.");
+    // The probe is expected every 2 s and was heard every 5.
+    let lost: Vec<_> = bench.watch.lost(bench.now).into_iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(lost, ["ready"]);
+}
+
+#[test]
+fn three_failures_in_a_row_and_the_flags_of_each_sample() {
+    let mut bench = Bench::new();
+    bench.pass(READY);
+    bench.evaluate();
+    bench.wait(seconds(2));
+    assert_eq!(bench.pass(READY), Recorded::default(), "a pass among passes changes nothing");
+    bench.wait(seconds(2));
+    let first = bench.now.boot;
+    assert_eq!(bench.fail(READY), Recorded { changed: true, first_failure: true, ..Recorded::default() });
+    for expected in [VerdictKind::Monitor, VerdictKind::Monitor, VerdictKind::RollBack] {
+        assert_eq!(bench.evaluate().kind, expected);
+        bench.wait(Duration::from_millis(250));
+        assert!(!bench.fail(READY).first_failure);
+    }
+    assert_eq!(bench.watch.failing_since(), Some(first));
+    assert_eq!(bench.watch.failing_for(), Some(Duration::from_millis(750)));
+    assert_eq!(bench.watch.onset(bench.now), Onset::Ago(Duration::from_millis(750)));
+    let verdict = bench.evaluate();
+    assert_eq!((verdict.decided_by, verdict.plan, verdict.held_back), (Some(0), None, false));
+    let path = bench.watch.path(bench.now, bench.facts());
+    assert_eq!(path.because, "Ready failed 4 times in a row (connection refused); 3 are enough.");
+    assert_eq!(path.deciding().expect("decided").would_change, "3 passes of ready in a row");
+    let recorded = bench.pass(READY);
+    assert!(recorded.changed && recorded.first_pass);
+    assert_eq!(bench.watch.failing_since(), None);
+}
+
+#[test]
+fn a_flapping_probe_stays_failing_until_it_passes_three_times() {
+    let mut bench = Bench::new();
+    bench.pass(READY);
+    for _ in 0..3 {
+        bench.wait(seconds(1));
+        bench.fail(READY);
+    }
+    assert_eq!(bench.evaluate().kind, VerdictKind::RollBack);
+    for _ in 0..20 {
+        bench.wait(seconds(1));
+        bench.pass(READY);
+        assert_eq!(bench.evaluate().kind, VerdictKind::RollBack);
+        bench.wait(seconds(1));
+        bench.fail(READY);
+        assert_eq!(bench.evaluate().kind, VerdictKind::RollBack);
+    }
+    for expected in [Answer::Yes, Answer::Yes, Answer::No] {
+        bench.wait(seconds(1));
+        bench.pass(READY);
+        bench.evaluate();
+        assert_eq!(bench.answer("system_down"), expected);
+    }
+}
+
+#[test]
+fn missed_samples_neither_extend_nor_break_a_streak_and_silence_is_unknown() {
+    let mut bench = Bench::new();
+    bench.pass(READY);
+    bench.wait(seconds(2));
+    bench.fail(READY);
+    bench.wait(seconds(1));
+    assert_eq!(bench.miss(READY), Recorded::default());
+    bench.wait(seconds(1));
+    bench.fail(READY);
+    bench.evaluate();
+    assert_eq!(bench.answer("system_down"), Answer::No);
+    bench.wait(seconds(1));
+    bench.fail(READY);
+    bench.evaluate();
+    assert_eq!(bench.answer("system_down"), Answer::Yes);
+    // Three intervals and a timeout later nobody knows; the wake says when.
+    let wake = bench.watch.next_wake(bench.now).expect("a wake");
+    assert_eq!(wake.since(bench.now.boot), seconds(7));
+    for _ in 0..7 {
+        bench.wait(seconds(1));
+        bench.miss(READY);
+    }
+    assert_eq!(bench.evaluate().kind, VerdictKind::Monitor);
+    assert_eq!(bench.answer("system_down"), Answer::Unknown);
+    let path = bench.watch.path(bench.now, bench.facts());
+    assert_eq!(path.because, "Nothing is decided. Ready has no answer to build on (the resolver is down).");
+    bench.wait(seconds(6));
+    let lost = bench.watch.lost(bench.now);
+    assert_eq!(lost[0], ("ready".into(), "the resolver is down".to_owned()));
+}
+
+#[test]
+fn a_late_or_overtaken_sample_is_dropped() {
+    let mut bench = Bench::new();
+    bench.pass(READY);
+    let early = bench.now.boot;
+    bench.wait(seconds(2));
+    bench.pass(READY);
+    let failed = Measurement::Check(Outcome::Failed(Reason::new("old")));
+    assert_eq!(bench.record_at(early, READY, failed), Recorded { late: true, ..Recorded::default() });
+    assert_eq!(bench.watch.signals(bench.now)[0].failing, 0);
+    let ancient = bench.now.boot.before(seconds(700));
+    let counts = Measurement::Requests(RequestCounts { total: 5, errors: 5, latency: None });
+    assert!(bench.record_at(ancient, REQUESTS, counts).late);
+}
+
+#[test]
+fn a_high_error_rate_is_found_explained_and_cleared_with_hysteresis() {
+    let mut bench = Bench::new();
+    bench.live(120, 40, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::No);
+    let verdict = bench.live(60, 40, |_| 5);
+    assert_eq!((verdict.kind, verdict.decided_by), (VerdictKind::RollBack, Some(3)));
+    let path = bench.watch.path(bench.now, bench.facts());
+    let deciding = path.deciding().expect("decided");
+    let Reading::Rate { requests, errors, needed: Some(needed), over_seconds, .. } = &deciding.readings[0] else {
+        panic!("{:?}", deciding.readings);
+    };
+    assert_eq!((*requests, *errors), (480, 60));
+    assert!((*over_seconds - 60.0).abs() < 5.0);
+    assert_eq!(
+        path.because,
+        format!("Error rate 12.5 % (60 of 480 requests in 60 s) is above 5 %; {needed} would have been enough.")
+    );
+    assert_eq!(deciding.would_change, "at most 19 errors among 480 requests, for 15 s");
+    let Onset::Ago(ago) = bench.watch.onset(bench.now) else { panic!("it was healthy before") };
+    assert!(ago >= seconds(35) && ago <= seconds(65), "{ago:?}");
+    // 4.5 % is under the limit, but not under the exit threshold.
+    bench.live(300, 40, |step| if step % 5 == 0 { 1 } else { 2 });
+    assert_eq!(bench.answer("error_rate_critical"), Answer::Yes);
+    bench.live(15, 40, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::Yes, "below, but not yet for long enough");
+    bench.live(25, 40, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::No);
+}
+
+#[test]
+fn little_traffic_widens_the_window_and_too_little_is_unknown() {
+    let mut bench = Bench::new();
+    bench.live(240, 2, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::Unknown);
+    let path = bench.watch.path(bench.now, bench.facts());
+    assert_eq!(path.questions[3].would_change, "4 more requests within 10 min");
+    bench.live(20, 2, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::No);
+    // Between the two: six of a hundred are no evidence either way.
+    bench.live(250, 2, |step| u64::from(step % 9 == 0));
+    assert_eq!(bench.answer("error_rate_critical"), Answer::Unknown);
+    let path = bench.watch.path(bench.now, bench.facts());
+    assert!(path.questions[3].would_change.ends_with("more errors among 100 requests"), "{:?}", path.questions[3]);
+}
+
+#[test]
+fn old_errors_do_not_blame_a_new_release_and_old_faults_are_not_new() {
+    let mut bench = Bench::new();
+    bench.live(120, 40, |_| 0);
+    bench.live(60, 40, |_| 5);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::Yes);
+    bench.watch.cut(bench.now);
+    bench.wait(seconds(5));
+    bench.count(40, 40);
+    bench.evaluate();
+    let mut unknown = bench.live(10, 40, |_| 0);
+    assert_eq!((unknown.kind, bench.answer("error_rate_critical")), (VerdictKind::Monitor, Answer::Unknown));
+    assert_eq!(bench.watch.requests_since_cut(), Some(80), "the sample across the cut is left out");
+    unknown = bench.live(10, 40, |_| 0);
+    assert_ne!(unknown.kind, VerdictKind::RollBack);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::No);
+
+    // The same fault before and after a cut began before it.
+    let mut bench = Bench::new();
+    bench.live(120, 40, |_| 0);
+    bench.live(60, 40, |_| 5);
+    bench.watch.cut(bench.now);
+    bench.live(60, 40, |_| 5);
+    let Onset::Ago(ago) = bench.watch.onset(bench.now) else { panic!("it was healthy before") };
+    assert!(ago > seconds(60), "{ago:?}");
+
+    // A fault that comes with the release began after it.
+    let mut bench = Bench::new();
+    bench.live(120, 40, |_| 0);
+    bench.watch.cut(bench.now);
+    let verdict = bench.live(60, 40, |_| 5);
+    assert_eq!(verdict.kind, VerdictKind::RollBack);
+    let Onset::Ago(ago) = bench.watch.onset(bench.now) else { panic!("it was healthy before") };
+    assert!(ago <= seconds(60), "{ago:?}");
+}
+
+#[test]
+fn what_was_so_at_the_start_has_no_known_onset() {
+    let mut bench = Bench::new();
+    for _ in 0..3 {
+        bench.wait(seconds(1));
+        bench.fail(READY);
+    }
+    assert_eq!(bench.evaluate().kind, VerdictKind::RollBack);
+    assert_eq!(bench.watch.onset(bench.now), Onset::Unknown);
+    let mut bench = Bench::new();
+    assert_eq!(bench.live(60, 40, |_| 10).kind, VerdictKind::RollBack);
+    assert_eq!(bench.watch.onset(bench.now), Onset::Unknown);
+}
+
+#[test]
+fn a_rollout_under_way_opens_nothing() {
+    let mut bench = Bench::new();
+    bench.pass(READY);
+    bench.evaluate();
+    let begun = bench.now.boot;
+    bench.rolling_out = true;
+    for _ in 0..10 {
+        bench.wait(seconds(1));
+        bench.fail(READY);
+        assert_eq!(bench.evaluate().kind, VerdictKind::Monitor);
+    }
+    assert!(!bench.watch.critical_probes_passed_since(begun));
+    let path = bench.watch.path(bench.now, bench.facts());
+    assert!(path.because.contains("rolling out"), "{}", path.because);
+    bench.wait(seconds(1));
+    bench.pass(READY);
+    assert!(bench.watch.critical_probes_passed_since(begun));
+    bench.rolling_out = false;
+    bench.watch.cut(bench.now);
+    bench.wait(seconds(2));
+    bench.pass(READY);
+    bench.evaluate();
+    assert_eq!(bench.answer("system_down"), Answer::No);
+
+    let why = "no healthy answer within 120 s";
+    let facts = Facts { rollout: RolloutState::Failing { why }, reports: &[], baseline: &[] };
+    let verdict = bench.watch.evaluate(bench.now, facts);
+    assert_eq!((verdict.kind, verdict.decided_by), (VerdictKind::RollBack, Some(1)));
+    assert_eq!(bench.watch.path(bench.now, facts).because, format!("The rollout: {why}."));
+}
+
+#[test]
+fn elevated_errors_must_last_and_a_blind_spell_is_neither() {
+    let mut bench = Bench::new();
+    bench.live(120, 100, |_| 0);
+    assert_eq!(bench.live(240, 100, |_| 3).kind, VerdictKind::Monitor);
+    let path = bench.watch.path(bench.now, bench.facts());
+    assert!(path.because.contains("Nothing is decided. "), "{}", path.because);
+    let verdict = bench.live(180, 100, |_| 3);
+    assert_eq!((verdict.kind, verdict.decided_by), (VerdictKind::Consider, Some(4)));
+    assert!(bench.watch.path(bench.now, bench.facts()).because.ends_with("; so for 5 min of 5 min."));
+    assert_eq!(bench.live(200, 100, |_| 0).kind, VerdictKind::Monitor);
+    assert_eq!(bench.answer("error_rate_elevated"), Answer::No);
+}
+
+#[test]
+fn reports_count_expire_and_hold_back() {
+    let mut bench = Bench::new();
+    bench.live(120, 100, |_| 0);
+    for _ in 0..3 {
+        bench.wait(seconds(1));
+        bench.reports.push((ReportKind::Complaint, bench.now.wall));
+    }
+    let verdict = bench.evaluate();
+    assert_eq!((verdict.kind, verdict.decided_by), (VerdictKind::Consider, Some(7)));
+    assert_eq!(bench.watch.onset(bench.now), Onset::Ago(seconds(2)));
+    assert_eq!(bench.watch.path(bench.now, bench.facts()).because, "3 reports of complaint; 3 are enough.");
+    bench.reports.push((ReportKind::UnderOnePercent, bench.now.wall));
+    let verdict = bench.evaluate();
+    assert_eq!((verdict.kind, verdict.held_back), (VerdictKind::Monitor, true));
+    // Measured at three percent, "under one percent" is void.
+    bench.live(60, 100, |_| 3);
+    assert_eq!(bench.watch.verdict().kind, VerdictKind::Consider);
+    bench.reports.push((ReportKind::MinorUi, bench.now.wall));
+    assert!(bench.evaluate().held_back);
+    bench.live(600, 100, |_| 0);
+    assert_eq!(bench.answer("complaints"), Answer::No);
+}
+
+#[test]
+fn latency_is_compared_with_what_it_was_before() {
+    let mut bench = Bench::new();
+    let live = |bench: &mut Bench, for_seconds: u64, fast, slow| {
+        for _ in 0..for_seconds / 5 {
+            bench.wait(seconds(5));
+            bench.pass(READY);
+            bench.pass(SMOKE);
+            bench.latency(fast, slow);
+            bench.evaluate();
+        }
+    };
+    live(&mut bench, 300, 100, 0);
+    assert_eq!(bench.answer("performance_degraded"), Answer::No, "surely fast needs no baseline");
+    let baseline = bench.watch.baseline(bench.now);
+    assert_eq!(baseline.len(), 1);
+    assert_eq!(baseline[0].0, "requests p99");
+    assert!((baseline[0].1 - 0.099).abs() < 1e-9, "{baseline:?}");
+    live(&mut bench, 300, 95, 5);
+    assert_eq!(bench.answer("performance_degraded"), Answer::Unknown, "slow compared with what?");
+    bench.baseline = baseline;
+    live(&mut bench, 360, 95, 5);
+    assert_eq!(bench.answer("performance_degraded"), Answer::Yes);
+    assert_eq!(bench.watch.verdict().kind, VerdictKind::Consider);
+    let path = bench.watch.path(bench.now, bench.facts());
+    assert!(path.because.starts_with("Share of requests slower than 200 ms 5 %"), "{}", path.because);
+    // Had it been as slow before, nothing would have changed.
+    bench.baseline = vec![("requests p99".to_owned(), 0.7)];
+    live(&mut bench, 120, 95, 5);
+    assert_eq!(bench.answer("performance_degraded"), Answer::No);
+}
+
+#[test]
+fn requests_without_a_histogram_say_nothing_about_latency() {
+    let mut bench = Bench::new();
+    bench.live(300, 100, |_| 0);
+    assert_eq!(bench.answer("performance_degraded"), Answer::Unknown);
+    assert!(bench.watch.baseline(bench.now).is_empty());
+}
+
+#[test]
+fn a_suspended_machine_and_a_stepped_wall_clock() {
+    let mut bench = Bench::new();
+    bench.live(600, 100, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::No);
+    bench.now.wall = bench.now.wall.after(seconds(86_400 * 365));
+    bench.live(5, 100, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::No);
+    bench.now.wall = bench.now.wall.before(seconds(86_400 * 730));
+    bench.live(5, 100, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::No);
+    bench.wait(seconds(3_600));
+    bench.evaluate();
+    for name in ["system_down", "error_rate_critical", "error_rate_elevated", "key_feature_broken"] {
+        assert_eq!(bench.answer(name), Answer::Unknown, "{name}");
+    }
+    assert_eq!(bench.watch.lost(bench.now).len(), 3);
+    bench.live(600, 100, |_| 0);
+    assert_eq!(bench.answer("error_rate_critical"), Answer::No);
+}
+
+#[test]
+fn wakes_are_asked_for_when_time_alone_matters() {
+    let mut bench = Bench::new();
+    bench.live(120, 100, |_| 0);
+    bench.live(60, 100, |_| 3);
+    let wake = bench.watch.next_wake(bench.now).expect("the window slides on");
+    let soonest = bench.now.boot.after(WAKE_AT_LEAST);
+    assert!(wake >= soonest && wake <= bench.now.boot.after(seconds(5)), "{wake:?}");
+}
+
+#[test]
+fn a_question_inherits_the_plan_of_the_one_above() {
+    let mut policy = policy();
+    policy.tree[0].plan = Some(PlanKind::Gather);
+    let mut bench = Bench::of(policy);
+    for _ in 0..3 {
+        bench.wait(seconds(1));
+        bench.fail(READY);
+    }
+    assert_eq!(bench.evaluate().plan, Some(PlanKind::Gather));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let policy = policy();
+    let views = [atom::view_of(&rate(0.05, 60)), atom::view_of(&rate(0.01, 300))];
+    let probe = Signal::new(&policy.signals[0], &[], &[], BootTime::START);
+    assert!(size_of_val(&probe) + 3 * size_of::<AtomState>() <= 1_024, "{}", size_of_val(&probe));
+    let bounds: Arc<[f64]> = (1..=32).map(f64::from).collect();
+    let counts = crate::core::window::CountWindow::new(&views, BootTime::START);
+    let latency = crate::core::window::LatencyWindow::new(&views, bounds, BootTime::START);
+    let evidence = 3 * (size_of::<AtomState>() + size_of::<crate::core::statistics::Evidence>());
+    let requests = size_of::<Signal>() + size_of::<signal::Requests>() + counts.bytes() + evidence;
+    assert!(requests <= 5 * 1_024, "{requests}");
+    assert!(requests + latency.bytes() <= 18 * 1_024, "{requests} + {}", latency.bytes());
+}
+
+/// One random thing that happens to a watch.
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(u64),
+    Check(u16, u8),
+    Count(u64, u64, u64),
+    CountMissed,
+    Cut,
+    RollingOut(bool),
+    Report,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0_u64..20_000).prop_map(Step::Wait),
+        1 => (20_000_u64..2_000_000).prop_map(Step::Wait),
+        6 => (0_u16..2, 0_u8..3).prop_map(|(signal, outcome)| Step::Check(signal, outcome)),
+        6 => (0_u64..300, 0_u64..40, 0_u64..12_000).prop_map(|(total, errors, age)| Step::Count(total, errors, age)),
+        1 => Just(Step::CountMissed),
+        1 => Just(Step::Cut),
+        1 => any::<bool>().prop_map(Step::RollingOut),
+        1 => Just(Step::Report),
+    ];
+    prop::collection::vec(step, 1..150)
+}
+
+fn take(bench: &mut Bench, step: &Step) {
+    match *step {
+        Step::Wait(millis) => bench.wait(Duration::from_millis(millis)),
+        Step::Check(signal, outcome) => {
+            match outcome {
+                0 => bench.pass(signal),
+                1 => bench.fail(signal),
+                _ => bench.miss(signal),
+            };
+        }
+        Step::Count(total, errors, age) => {
+            let counts = RequestCounts { total, errors: errors.min(total), latency: None };
+            let at = bench.now.boot.before(Duration::from_millis(age));
+            bench.record_at(at, REQUESTS, Measurement::Requests(counts));
+        }
+        Step::CountMissed => {
+            bench.record(REQUESTS, Measurement::RequestsMissed(Reason::new("prometheus is away")));
+        }
+        Step::Cut => bench.watch.cut(bench.now),
+        Step::RollingOut(on) => bench.rolling_out = on,
+        Step::Report => bench.reports.push((ReportKind::Complaint, bench.now.wall)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Evaluation is deterministic, and once more at the same instant it says the same: laziness skips nothing. The
+    /// answers agree with the path that explains them.
+    #[test]
+    fn evaluation_is_deterministic_and_lazy_only_where_nothing_changed(steps in steps()) {
+        let (mut one, mut other) = (Bench::new(), Bench::new());
+        for step in &steps {
+            take(&mut one, step);
+            take(&mut other, step);
+            let verdict = one.evaluate();
+            prop_assert_eq!(verdict, other.evaluate());
+            // Force everything to be looked at again.
+            other.watch.dirty = Dirty::Several;
+            for atom in &mut other.watch.atoms {
+                atom.due = BootTime::START;
+            }
+            prop_assert_eq!(verdict, other.evaluate());
+            let answers: Vec<_> = one.watch.condition_answers().map(|(_, answer)| answer).collect();
+            let again: Vec<_> = other.watch.condition_answers().map(|(_, answer)| answer).collect();
+            prop_assert_eq!(&answers, &again);
+            let path = one.watch.path(one.now, one.facts());
+            prop_assert_eq!(path.verdict, verdict.kind);
+            prop_assert_eq!(path.deciding().is_some(), verdict.decided_by.is_some());
+            let asked: Vec<_> = path.questions.iter().map(|question| question.answer).collect();
+            prop_assert_eq!(asked, answers);
+        }
+    }
+
+    /// Whoever evaluates only when a sample changed something or a wake came due sees what one sees who always looks.
+    #[test]
+    fn changed_and_wakes_are_enough(steps in steps()) {
+        let (mut lazy, mut eager) = (Bench::new(), Bench::new());
+        lazy.evaluate();
+        for step in &steps {
+            let before = lazy.now;
+            let facts_before = (lazy.rolling_out, lazy.reports.len());
+            if let Step::Wait(millis) = step {
+                let end = before.after(Duration::from_millis(*millis));
+                // Wakes on the way, as the engine would take them.
+                for _ in 0..10_000 {
+                    let Some(wake) = lazy.watch.next_wake(lazy.now).filter(|&wake| wake <= end.boot) else { break };
+                    lazy.now = before.after(wake.since(before.boot));
+                    lazy.evaluate();
+                    eager.now = lazy.now;
+                    eager.evaluate();
+                }
+                lazy.now = end;
+                eager.now = end;
+            } else {
+                take(&mut lazy, step);
+                take(&mut eager, step);
+            }
+            eager.evaluate();
+            if lazy.watch.dirty != Dirty::Nothing || facts_before != (lazy.rolling_out, lazy.reports.len()) {
+                lazy.evaluate();
+            }
+            let due = lazy.watch.next_wake(lazy.now).is_some_and(|wake| wake <= lazy.now.boot.after(WAKE_AT_LEAST));
+            if !due {
+                let answers: Vec<_> = lazy.watch.condition_answers().map(|(_, answer)| answer).collect();
+                let all: Vec<_> = eager.watch.condition_answers().map(|(_, answer)| answer).collect();
+                prop_assert_eq!(answers, all, "{:?}", step);
+            }
+        }
+    }
+}

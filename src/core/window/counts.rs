@@ -36,7 +36,7 @@ impl CountWindow {
 
     /// Adds one look's counts; false if they are too old. `heard` tells whether the look is one that was expected.
     pub fn record(&mut self, time: BootTime, total: u64, errors: u64, heard: bool) -> bool {
-        self.0.add(time, [total, errors, u64::from(heard)].into_iter())
+        self.0.add(time, &[total, errors, u64::from(heard)])
     }
 
     /// What is in the window just now.

@@ -54,7 +54,7 @@ impl LatencyWindow {
             sum += u32::try_from(latency.counts[bucket].min(BUCKET_LIMIT)).expect("just bounded");
             slower[bucket] = sum;
         }
-        self.ring.add(time, slower[..self.bounds.len().min(LATENCY_BUCKETS_LIMIT)].iter().copied())
+        self.ring.add(time, &slower[..self.bounds.len().min(LATENCY_BUCKETS_LIMIT)])
     }
 
     /// Requests slower than `limit_seconds` in the window just now.

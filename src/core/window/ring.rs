@@ -29,7 +29,7 @@ cell!(u32 u64);
 pub(super) struct Ring<T> {
     division: Division,
     columns: usize,
-    /// The newest slot that has a row, counted from the start of the machine.
+    /// The newest slot that has a row, see [`Self::slot_of`].
     head: u64,
     /// One row more than there are slots: the sums before the oldest slot.
     rows: Box<[T]>,
@@ -38,8 +38,9 @@ pub(super) struct Ring<T> {
 impl<T: Cell> Ring<T> {
     pub(super) fn new(division: Division, columns: usize, now: BootTime) -> Self {
         let rows = usize::try_from(division.slots + 1).expect("a ring is small") * columns;
-        let head = now.as_nanos() / division.width_nanos;
-        Self { division, columns, head, rows: vec![T::default(); rows].into_boxed_slice() }
+        let mut ring = Self { division, columns, head: 0, rows: vec![T::default(); rows].into_boxed_slice() };
+        ring.head = ring.slot_of(now);
+        ring
     }
 
     pub(super) fn division(&self) -> Division {
@@ -50,13 +51,15 @@ impl<T: Cell> Ring<T> {
         size_of_val(&*self.rows)
     }
 
+    /// Slots count from one ring before the start of the machine, so that a full window fits before any time.
     pub(super) fn slot_of(&self, time: BootTime) -> u64 {
-        time.as_nanos() / self.division.width_nanos
+        time.as_nanos() / self.division.width_nanos + self.division.slots
     }
 
     /// When the slot of `time` ends.
     pub(super) fn slot_end(&self, time: BootTime) -> BootTime {
-        BootTime::from_nanos((self.slot_of(time) + 1).saturating_mul(self.division.width_nanos))
+        let width = self.division.width_nanos;
+        BootTime::from_nanos((time.as_nanos() / width + 1).saturating_mul(width))
     }
 
     fn place(&self, slot: u64) -> usize {
@@ -65,7 +68,7 @@ impl<T: Cell> Ring<T> {
     }
 
     /// Adds to the slot of `time`; false if that has left the ring.
-    pub(super) fn add(&mut self, time: BootTime, values: impl Iterator<Item = T> + Clone) -> bool {
+    pub(super) fn add(&mut self, time: BootTime, values: &[T]) -> bool {
         let slot = self.slot_of(time);
         if slot > self.head {
             self.advance(slot);
@@ -75,8 +78,8 @@ impl<T: Cell> Ring<T> {
         // A late sample belongs to every sum from its own slot on.
         for later in slot..=self.head {
             let place = self.place(later);
-            for (cell, value) in self.rows[place..place + self.columns].iter_mut().zip(values.clone()) {
-                *cell = cell.plus(value);
+            for (cell, value) in self.rows[place..place + self.columns].iter_mut().zip(values) {
+                *cell = cell.plus(*value);
             }
         }
         true

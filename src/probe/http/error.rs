@@ -206,8 +206,11 @@ impl HttpError {
         let reason = Reason::new(&self.to_string());
         match self {
             Self::Connect(error) => error.fault(),
-            Self::Resolver(_) | Self::Trust(_) | Self::Stalled(_) | Self::Own { .. } => Fault::Own(reason),
-            Self::Late { phase: Phase::Resolve, .. } => Fault::Own(reason),
+            Self::Resolver(_)
+            | Self::Trust(_)
+            | Self::Stalled(_)
+            | Self::Own { .. }
+            | Self::Late { phase: Phase::Resolve, .. } => Fault::Own(reason),
             _ => Fault::Service(reason),
         }
     }

@@ -74,11 +74,7 @@ impl HttpProbe {
         let endpoint = Endpoint::parse(&check.url, &network.resolver)?;
         let method = Method::from_bytes(check.method.as_bytes())
             .map_err(|_| SetupError::Method { method: check.method.clone() })?;
-        let mut headers = HeaderMap::with_capacity(check.headers.len() + 5);
-        headers.insert(header::HOST, endpoint.host_header().clone());
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let mut headers = own_headers(&endpoint, check.headers.len() + 1);
         if let Some(authorization) = endpoint.authorization() {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
@@ -97,7 +93,7 @@ impl HttpProbe {
             }
             None => None,
         };
-        // A redirect may lead from http to https, so the configuration is there whenever redirects are followed.
+        // Where only a redirect leads to https, the machine's own store is read when that happens.
         let needs_tls = endpoint.server_name().is_some() || check.tls.ca_file.is_some();
         let tls = if needs_tls { Some(network.tls.client(check.tls.ca_file.as_deref())?) } else { None };
         let body_contains = check.body_contains.as_ref().map(|text| {
@@ -170,20 +166,30 @@ impl Plan {
         phase: &mut Phase,
     ) -> Result<Answer, HttpError> {
         let answer = self.hop(&self.endpoint, &addresses, self.first_request(), wish, deadline, phase).await?;
-        let Some(location) = self.redirect(&answer) else { return judged(answer, wish) };
-        let mut endpoint = self.endpoint.join(&location, &self.network.resolver)?;
-        let mut method = redirected_method(&self.method, answer.status);
-        for _ in 1..self.redirects {
+        match self.redirect(&answer) {
+            None => judged(answer, wish),
+            // On the heap, as the TLS session below: most looks need neither, and none is to keep room for both.
+            Some(location) => Box::pin(self.redirected(&location, answer.status, wish, deadline, phase)).await,
+        }
+    }
+
+    async fn redirected(
+        &self,
+        location: &HeaderValue,
+        status: StatusCode,
+        wish: &Wish<'_>,
+        deadline: &Deadline,
+        phase: &mut Phase,
+    ) -> Result<Answer, HttpError> {
+        let mut endpoint = self.endpoint.join(location, &self.network.resolver)?;
+        let mut method = redirected_method(&self.method, status);
+        for _ in 0..self.redirects {
             let answer = self.next(&endpoint, &method, wish, deadline, phase).await?;
             let Some(location) = self.redirect(&answer) else { return judged(answer, wish) };
             method = redirected_method(&method, answer.status);
             endpoint = endpoint.join(&location, &self.network.resolver)?;
         }
-        let answer = self.next(&endpoint, &method, wish, deadline, phase).await?;
-        if self.redirect(&answer).is_some() {
-            return Err(HttpError::TooManyRedirects { followed: self.redirects });
-        }
-        judged(answer, wish)
+        Err(HttpError::TooManyRedirects { followed: self.redirects })
     }
 
     async fn next(
@@ -218,8 +224,12 @@ impl Plan {
                     Some(configured) if endpoint.same_origin(&self.endpoint) => configured,
                     _ => name,
                 };
-                let stream = self.secure(stream, name.clone()).await?;
-                exchange(stream, request, wish, phase).await
+                let name = name.clone();
+                Box::pin(async move {
+                    let stream = self.secure(stream, name).await?;
+                    exchange(stream, request, wish, phase).await
+                })
+                .await
             }
         }
     }
@@ -245,11 +255,8 @@ impl Plan {
 
     /// A redirect's request. What was configured for the first origin, secrets above all, goes to that origin alone.
     fn next_request(&self, endpoint: &Endpoint, method: &Method) -> Request<Empty<Bytes>> {
-        let mut headers = if endpoint.same_origin(&self.endpoint) { self.headers.clone() } else { HeaderMap::new() };
-        headers.insert(header::HOST, endpoint.host_header().clone());
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let same = endpoint.same_origin(&self.endpoint);
+        let headers = if same { self.headers.clone() } else { own_headers(endpoint, 0) };
         request(method.clone(), endpoint, headers)
     }
 
@@ -257,6 +264,16 @@ impl Plan {
     fn redirect(&self, answer: &Answer) -> Option<HeaderValue> {
         if self.redirects == 0 || self.wanted.holds(answer.status) { None } else { answer.location.clone() }
     }
+}
+
+/// What every request says, with room for `more`.
+fn own_headers(endpoint: &Endpoint, more: usize) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4 + more);
+    headers.insert(header::HOST, endpoint.host_header().clone());
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    headers
 }
 
 fn request(method: Method, endpoint: &Endpoint, headers: HeaderMap) -> Request<Empty<Bytes>> {

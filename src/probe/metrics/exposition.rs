@@ -1,4 +1,4 @@
-//! Reads exposition pages: Prometheus' text format 0.0.4 and, as far as it says the same, OpenMetrics 1.0.
+//! Reads exposition pages: Prometheus' text format 0.0.4 and, as far as it says the same, `OpenMetrics` 1.0.
 //!
 //! Own code, because what is needed of the format is one line's grammar, and the crates for it bring a clock library and a
 //! whole model of metric families. Comments, types and help are skipped; timestamps and exemplars are read over.
@@ -32,7 +32,7 @@ pub struct Series<'page, 'labels> {
 /// Gives every series of `page` to `take`, in the page's order.
 pub fn read<'page>(page: &'page [u8], mut take: impl FnMut(&Series<'page, '_>)) -> Result<(), ExpositionError> {
     let text = std::str::from_utf8(page).map_err(|error| {
-        let line = page[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = page[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
         ExpositionError { line, problem: "it is not UTF-8 text".into() }
     })?;
     // A page that was cut would give a number without its last digits, which looks like a counter that began anew.
@@ -142,6 +142,8 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -230,9 +232,9 @@ mod tests {
                 page.push('{');
                 for (label, text) in labels {
                     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-                    page.push_str(&format!("{label}=\"{escaped}\","));
+                    write!(page, "{label}=\"{escaped}\",").expect("memory");
                 }
-                page.push_str(&format!("}} {value}\n"));
+                writeln!(page, "}} {value}").expect("memory");
             }
             prop_assert_eq!(all(page.as_bytes()).expect("a page"), series);
         }

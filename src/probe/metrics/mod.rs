@@ -1,6 +1,8 @@
 //! Request counts from the service's own exposition page: no Prometheus server is needed.
 
 pub mod exposition;
+#[cfg(test)]
+mod tests;
 
 use std::{borrow::Cow, time::Duration};
 

@@ -3,6 +3,8 @@
 pub mod connect;
 pub mod resolve;
 pub mod tls;
+#[cfg(test)]
+pub(crate) mod tls_server;
 
 use self::{resolve::Resolver, tls::Tls};
 

@@ -46,7 +46,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Name {
-    name: Arc<str>,
+    text: Arc<str>,
     lookups: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -92,7 +92,7 @@ impl Resolver {
         }
         let name = self.name(text);
         if names.len() < NAMES_LIMIT {
-            names.insert(Arc::clone(&name.name), Arc::clone(&name));
+            names.insert(Arc::clone(&name.text), Arc::clone(&name));
         }
         Host(Kind::Name(name))
     }
@@ -109,7 +109,7 @@ impl Resolver {
     }
 
     fn name(&self, text: &str) -> Arc<Name> {
-        Arc::new(Name { name: text.into(), lookups: Arc::clone(&self.0.lookups), state: Mutex::default() })
+        Arc::new(Name { text: text.into(), lookups: Arc::clone(&self.0.lookups), state: Mutex::default() })
     }
 }
 
@@ -128,8 +128,8 @@ impl Host {
                     Err(mut lookup) => {
                         let waited = Deadline::after(timeout).run(lookup.wait_for(Option::is_some)).await;
                         match waited {
-                            Err(late) => return Err(failure(&name.name, &format!("no answer: {late}"))),
-                            Ok(Err(_)) => return Err(failure(&name.name, "the lookup was given up")),
+                            Err(late) => return Err(failure(&name.text, &format!("no answer: {late}"))),
+                            Ok(Err(_)) => return Err(failure(&name.text, "the lookup was given up")),
                             Ok(Ok(answer)) => answer.clone().expect("waited for an answer")?,
                         }
                     }
@@ -175,7 +175,7 @@ impl Name {
 
     async fn look_up(self: Arc<Self>, told: watch::Sender<Option<Answer>>) {
         let permit = Arc::clone(&self.lookups).acquire_owned().await;
-        let answer = match tokio::net::lookup_host((&*self.name, 0)).await {
+        let answer = match tokio::net::lookup_host((&*self.text, 0)).await {
             Ok(found) => {
                 let mut addresses: Vec<IpAddr> = Vec::with_capacity(ADDRESSES_LIMIT);
                 for address in found {
@@ -183,9 +183,9 @@ impl Name {
                         addresses.push(address.ip());
                     }
                 }
-                if addresses.is_empty() { Err(failure(&self.name, "no addresses")) } else { Ok(addresses.into()) }
+                if addresses.is_empty() { Err(failure(&self.text, "no addresses")) } else { Ok(addresses.into()) }
             }
-            Err(error) => Err(failure(&self.name, &error.to_string())),
+            Err(error) => Err(failure(&self.text, &error.to_string())),
         };
         drop(permit);
         let mut state = lock(&self.state);

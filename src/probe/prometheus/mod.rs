@@ -6,6 +6,8 @@
 
 mod reply;
 mod server;
+#[cfg(test)]
+mod tests;
 mod timing;
 
 use std::time::Duration;
@@ -32,7 +34,7 @@ use crate::{
     core::{
         counter::{BucketValue, Counted, CounterError, CounterTracker, SeriesKey, SeriesValue, TargetKey},
         sample::Reason,
-        time::{BootTime, WallTime},
+        time::BootTime,
     },
     runtime::clock::Clock,
 };
@@ -89,8 +91,8 @@ impl PrometheusProbe {
         })
     }
 
-    /// Asks once. Every count has the boot time at which Prometheus scraped it; none if nothing was scraped since the
-    /// last look, and what there was is still fresh.
+    /// Asks once. Every count has the boot time at which Prometheus scraped it. If nothing was scraped since the last
+    /// look, and what there is is still fresh, it is zeros at the last scrape's time: the source was heard.
     pub async fn look(
         &mut self,
         timeout: Duration,
@@ -103,7 +105,11 @@ impl PrometheusProbe {
                 self.timing.failed(matches!(&error, PrometheusError::Query { error: QueryError::TooLarge, .. }));
                 return Err(error);
             }
-            Err(Late::Other(within)) => return Err(PrometheusError::TimedOut(within)),
+            Err(Late::Other(within)) => {
+                // Perhaps it was too much to ask for.
+                self.timing.failed(true);
+                return Err(PrometheusError::TimedOut(within));
+            }
             Err(late @ Late::Stalled(_)) => return Err(PrometheusError::Stalled(late)),
         };
         let now = clock.now();
@@ -119,12 +125,7 @@ impl PrometheusProbe {
             latency.map(|points| points.into_iter().filter(|point| point.at_millis >= since).collect::<Vec<_>>())
         });
         let counted = requests::observe(&mut self.tracker, &total, &errors, latency)?;
-        let news = self.timing.news();
-        Ok(counted
-            .into_iter()
-            .filter(|counted| news || counted.counts.total > 0)
-            .map(|counted| (now.boot_at(WallTime::from_millis(counted.at_millis)).min(now.boot), counted))
-            .collect())
+        Ok(counted.into_iter().map(|counted| (self.timing.boot_at(counted.at_millis, now), counted)).collect())
     }
 
     /// All requests first: a scrape that it shows is then in the other answers too.

@@ -62,6 +62,12 @@ pub(super) struct RawPoint {
 }
 
 impl RawSeries {
+    #[cfg(test)]
+    pub(super) fn new(labels: &[(&str, &str)], points: Vec<RawPoint>) -> Self {
+        let owned = |(label, value): &(&str, &str)| ((*label).to_owned(), (*value).to_owned());
+        Self { labels: labels.iter().map(owned).collect(), points }
+    }
+
     pub(super) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.labels.iter().map(|(label, value)| (label.as_str(), value.as_str()))
     }
@@ -221,7 +227,7 @@ mod tests {
         assert_eq!(points[0].label("job"), Some("a\"b"));
         assert_eq!(points[0].points[0], RawPoint { at_millis: 1_767_781_800_123, value: 1.0 });
         assert!(points[0].points[1].value.is_nan());
-        assert_eq!(points[1].points[0].value, f64::INFINITY);
+        assert!(points[1].points[0].value.is_infinite());
         assert_eq!(decode(200, matrix("").as_bytes()), Ok(Vec::new()));
     }
 

@@ -54,8 +54,8 @@ impl Grid {
         let lag = now.since(self.planned);
         if lag > self.every.max(GAP_FLOOR) {
             let past = lag.as_nanos() % self.every.as_nanos().max(1);
-            let left = self.every - Duration::from_nanos(u64::try_from(past).unwrap_or(0));
-            self.planned = now.after(left);
+            let past = Duration::from_nanos(u64::try_from(past).unwrap_or(0));
+            self.planned = now.after(self.every.saturating_sub(past));
             return Due::Gap { lag };
         }
         self.began = Some(now);

@@ -58,17 +58,18 @@ impl Look {
     }
 
     pub(super) async fn look(&mut self, timeout: Duration, clock: &Clock) -> Seen {
+        // What is rare is on the heap, so that every look at a probe does not keep room for it.
         Seen::Check(match self {
             Self::Http(probe) => probe.look(timeout).await,
             Self::Tcp(probe) => probe.look(timeout).await,
-            Self::Command(probe) => probe.look(timeout).await,
+            Self::Command(probe) => Box::pin(probe.look(timeout)).await,
             Self::Prometheus(source) => {
                 let (probe, teller) = &mut **source;
-                return counts(probe.look(timeout, clock).await, teller, clock);
+                return counts(Box::pin(probe.look(timeout, clock)).await, teller, clock);
             }
             Self::Metrics(source) => {
                 let (probe, teller) = &mut **source;
-                return counts(probe.look(timeout, clock).await, teller, clock);
+                return counts(Box::pin(probe.look(timeout, clock)).await, teller, clock);
             }
         })
     }

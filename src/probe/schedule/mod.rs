@@ -72,9 +72,12 @@ impl Prober {
         network: &Network,
         clock: &Clock,
     ) -> Result<Self, SpawnError> {
+        // Both are compiled from one configuration; a signal without its policy would never be looked at.
+        assert_eq!(services.len(), policy.services.len(), "each service has its policy");
         let mut errors = Vec::new();
         let mut prepared = Vec::with_capacity(services.len());
         for (service, service_policy) in services.iter().zip(&policy.services) {
+            assert_eq!(service.signals.len(), service_policy.signals.len(), "each signal has its policy");
             let mut signals = Vec::with_capacity(service.signals.len());
             for (source, signal) in service.signals.iter().zip(&service_policy.signals) {
                 let name = format!("{}/{}", service.name, signal.name);
@@ -90,7 +93,7 @@ impl Prober {
                         offset: offset(&service.name, &signal.name, signal.every),
                     }),
                     Err(error) => {
-                        errors.push(SignalError { service: service.name.clone(), signal: signal.name.clone(), error })
+                        errors.push(SignalError { service: service.name.clone(), signal: signal.name.clone(), error });
                     }
                 }
             }

@@ -59,6 +59,7 @@ fn policy(signals: &[(&str, Duration, Duration)]) -> Policy {
             settle: SECOND,
             deployed_within: SECOND,
             rollbacks: RollbacksPolicy { at_most: 1, over: SECOND },
+            acting_wait: SECOND,
             cooldown: SECOND,
             resume_within: SECOND,
         },
@@ -236,4 +237,20 @@ fn every_mistake_is_told_at_once() {
     assert_eq!(error.0.len(), 2);
     assert!(error.to_string().contains("prepare a of api: read the URL"), "{error}");
     assert!(error.to_string().contains("prepare c of api"), "{error}");
+}
+
+#[tokio::test]
+async fn a_waiting_signal_is_small_and_a_running_look_is_bounded() {
+    let policy = policy(&[("healthy", SECOND, SECOND)]);
+    let prober = prepare(vec![http("127.0.0.1:1".parse().expect("an address"))], &policy);
+    let signal = &prober.services[0][0].signal;
+    let (sink, _queue) = mpsc::channel(1);
+    let outlet = Outlet { sink, service: ServiceIndex(0), signal: SignalIndex(0), counts_requests: false, dropped: 0 };
+    let (_cadence, told) = watch::channel(SECOND);
+    let grid = Grid::new(Clock::new().boot(), SECOND, SECOND);
+    let waiting = size_of_val(&task::run(Arc::clone(signal), grid, told, outlet)) + size_of_val(&**signal);
+    assert!(waiting <= 1024, "{waiting} bytes");
+    let mut look = signal.look.lock().await;
+    let running = size_of_val(&look.look(SECOND, &signal.clock));
+    assert!(running <= 6 * 1024, "{running} bytes");
 }

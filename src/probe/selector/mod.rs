@@ -1,4 +1,4 @@
-//! Series selectors in PromQL's words: `name{label="value",other=~"expression"}`.
+//! Series selectors in `PromQL`'s words: `name{label="value",other=~"expression"}`.
 //!
 //! Grammar and meaning are those of Prometheus' "Querying basics": expressions match the whole value, and a label that a
 //! series does not have is empty. Only the raw selector is taken; no function, range, `offset` or `@` around it.

@@ -73,12 +73,11 @@ impl<'a> Reader<'a> {
         Err(self.error(self.at, "`=`, `!=`, `=~` or `!~` is expected here"))
     }
 
-    /// A Go string, as PromQL has them: `"…"` and `'…'` with escapes, and raw between backticks.
+    /// A Go string, as `PromQL` has them: `"…"` and `'…'` with escapes, and raw between backticks.
     fn string(&mut self) -> Result<String, SelectorError> {
         let begin = self.at;
-        let quote = match self.rest().chars().next() {
-            Some(quote @ ('"' | '\'' | '`')) => quote,
-            _ => return Err(self.error(begin, "a value in quotes is expected here, as in code=\"500\"")),
+        let Some(quote @ ('"' | '\'' | '`')) = self.rest().chars().next() else {
+            return Err(self.error(begin, "a value in quotes is expected here, as in code=\"500\""));
         };
         self.at += 1;
         let mut value = String::new();

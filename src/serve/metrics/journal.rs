@@ -49,7 +49,7 @@ impl Metrics {
         match &entry.fact {
             Fact::IncidentOpened { verdict, .. } => {
                 self.locally(|| {
-                    counter!(INCIDENTS, "service" => service(), "verdict" => verdict.as_str()).increment(1)
+                    counter!(INCIDENTS, "service" => service(), "verdict" => verdict.as_str()).increment(1);
                 });
             }
             Fact::Found { gate: Some(gate), .. } => {
@@ -64,7 +64,7 @@ impl Metrics {
                         .increment(1);
                 });
                 if let Some((_, at)) = begun {
-                    self.rollback_duration.record(entry.at.since(at));
+                    self.handles.rollback_duration.record(entry.at.since(at));
                 }
             }
             _ => {}

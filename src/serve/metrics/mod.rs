@@ -56,10 +56,8 @@ struct ServiceHandles {
     conditions: BTreeMap<ConditionName, Gauge>,
 }
 
-/// The recorder and its handles. One for each process (tests make several).
-pub struct Metrics {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
+/// Handles of everything that is not counted by name alone.
+struct Handles {
     services: Vec<ServiceHandles>,
     lag: Histogram,
     evaluation: Histogram,
@@ -68,12 +66,19 @@ pub struct Metrics {
     outbox_age: Gauge,
     heartbeat: Gauge,
     late: Counter,
+}
+
+/// The recorder and its handles. One for each process (tests make several).
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    handles: Handles,
     plans: Mutex<journal::Plans>,
 }
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Metrics").field("services", &self.services.len()).finish_non_exhaustive()
+        formatter.debug_struct("Metrics").field("services", &self.handles.services.len()).finish_non_exhaustive()
     }
 }
 
@@ -86,51 +91,13 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Full(EVALUATION.to_owned()), EVALUATION_BUCKETS)?
             .set_buckets_for_metric(Matcher::Full(ROLLBACK_DURATION.to_owned()), ROLLBACK_BUCKETS)?
             .build_recorder();
-        let metrics = with_local_recorder(&recorder, || {
+        let handles = with_local_recorder(&recorder, || {
             describe();
-            gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-            for channel in &policy.channels {
-                for outcome in ["delivered", "retry", "refused"] {
-                    counter!(DELIVERIES, "channel" => channel.to_string(), "outcome" => outcome).increment(0);
-                }
-            }
-            for outcome in ["applied", "refused"] {
-                counter!(RELOADS, "outcome" => outcome).increment(0);
-            }
-            let services = policy.services.iter().map(|service| handles(service)).collect();
-            let late = counter!(LATE);
-            late.increment(0);
-            let (outbox_depth, outbox_age, heartbeat) = (gauge!(OUTBOX_DEPTH), gauge!(OUTBOX_AGE), gauge!(HEARTBEAT));
-            outbox_depth.set(0.0);
-            outbox_age.set(0.0);
-            heartbeat.set(0.0);
-            (
-                services,
-                late,
-                outbox_depth,
-                outbox_age,
-                heartbeat,
-                histogram!(LAG),
-                histogram!(EVALUATION),
-                histogram!(ROLLBACK_DURATION),
-            )
+            foresee(policy);
+            Handles::of(policy)
         });
-        let (services, late, outbox_depth, outbox_age, heartbeat, lag, evaluation, rollback_duration) = metrics;
         let handle = recorder.handle();
-        let plans = Mutex::default();
-        Ok(Self {
-            recorder,
-            handle,
-            services,
-            lag,
-            evaluation,
-            rollback_duration,
-            outbox_depth,
-            outbox_age,
-            heartbeat,
-            late,
-            plans,
-        })
+        Ok(Self { recorder, handle, handles, plans: Mutex::default() })
     }
 
     /// A sample came. Allocates nothing.
@@ -140,24 +107,26 @@ impl Metrics {
             Measurement::Check(Outcome::Failed(_)) => 1,
             Measurement::Check(Outcome::Missed(_)) | Measurement::RequestsMissed(_) => 2,
         };
-        if let Some(handles) = self.services.get(service.get()).and_then(|service| service.samples.get(signal.get())) {
+        if let Some(handles) =
+            self.handles.services.get(service.get()).and_then(|service| service.samples.get(signal.get()))
+        {
             handles[outcome].increment(1);
         }
     }
 
     /// How much later than planned a probe began.
     pub fn lag(&self, lag: Duration) {
-        self.lag.record(lag);
+        self.handles.lag.record(lag);
     }
 
     /// How long one step of the core took.
     pub fn evaluation_duration(&self, duration: Duration) {
-        self.evaluation.record(duration);
+        self.handles.evaluation.record(duration);
     }
 
     /// Every condition's answer in a view.
     pub fn conditions(&self, service: ServiceIndex, view: &ServiceView) {
-        let Some(handles) = self.services.get(service.get()) else { return };
+        let Some(handles) = self.handles.services.get(service.get()) else { return };
         for (name, answer) in &view.conditions {
             if let Some(gauge) = handles.conditions.get(name) {
                 gauge.set(match answer {
@@ -182,14 +151,14 @@ impl Metrics {
 
     /// The daemon's own state: outbox and late samples.
     pub fn daemon(&self, view: &DaemonView) {
-        self.outbox_depth.set(view.outbox_depth as f64);
-        self.outbox_age.set(view.outbox_oldest_age_seconds);
-        self.late.absolute(view.late_samples);
+        self.handles.outbox_depth.set(view.outbox_depth as f64);
+        self.handles.outbox_age.set(view.outbox_oldest_age_seconds);
+        self.handles.late.absolute(view.late_samples);
     }
 
     /// A heartbeat arrived.
     pub fn heartbeat_succeeded(&self, at: WallTime) {
-        self.heartbeat.set(at.as_millis() as f64 / 1000.0);
+        self.handles.heartbeat.set(at.as_millis() as f64 / 1000.0);
     }
 
     /// A configuration was loaded again, or refused.
@@ -213,7 +182,42 @@ impl Metrics {
     }
 }
 
-fn handles(service: &ServicePolicy) -> ServiceHandles {
+impl Handles {
+    /// Made with the recorder at hand.
+    fn of(policy: &Policy) -> Self {
+        let handles = Self {
+            services: policy.services.iter().map(|service| service_handles(service)).collect(),
+            lag: histogram!(LAG),
+            evaluation: histogram!(EVALUATION),
+            rollback_duration: histogram!(ROLLBACK_DURATION),
+            outbox_depth: gauge!(OUTBOX_DEPTH),
+            outbox_age: gauge!(OUTBOX_AGE),
+            heartbeat: gauge!(HEARTBEAT),
+            late: counter!(LATE),
+        };
+        // A series is there from its first value on.
+        handles.outbox_depth.set(0.0);
+        handles.outbox_age.set(0.0);
+        handles.heartbeat.set(0.0);
+        handles.late.increment(0);
+        handles
+    }
+}
+
+/// Series that belong to no service, at 0 before they first count.
+fn foresee(policy: &Policy) {
+    gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for channel in &policy.channels {
+        for outcome in ["delivered", "retry", "refused"] {
+            counter!(DELIVERIES, "channel" => channel.to_string(), "outcome" => outcome).increment(0);
+        }
+    }
+    for outcome in ["applied", "refused"] {
+        counter!(RELOADS, "outcome" => outcome).increment(0);
+    }
+}
+
+fn service_handles(service: &ServicePolicy) -> ServiceHandles {
     let name = service.name.to_string();
     let samples = service.signals.iter().map(|signal| {
         ["passed", "failed", "missed"].map(|outcome| {

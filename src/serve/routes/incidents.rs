@@ -39,7 +39,9 @@ pub(super) async fn list(
             && filter.open.is_none_or(|open| open == incident.resolved_at.is_none())
     };
     let all = shared.board.incidents();
-    Ok(Json(Incidents { incidents: all.iter().filter(|view| wanted(view)).map(IncidentSummary::from).collect() }))
+    Ok(Json(Incidents {
+        incidents: all.iter().filter(|view| wanted(view)).map(|view| IncidentSummary::from(&**view)).collect(),
+    }))
 }
 
 pub(super) async fn show(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<IncidentView>, Problem> {
