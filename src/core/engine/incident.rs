@@ -87,7 +87,25 @@ impl Service {
         let draft = Draft::about(PageKind::IncidentOpened, turn.incident(&id), self.headline(turn, &id));
         let draft = draft.action(action).details(self.since_when(turn, &id));
         turn.page(draft);
+        self.keep_opening(turn, &id);
         self.keep_evidence(turn, &id);
+    }
+
+    /// Puts everything that was seen when the incident opened into its evidence folder.
+    fn keep_opening(&self, turn: &mut Turn<'_>, id: &IncidentId) {
+        let answers: std::collections::BTreeMap<_, _> = self.watch.condition_answers().collect();
+        let content = serde_json::json!({
+            "at": turn.now.wall,
+            "path": turn.incident(id).path,
+            "conditions": answers,
+            "signals": self.watch.signals(turn.now),
+            "target": self.sight.observation(),
+            "target_trouble": self.sight.trouble().map(ToString::to_string),
+            "gates": self.situation(turn).reports(),
+        });
+        let content = serde_json::to_string_pretty(&content).expect("plain data");
+        let name = "opened.json".to_owned();
+        turn.after_commit(Action::WriteEvidence { incident: id.clone(), name, content });
     }
 
     fn rise(&mut self, turn: &mut Turn<'_>) {
