@@ -189,13 +189,13 @@ impl Service {
         }
         let how = format!("what fired has been clear for {}", words(self.policy.verify.healthy_for));
         self.void_approval(turn, "it cleared by itself");
-        self.resolve(turn, how);
+        self.resolve(turn, &how);
     }
 
     /// Ends the open incident and tells it.
-    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, how: String) {
+    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, how: &str) {
         let Some(id) = turn.open_incident(&self.name).map(|incident| incident.id.clone()) else { return };
-        turn.append(Some(&self.name), Fact::IncidentResolved { incident: id.clone(), how: how.clone() });
+        turn.append(Some(&self.name), Fact::IncidentResolved { incident: id.clone(), how: how.to_owned() });
         self.calm_since = None;
         self.held_since = None;
         let incident = turn.incident(&id);
@@ -249,6 +249,7 @@ impl Service {
     }
 
     /// Puts the incident as it stands into its evidence folder.
+    #[expect(clippy::unused_self, reason = "everything that an incident needs is asked of its service")]
     pub(super) fn keep_evidence(&self, turn: &mut Turn<'_>, id: &IncidentId) {
         let view = super::view::incident_view(turn.incident(id));
         let content = serde_json::to_string_pretty(&view).expect("a view is plain data");
