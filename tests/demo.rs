@@ -131,7 +131,7 @@ fn assert_rolled_back(place: &Path, said: &str) {
     assert_says(
         said,
         &[
-            "known_good_after: 6s",
+            "known_good_after: 12s",
             "v1.2.3 is a place to go back to",
             "v1.2.4 is deployed",
             "incident.opened",

@@ -48,7 +48,7 @@ services:
       consider_above: {{error_rate: 1%, over: 10s, for: 8s}}       # over: 1m, for: 5m
       slow_above: {{latency_p99: 2x, at_least: 250ms, over: 5s, for: 4s}}   # at_least: 200ms, over: 5m, for: 5m
       widen_to: 20s                                              # 10m
-    gates: {{known_good_after: 6s, settle: 12s}}                   # 10m, 120s
+    gates: {{known_good_after: 12s, settle: 12s}}                  # 10m, 120s
     verify: {{healthy_for: 5s, timeout: 25s}}                      # 60s, 10m
 "#,
         api = around.api_port,

@@ -106,6 +106,10 @@ const WAKE_AT_LEAST: Duration = Duration::from_millis(50);
 /// again, and then its errors count.
 const FORGIVEN_EVERY: Duration = Duration::from_secs(600);
 
+/// A deploy is noticed within this, whatever the target: looks come every five seconds at the latest, and take a while.
+/// One in a hundred slow requests makes a p99, so that even a few seconds of a slow release would spoil a baseline.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+
 /// An `under_1_percent` report is void while an error rate of at least this is measured.
 const ONE_PERCENT: f64 = 0.01;
 
@@ -350,8 +354,10 @@ impl Watch {
         self.signals.iter().zip(critical).filter(|(_, critical)| *critical).map(|(signal, _)| signal)
     }
 
-    /// Latency quantiles now, in seconds, for [`Facts::baseline`] of the next deploy; only where there is enough evidence.
+    /// Latency quantiles before the deploy that is noticed now, in seconds, for its [`Facts::baseline`]; only where there
+    /// is enough evidence. What was seen since [`NOTICED_WITHIN`] may be the new release's already, and is left out.
     pub fn baseline(&self, now: Now) -> Vec<(String, f64)> {
+        let before = now.boot.before(NOTICED_WITHIN);
         let mut baseline: Vec<(String, f64)> = Vec::new();
         for (state, atom) in self.atoms.iter().zip(&self.policy.atoms) {
             let (Some(label), Atom::Latency { signal, limit }) = (&state.label, atom) else { continue };
@@ -361,7 +367,7 @@ impl Watch {
             }
             let window = signal.requests.as_deref().and_then(|requests| requests.latency.as_ref());
             let view = atom::view_of(&limit.rate);
-            if let Some(seconds) = window.and_then(|window| window.quantile(now.boot, &view, limit.quantile)) {
+            if let Some(seconds) = window.and_then(|window| window.quantile_until(before, &view, limit.quantile)) {
                 baseline.push((label.to_string(), seconds));
             }
         }

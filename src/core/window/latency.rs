@@ -59,7 +59,7 @@ impl LatencyWindow {
 
     /// Requests slower than `limit_seconds` in the window just now.
     pub fn slower(&self, now: BootTime, view: &View, limit_seconds: f64) -> SlowSums {
-        let slots = self.slots(now, view);
+        let slots = self.slots(view, |slots| self.ring.sum(now, slots, 0));
         // The first bucket that ends above the limit may hold both; the next begins above it.
         let mixed = self.bounds.partition_point(|&bound| bound <= limit_seconds);
         let begins_at_limit = mixed > 0 && self.bounds[mixed - 1] >= limit_seconds;
@@ -73,13 +73,13 @@ impl LatencyWindow {
         }
     }
 
-    /// The quantile in seconds, interpolated within its bucket; the last finite bound where it lies above that. None
-    /// with fewer requests than the view asks for.
+    /// The quantile in seconds as it was at `then`, from slots of time that had ended by then: interpolated within its
+    /// bucket; the last finite bound where it lies above that. None with fewer requests than the view asks for.
     ///
     /// The same estimate as Prometheus' `histogram_quantile`, so that people can compare.
-    pub fn quantile(&self, now: BootTime, view: &View, quantile: f64) -> Option<f64> {
-        let slots = self.slots(now, view);
-        let sum = |column| self.ring.sum(now, slots, column);
+    pub fn quantile_until(&self, then: BootTime, view: &View, quantile: f64) -> Option<f64> {
+        let slots = self.slots(view, |slots| self.ring.sum_until(then, slots, 0));
+        let sum = |column| self.ring.sum_until(then, slots, column);
         let total = sum(0);
         if total < view.min_requests.max(1) {
             return None;
@@ -98,10 +98,10 @@ impl LatencyWindow {
         Some(upper - (upper - lower) * from_above)
     }
 
-    fn slots(&self, now: BootTime, view: &View) -> u64 {
+    fn slots(&self, view: &View, requests: impl Fn(u64) -> u64) -> u64 {
         let division = self.ring.division();
         let (least, most) = (division.slots_in(view.over), division.slots_in(view.widen_to.max(view.over)));
-        widen(least, most, |slots| self.ring.sum(now, slots, 0) >= view.min_requests)
+        widen(least, most, |slots| requests(slots) >= view.min_requests)
     }
 
     /// When the current slot ends, and with it the oldest one leaves.

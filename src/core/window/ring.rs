@@ -109,6 +109,15 @@ impl<T: Cell> Ring<T> {
         newest.minus(self.rows[self.place(from.max(oldest)) + column]).into()
     }
 
+    /// The sum of one column over the last `slots` slots that had ended by `then`, as far as the ring still holds them.
+    pub(super) fn sum_until(&self, then: BootTime, slots: u64, column: usize) -> u64 {
+        let oldest = self.head.saturating_sub(self.division.slots);
+        let until = self.slot_of(then).saturating_sub(1);
+        let from = until.saturating_sub(slots);
+        let upto = |slot: u64| self.rows[self.place(slot.clamp(oldest, self.head)) + column];
+        upto(until).minus(upto(from)).into()
+    }
+
     pub(super) fn clear(&mut self) {
         self.rows.fill(T::default());
     }

@@ -89,7 +89,8 @@ fn slower_requests_are_counted_as_surely_and_perhaps() {
     let view = view(60_000, 60_000, 1);
     let bounds: Arc<[f64]> = [0.1, 0.2, 0.4, f64::INFINITY].into();
     let mut window = LatencyWindow::new(&[view], Arc::clone(&bounds), at(0));
-    window.record(at(1_000), &LatencyCounts { bounds, counts: Box::new([10, 20, 30, 40]) });
+    let counts = Box::new([10, 20, 30, 40]);
+    window.record(at(1_000), &LatencyCounts { bounds: Arc::clone(&bounds), counts });
     let cases = [
         (0.0, 100, 100),
         (0.05, 90, 100),
@@ -105,10 +106,16 @@ fn slower_requests_are_counted_as_surely_and_perhaps() {
         assert_eq!((seen.total, seen.surely, seen.perhaps), (100, surely, perhaps), "{limit}");
     }
     for (quantile, seconds) in [(0.05, 0.05), (0.1, 0.1), (0.2, 0.15), (0.45, 0.3), (0.99, 0.4)] {
-        let found = window.quantile(at(2_000), &view, quantile).expect("enough");
+        let found = window.quantile_until(at(2_000), &view, quantile).expect("enough");
         assert!((found - seconds).abs() < 1e-9, "{quantile}: {found}");
     }
-    assert_eq!(window.quantile(at(120_000), &view, 0.5), None);
+    assert_eq!(window.quantile_until(at(120_000), &view, 0.5), None, "long gone");
+    assert_eq!(window.quantile_until(at(500), &view, 0.5), None, "not yet");
+    window.record(at(30_000), &LatencyCounts { bounds, counts: Box::new([0, 0, 0, 1_000]) });
+    for (then, seconds) in [(20_000, 0.1), (45_000, 0.4)] {
+        let found = window.quantile_until(at(then), &view, 0.1).expect("enough");
+        assert!((found - seconds).abs() < 1e-9, "at {then}: {found}");
+    }
 }
 
 #[test]
