@@ -7,6 +7,8 @@ mod atom;
 mod gap;
 mod path;
 mod reading;
+#[cfg(test)]
+mod scrape_tests;
 mod signal;
 mod sustained;
 #[cfg(test)]

@@ -188,18 +188,23 @@ impl Signal {
         self.last_at = Some(now);
         self.heard_at = Some(now);
         let Some(requests) = self.requests.as_deref_mut() else { return Recorded::default() };
+        if expected {
+            // Our looks have our own times: between two scrapes nothing is blind, however far those are apart.
+            requests.counts.record(now, 0, 0, true);
+        }
         if at < requests.since {
-            return Recorded { late: true, ..Recorded::default() };
+            return Recorded { late: counts.total > 0, ..Recorded::default() };
         }
         if std::mem::take(&mut requests.straddles) {
             requests.counted_at = Some(at);
             return Recorded::default();
         }
-        let heard = expected || requests.counted_at.is_none_or(|counted| at >= counted.after(self.every / 2));
-        if heard {
+        // A source that remembers fills in what was not seen when it happened.
+        let filled_in = !expected && requests.counted_at.is_none_or(|counted| at >= counted.after(self.every / 2));
+        if expected || filled_in {
             requests.counted_at = Some(at);
         }
-        let late = !requests.counts.record(at, counts.total, counts.errors.min(counts.total), heard);
+        let late = !requests.counts.record(at, counts.total, counts.errors.min(counts.total), filled_in);
         if !late {
             requests.since_cut = requests.since_cut.saturating_add(counts.total);
         }
