@@ -7,6 +7,8 @@ use std::{
 
 /// Most lines of one file. Most stay under 200.
 const LINES_LIMIT: usize = 600;
+/// Most lines of a file of tests: tables are long.
+const TEST_LINES_LIMIT: usize = 800;
 /// Lines of a small file.
 const SMALL_LINES: usize = 200;
 /// Most lines of the binary.
@@ -257,7 +259,10 @@ fn files_are_small() {
     let long: Vec<String> = all
         .iter()
         .map(|file| (file.path.as_str(), file.text.lines().count()))
-        .filter(|(_, lines)| *lines > LINES_LIMIT)
+        .filter(|(path, lines)| {
+            let tests = is_test(path) || path.starts_with("tests/");
+            *lines > if tests { TEST_LINES_LIMIT } else { LINES_LIMIT }
+        })
         .map(|(path, lines)| format!("{path}: {lines} lines"))
         .collect();
     assert!(long.is_empty(), "split these into parts:\n{}", long.join("\n"));

@@ -227,9 +227,14 @@ services:
         deploys.iter().map(|one| (text(&one["release"]["version"]), text(&one["standing"]))).collect()
     }
 
-    /// An incident as the command line shows it.
+    /// An incident as the command line shows it. A page may be quicker than what is shown, which is renewed a few times
+    /// a second.
+    #[track_caller]
     pub(crate) fn incident(&self, id: &str) -> Value {
-        self.cli.json(&["incident", "show", id])
+        eventually(&format!("incident {id} is shown"), || {
+            let output = self.cli.run(&["incident", "show", id, "--json"]);
+            serde_json::from_slice(&output.stdout).ok()
+        })
     }
 
     /// Waits until a rollback's outcome is this.
