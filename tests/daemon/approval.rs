@@ -123,7 +123,7 @@ fn mode_ask_asks_even_when_it_is_down() {
     let asked = world.receiver.wait_for("approval.requested");
     assert_eq!(asked.text("severity"), "S1");
     assert_eq!(world.restarts(), Vec::<String>::new());
-    world.cli.text(&["incident", "approve", "api-1"]);
+    world.cli.text(&["incident", "approve", "api-1", "--approval", "1"]);
     world.wait_for_outcome("api-1", "verified");
     assert_eq!(world.live(), "v1");
 }

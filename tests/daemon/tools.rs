@@ -81,8 +81,9 @@ fn a_restart_that_hangs_runs_into_its_deadline_and_is_told() {
     // Nothing that hangs is left behind.
     let left = fs::read_to_string(world.path("left")).expect("each wrote down what it left");
     for process in left.lines() {
-        let command = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        assert!(!command.contains("sleep"), "{process} still runs");
+        until(&format!("{process} is ended"), || {
+            !fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default().contains("sleep")
+        });
     }
     assert!(daemon.terminate().success());
 }
@@ -153,6 +154,11 @@ fn a_target_that_cannot_be_looked_at_holds_the_rollback_and_is_told() {
     world.deploy("v2");
     world.wait_until_settled("v2");
     fs::write(world.path("hang"), "").expect("written");
+    until("the target cannot be seen any more", || {
+        let explained = world.cli.json(&["explain", "api"]);
+        let gates = explained["gates"].as_array().cloned().unwrap_or_default();
+        gates.iter().any(|gate| gate["gate"] == "accused" && gate["answer"] == "unknown")
+    });
     world.break_release("v2");
     let opened = world.receiver.wait_for("incident.opened");
     assert_eq!(opened.text("severity"), "S1", "people are told all the same");
@@ -164,6 +170,6 @@ fn a_target_that_cannot_be_looked_at_holds_the_rollback_and_is_told() {
     fs::remove_file(world.path("hang")).expect("it was there");
     world.receiver.wait_for("approval.requested");
     assert_eq!(world.restarts(), Vec::<String>::new());
-    world.cli.text(&["incident", "approve", "api-1"]);
+    world.cli.text(&["incident", "approve", "api-1", "--approval", "1"]);
     world.wait_for_outcome("api-1", "verified");
 }
