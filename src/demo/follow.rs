@@ -26,6 +26,8 @@ pub(super) const SERVICE: &str = "shop";
 const STEADY_FOR: Duration = Duration::from_millis(700);
 /// Questions stand further to the left than what is told, to have room for their numbers.
 const TREE_INDENT: usize = 4;
+/// A page is told a little after it came: what it is about is shown by then, since readers are served a few times a second.
+const PAGES_AFTER: Duration = Duration::from_millis(300);
 /// The page for each step as it ends; the steps themselves are told already.
 const STEP_PAGE: &str = "rollback.step";
 /// The first page of an incident.
@@ -129,7 +131,11 @@ impl Follow {
     }
 
     fn pages_that_came(&mut self, screen: &Screen) {
+        let now = self.clock.now().wall;
         for page in self.receiver.since(self.pages) {
+            if now.since(page.at) < PAGES_AFTER {
+                break;
+            }
             self.pages += 1;
             if page.kind == FIRST_PAGE {
                 self.paged_at = self.paged_at.or(Some(page.at));

@@ -89,15 +89,12 @@ impl Receiver {
 async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let page = receiver.take(&headers, &body);
     let mut pages = receiver.pages.lock().expect("nobody panics with it");
-    match page {
-        Some(page) => {
-            pages.received.push(page);
-            StatusCode::NO_CONTENT
-        }
-        None => {
-            pages.refused += 1;
-            StatusCode::UNAUTHORIZED
-        }
+    if let Some(page) = page {
+        pages.received.push(page);
+        StatusCode::NO_CONTENT
+    } else {
+        pages.refused += 1;
+        StatusCode::UNAUTHORIZED
     }
 }
 

@@ -43,7 +43,7 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 /// The daemon and the shop end within this.
 const END_LIMIT: Duration = Duration::from_secs(3);
 /// With `--stay` it ends by itself after this: nobody watches for longer.
-const STAY_LIMIT: Duration = Duration::from_secs(60 * 60);
+const STAY_LIMIT: Duration = Duration::from_hours(1);
 
 /// Everything that runs.
 struct Stage {

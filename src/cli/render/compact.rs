@@ -26,7 +26,8 @@ pub(crate) fn question(question: &AskedQuestion, indent: usize, layout: Layout) 
 }
 
 fn faint(layout: Layout, text: &str) -> String {
-    text.lines().map(|line| format!("{}\n", layout.paint(FAINT, line))).collect()
+    let lines: Vec<String> = text.lines().map(|line| layout.paint(FAINT, line)).collect();
+    lines.join("\n") + "\n"
 }
 
 /// What was seen, in a few words.
