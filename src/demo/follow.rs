@@ -32,6 +32,8 @@ const PAGES_AFTER: Duration = Duration::from_millis(300);
 const STEP_PAGE: &str = "rollback.step";
 /// The first page of an incident.
 const FIRST_PAGE: &str = "incident.opened";
+/// The page that asks for approval.
+const ASKING_PAGE: &str = "approval.requested";
 
 /// What was told already.
 pub(super) struct Follow {
@@ -45,6 +47,8 @@ pub(super) struct Follow {
     pages: usize,
     /// When the first page of an incident arrived.
     pub(super) paged_at: Option<WallTime>,
+    /// The page that asks for approval arrived.
+    pub(super) asked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +61,18 @@ struct Tree {
 impl Follow {
     pub(super) fn new(board: Arc<Board>, receiver: Arc<Receiver>, clock: Clock) -> Self {
         let tree = Tree::default();
-        Self { board, receiver, clock, tree, live: None, incident: None, steps: 0, pages: 0, paged_at: None }
+        Self {
+            board,
+            receiver,
+            clock,
+            tree,
+            live: None,
+            incident: None,
+            steps: 0,
+            pages: 0,
+            paged_at: None,
+            asked: false,
+        }
     }
 
     /// The service as it is now, once it has been looked at.
@@ -140,6 +155,7 @@ impl Follow {
             if page.kind == FIRST_PAGE {
                 self.paged_at = self.paged_at.or(Some(page.at));
             }
+            self.asked |= page.kind == ASKING_PAGE;
             if page.kind != STEP_PAGE {
                 screen.tell("page", WARNING, &plain(&format!("{} {}: {}", page.severity, page.kind, page.summary)));
                 screen.below(&plain(&format!("-> {}", page.action)));

@@ -307,9 +307,9 @@ impl Stage {
     }
 }
 
-/// The incident and the approval that wait for a human.
+/// The incident and the approval that wait for a human, once a page has asked for it.
 fn open_approval(stage: &Stage) -> Option<(String, u32)> {
-    let incident: Arc<IncidentView> = stage.follow.incident()?;
+    let incident: Arc<IncidentView> = stage.follow.incident().filter(|_| stage.follow.asked)?;
     let approval = incident.approval.as_ref().filter(|approval| approval.state == "open")?;
     Some((incident.id.to_string(), approval.approval))
 }
