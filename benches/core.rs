@@ -2,6 +2,8 @@
 //!
 //! Measured in processor time of the thread, so that a busy machine does not count (its cold caches do).
 
+#![expect(missing_docs, reason = "criterion's macros write functions without")]
+
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use backstop::core::{
@@ -16,7 +18,7 @@ use criterion::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-#[expect(missing_docs, reason = "shared, documented there")]
+#[expect(dead_code, reason = "shared with an example, which needs other parts of it")]
 mod support;
 
 /// Samples in one measured round.

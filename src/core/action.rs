@@ -12,6 +12,7 @@ use super::{
 
 /// One effect. Those that follow from a journal entry are handed out only after the entry is durable.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "operations are rare, and actions are short-lived")]
 pub enum Action {
     /// Append to the journal, in this order.
     Append {

@@ -279,6 +279,7 @@ pub struct PlannedStep {
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a plan has a handful of them")]
 pub enum StepAction {
     /// An operation on the world.
     Operate {

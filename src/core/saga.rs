@@ -94,9 +94,8 @@ pub const fn next_status(status: StepStatus, event: StepEvent) -> Result<StepSta
         (S::Started, E::BecameUnknown) => S::Unknown,
         (S::Pending, E::Skipped) => S::Skipped,
         // A failed or unknown step is undone too: it may have been done by half.
-        (S::Done | S::Failed | S::Unknown, E::UndoStarted) => S::Undoing,
-        // A second try at undoing, after a restart found the first one unfinished.
-        (S::Undoing, E::UndoStarted) => S::Undoing,
+        // A second try at undoing comes after a restart that found the first one unfinished.
+        (S::Done | S::Failed | S::Unknown | S::Undoing, E::UndoStarted) => S::Undoing,
         (S::Undoing, E::Undone) => S::Undone,
         (S::Undoing, E::UndoFailed) => S::Stuck,
         _ => return Err(IllegalTransition { status, event }),

@@ -93,7 +93,7 @@ pub struct AskedQuestion {
     pub answer: Answer,
     /// How deep in `ask_next` lists it stands; 0 at the top.
     pub depth: u8,
-    /// What yes leads to: a verdict, or "ask_next".
+    /// What yes leads to: a verdict, or "`ask_next`".
     pub then: String,
     /// Whether this question decided the verdict.
     pub decided: bool,

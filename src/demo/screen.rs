@@ -40,7 +40,7 @@ impl Screen {
     }
 
     /// Text that belongs to no moment.
-    #[expect(clippy::unused_self, reason = "whoever speaks was given the terminal")]
+    #[expect(clippy::unused_self, reason = "everything that is shown goes through the screen")]
     pub(super) fn print(&self, text: &str) {
         // A reader that has gone away misses the rest; the exit code says how it ended.
         let _ = output::print(text);

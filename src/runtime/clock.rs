@@ -21,7 +21,6 @@ impl Clock {
     }
 
     /// The wall clock as the file system counts, for comparing with files' times.
-    #[expect(clippy::unused_self, reason = "as for `boot`")]
     pub fn system(&self) -> SystemTime {
         SystemTime::now()
     }

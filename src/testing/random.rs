@@ -41,7 +41,6 @@ impl Random {
 
     /// How many of `of` events of this chance happen.
     pub(super) fn binomial(&mut self, of: u64, chance: f64) -> u64 {
-        let limit = (chance * 1_000_000.0) as u64;
-        (0..of).filter(|_| self.below(1_000_000) < limit).count() as u64
+        (0..of).filter(|_| (self.below(1_000_000) as f64) < chance * 1_000_000.0).count() as u64
     }
 }

@@ -12,7 +12,7 @@ use backstop::config::{self, Checked, Secrets};
 
 /// Secrets out of tables.
 #[derive(Default)]
-pub struct Tables {
+pub(crate) struct Tables {
     pub environment: BTreeMap<&'static str, OsString>,
     pub files: BTreeMap<PathBuf, Vec<u8>>,
 }
@@ -29,12 +29,12 @@ impl Secrets for Tables {
 }
 
 /// Values that no diagnostic may show.
-pub const TOKEN: &str = "t0ps3cret-value-of-token";
-pub const BLANKS: &str = "s3cret with blanks";
-pub const LINES: &str = "s3cret-first\ns3cret-second";
+pub(crate) const TOKEN: &str = "t0ps3cret-value-of-token";
+pub(crate) const BLANKS: &str = "s3cret with blanks";
+pub(crate) const LINES: &str = "s3cret-first\ns3cret-second";
 
 /// The secrets that the broken files name.
-pub fn tables() -> Tables {
+pub(crate) fn tables() -> Tables {
     let environment =
         [("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s="), ("TOKEN", TOKEN), ("BLANKS", BLANKS), ("LINES", LINES)];
     Tables {
@@ -44,29 +44,29 @@ pub fn tables() -> Tables {
 }
 
 /// A path in the source tree.
-pub fn in_tree(path: &str) -> PathBuf {
+pub(crate) fn in_tree(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Checks a text with the secrets of [`tables`].
-pub fn check(text: &str) -> Checked {
+pub(crate) fn check(text: &str) -> Checked {
     config::check_bytes("backstop.yaml", text.as_bytes().to_vec(), Some(&tables()))
 }
 
 /// The configuration of a text in which nothing is wrong.
-pub fn good(text: &str) -> config::form::Config {
+pub(crate) fn good(text: &str) -> config::form::Config {
     let checked = check(text);
     checked.config.unwrap_or_else(|| panic!("{}", checked.diagnostics))
 }
 
 /// Whether the independent validator takes a text.
-pub fn schema_takes(text: &str) -> bool {
+pub(crate) fn schema_takes(text: &str) -> bool {
     let Ok(instance) = serde_saphyr::from_str::<serde_json::Value>(text) else { return false };
     validator().is_valid(&instance)
 }
 
 /// An independent validator of our schema.
-pub fn validator() -> &'static jsonschema::Validator {
+pub(crate) fn validator() -> &'static jsonschema::Validator {
     static VALIDATOR: LazyLock<jsonschema::Validator> =
         LazyLock::new(|| jsonschema::draft202012::options().build(&config::schema()).expect("our schema is a schema"));
     &VALIDATOR

@@ -6,7 +6,10 @@
 
 mod approval;
 mod errors;
+mod impaired;
 mod killed;
 mod quiet;
 mod rollback;
+mod start;
+mod tools;
 mod world;

@@ -102,13 +102,14 @@ impl Service {
     fn serve(&self, mut connection: TcpStream) {
         let Some(path) = read_path(&mut connection) else { return };
         let (status, body) = match path.as_str() {
-            "/health/ready" => match self.ready() {
-                Some(answer) => answer,
-                None => {
+            "/health/ready" => {
+                if let Some(answer) = self.ready() {
+                    answer
+                } else {
                     std::thread::sleep(LIFE);
                     return;
                 }
-            },
+            }
             "/health" => (200, format!("{{\"version\":\"{}\"}}", self.release.version)),
             "/metrics" => (200, self.metrics()),
             "/work" => self.work(),

@@ -26,8 +26,8 @@ pub(crate) fn question(question: &AskedQuestion, indent: usize, layout: Layout) 
 }
 
 fn faint(layout: Layout, text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| layout.paint(FAINT, line)).collect();
-    lines.join("\n") + "\n"
+    let lines: Vec<String> = text.lines().map(|line| layout.paint(FAINT, line) + "\n").collect();
+    lines.concat()
 }
 
 /// What was seen, in a few words.

@@ -98,8 +98,7 @@ impl Service {
             }
             let goes_on = match current.record.status {
                 StepStatus::Pending => self.begin(turn, &current),
-                StepStatus::Started => self.wait(turn, &current),
-                StepStatus::Undoing => self.wait(turn, &current),
+                StepStatus::Started | StepStatus::Undoing => self.wait(turn, &current),
                 StepStatus::Unknown => self.look_for_step(turn, &current),
                 StepStatus::Failed => self.after_failure(turn, &current),
                 settled => panic!("a step that is {} is worked at no more", settled.as_str()),
@@ -203,16 +202,13 @@ impl Service {
         if !tried {
             return self.begin(turn, current);
         }
-        match &current.record.planned.undo {
-            Some(undo) => {
-                let undo = undo.clone();
-                self.step(turn, current, StepEvent::UndoStarted, String::new());
-                self.operate(turn, current, undo)
-            }
-            None => {
-                self.give_up(turn, current, false);
-                true
-            }
+        if let Some(undo) = &current.record.planned.undo {
+            let undo = undo.clone();
+            self.step(turn, current, StepEvent::UndoStarted, String::new());
+            self.operate(turn, current, undo)
+        } else {
+            self.give_up(turn, current, false);
+            true
         }
     }
 

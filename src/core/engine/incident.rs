@@ -87,7 +87,25 @@ impl Service {
         let draft = Draft::about(PageKind::IncidentOpened, turn.incident(&id), self.headline(turn, &id));
         let draft = draft.action(action).details(self.since_when(turn, &id));
         turn.page(draft);
+        self.keep_opening(turn, &id);
         self.keep_evidence(turn, &id);
+    }
+
+    /// Puts everything that was seen when the incident opened into its evidence folder.
+    fn keep_opening(&self, turn: &mut Turn<'_>, id: &IncidentId) {
+        let answers: std::collections::BTreeMap<_, _> = self.watch.condition_answers().collect();
+        let content = serde_json::json!({
+            "at": turn.now.wall,
+            "path": turn.incident(id).path,
+            "conditions": answers,
+            "signals": self.watch.signals(turn.now),
+            "target": self.sight.observation(),
+            "target_trouble": self.sight.trouble().map(ToString::to_string),
+            "gates": self.situation(turn).reports(),
+        });
+        let content = serde_json::to_string_pretty(&content).expect("plain data");
+        let name = "opened.json".to_owned();
+        turn.after_commit(Action::WriteEvidence { incident: id.clone(), name, content });
     }
 
     fn rise(&mut self, turn: &mut Turn<'_>) {
@@ -171,13 +189,13 @@ impl Service {
         }
         let how = format!("what fired has been clear for {}", words(self.policy.verify.healthy_for));
         self.void_approval(turn, "it cleared by itself");
-        self.resolve(turn, how);
+        self.resolve(turn, &how);
     }
 
     /// Ends the open incident and tells it.
-    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, how: String) {
+    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, how: &str) {
         let Some(id) = turn.open_incident(&self.name).map(|incident| incident.id.clone()) else { return };
-        turn.append(Some(&self.name), Fact::IncidentResolved { incident: id.clone(), how: how.clone() });
+        turn.append(Some(&self.name), Fact::IncidentResolved { incident: id.clone(), how: how.to_owned() });
         self.calm_since = None;
         self.held_since = None;
         let incident = turn.incident(&id);
@@ -231,6 +249,7 @@ impl Service {
     }
 
     /// Puts the incident as it stands into its evidence folder.
+    #[expect(clippy::unused_self, reason = "everything that an incident needs is asked of its service")]
     pub(super) fn keep_evidence(&self, turn: &mut Turn<'_>, id: &IncidentId) {
         let view = super::view::incident_view(turn.incident(id));
         let content = serde_json::to_string_pretty(&view).expect("a view is plain data");

@@ -133,7 +133,7 @@ impl State {
             Event::Sample(sample) => self.sample(now, &sample, actions),
             Event::SelfCheck(outcome) => self.self_checked(now, outcome, actions),
             Event::Woke => self.woke(now, actions),
-            Event::Looked { service, key, look } => self.looked(now, service, key.as_ref(), look, actions),
+            Event::Looked { service, key, look } => self.looked(now, service, key.as_ref(), &look, actions),
             Event::VersionSeen { service, version } => self.with(now, service, actions, |service, turn| {
                 service.sight.version_seen(turn.now, version.clone());
                 if let Ok(version) = version {
@@ -153,7 +153,7 @@ impl State {
                 self.ledger.committed(sequence, actions);
                 self.store_works(now, actions);
             }
-            Event::StoreFailing(reason) => self.store_fails(now, reason, actions),
+            Event::StoreFailing(reason) => self.store_fails(now, &reason, actions),
             Event::DeliveryEnded { page, channel, outcome } => {
                 let mut courier = std::mem::take(&mut self.courier);
                 courier.ended(&mut self.turn(now, actions), &page, &channel, outcome);
@@ -268,10 +268,10 @@ impl State {
         self.end_pauses(now, actions);
     }
 
-    fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: Look, actions: &mut Actions) {
+    fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {
         self.with(now, index, actions, |service, turn| {
             service.sight.looked(turn.now, look.observation.clone());
-            service.looked_for_plan(turn, key, &look);
+            service.looked_for_plan(turn, key, look);
             let is_driven = turn.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());
             if let (Ok(observation), false) = (&look.observation, is_driven) {
                 service.notice_deploys(turn, observation);
@@ -337,7 +337,7 @@ impl State {
     }
 
     /// The store cannot tell of itself through the store: this page goes out from memory, once.
-    fn store_fails(&mut self, now: Now, reason: Reason, actions: &mut Actions) {
+    fn store_fails(&mut self, now: Now, reason: &Reason, actions: &mut Actions) {
         let is_new = self.observer.store.is_none();
         let since = self.observer.store.take().map_or(now.boot, |(_, since)| since);
         self.observer.store = Some((reason.clone(), since));
@@ -396,11 +396,11 @@ impl State {
             }
             Request::ReportDeploy { service, version } => {
                 let index = self.index_of(&service)?;
-                self.with(now, index, actions, |service, turn| service.report_deploy(turn, version, by))
+                self.with(now, index, actions, |service, turn| Ok(service.report_deploy(turn, version, by)))
             }
             Request::Pause { service: Some(service), for_seconds, reason } => {
                 let index = self.index_of(&service)?;
-                self.with(now, index, actions, |service, turn| service.pause(turn, for_seconds, by, reason))
+                self.with(now, index, actions, |service, turn| Ok(service.pause(turn, for_seconds, by, reason)))
             }
             Request::Pause { service: None, for_seconds, reason } => {
                 let until = for_seconds.map(|seconds| now.wall.after(Duration::from_secs(seconds)));

@@ -17,6 +17,7 @@ use crate::core::{
 const STANDINGS_LIMIT: usize = 10_000;
 
 impl Service {
+    #[expect(clippy::unused_self, reason = "everything that an incident needs is asked of its service")]
     fn approval(&self, turn: &Turn<'_>, id: &IncidentId, number: Option<u32>) -> Result<ApprovalRecord, Refusal> {
         let incident = turn.incident(id);
         if let Some((_, how)) = &incident.resolved {
@@ -105,20 +106,20 @@ impl Service {
         Ok(reply)
     }
 
-    pub(super) fn report_deploy(&mut self, turn: &mut Turn<'_>, version: Version, by: &str) -> Reply {
+    pub(super) fn report_deploy(&mut self, turn: &mut Turn<'_>, version: Version, by: &str) -> String {
         let settle = self.policy.gates.settle;
         let until = turn.now.boot.after(settle);
         let reply = format!("{}: {version} is expected; until its first healthy answer nothing is opened", self.name);
         self.rollout.announced = Some(Announced { version, at: turn.now.boot, until, by: by.to_owned() });
         self.look(turn);
         self.evaluate(turn);
-        Ok(reply)
+        reply
     }
 
-    pub(super) fn pause(&mut self, turn: &mut Turn<'_>, for_seconds: Option<u64>, by: &str, reason: String) -> Reply {
+    pub(super) fn pause(&mut self, turn: &mut Turn<'_>, for_seconds: Option<u64>, by: &str, reason: String) -> String {
         let until = for_seconds.map(|seconds| turn.now.wall.after(Duration::from_secs(seconds)));
         turn.append(Some(&self.name), Fact::Paused { until, by: by.to_owned(), reason });
-        Ok(format!("{} paused: no new plan begins", self.name))
+        format!("{} paused: no new plan begins", self.name)
     }
 
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>, by: &str) -> Reply {

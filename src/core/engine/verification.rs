@@ -40,7 +40,7 @@ impl Service {
             let until = clear.after(healthy_for);
             if now >= until {
                 let note = format!("clear for {}", words(healthy_for));
-                return self.conclude(turn, current, StepEvent::Succeeded, note);
+                return self.conclude(turn, current, StepEvent::Succeeded, &note);
             }
             self.wake_by(until);
         }
@@ -49,7 +49,7 @@ impl Service {
             let until = bad.after(healthy_for).max(since.after(self.policy.gates.settle));
             if now >= until {
                 let note = self.path(turn).because;
-                return self.conclude(turn, current, StepEvent::Failed, note);
+                return self.conclude(turn, current, StepEvent::Failed, &note);
             }
             self.wake_by(until);
         }
@@ -60,10 +60,10 @@ impl Service {
         }
         if bad {
             let note = self.path(turn).because;
-            return self.conclude(turn, current, StepEvent::Failed, note);
+            return self.conclude(turn, current, StepEvent::Failed, &note);
         }
         let note = obstacle.unwrap_or_else(|| format!("not clear for {} yet", words(healthy_for)));
-        self.conclude(turn, current, StepEvent::BecameUnknown, note)
+        self.conclude(turn, current, StepEvent::BecameUnknown, &note)
     }
 
     /// What stands between the present state and a proof, in words.
@@ -105,8 +105,8 @@ impl Service {
                 .any(|(name, answer)| answer == Answer::Yes && fired.is_some_and(|fired| fired.contains(name)))
     }
 
-    fn conclude(&mut self, turn: &mut Turn<'_>, current: &Current, event: StepEvent, note: String) -> bool {
-        self.step(turn, current, event, note.clone());
+    fn conclude(&mut self, turn: &mut Turn<'_>, current: &Current, event: StepEvent, note: &str) -> bool {
+        self.step(turn, current, event, note.to_owned());
         let (from, to) = (&current.from, &current.to);
         let plan_started = turn.incident(&current.incident).active_plan().map(|plan| plan.started_at);
         let lasted = words(plan_started.map_or(std::time::Duration::ZERO, |began| turn.now.wall.since(began)));
@@ -119,28 +119,24 @@ impl Service {
             let fact = Fact::StandingChanged { version: from.clone(), standing, why };
             turn.append(Some(&self.name), fact);
         }
-        let draft = match event {
-            StepEvent::Succeeded => {
-                let summary = format!("{}: rollback complete: {to} is live and healthy", self.name);
-                Draft::about(PageKind::RollbackCompleted, turn.incident(&current.incident), summary)
-                    .action("Root cause investigation comes next; post-mortem to be scheduled.")
-                    .details([
-                        format!("Duration: {lasted}"),
-                        format!("Previous version restored: {to}"),
-                        format!("Services: {} healthy ({note})", self.name),
-                    ])
-            }
-            _ => {
-                let persists = event == StepEvent::Failed;
-                let finding =
-                    if persists { Finding::RollbackSucceededIssuePersists } else { Finding::RollbackUnverified };
-                self.find(turn, finding, &note, None);
-                let state = if persists { "the issue persists" } else { "it could not be verified" };
-                let summary = format!("{}: rolled back from {from} to {to}, and {state}: {note}", self.name);
-                Draft::about(PageKind::RollbackCompleted, turn.incident(&current.incident), summary)
-                    .found(finding)
-                    .details([format!("Duration: {lasted}"), "Backstop goes no further back by itself.".to_owned()])
-            }
+        let draft = if event == StepEvent::Succeeded {
+            let summary = format!("{}: rollback complete: {to} is live and healthy", self.name);
+            Draft::about(PageKind::RollbackCompleted, turn.incident(&current.incident), summary)
+                .action("Root cause investigation comes next; post-mortem to be scheduled.")
+                .details([
+                    format!("Duration: {lasted}"),
+                    format!("Previous version restored: {to}"),
+                    format!("Services: {} healthy ({note})", self.name),
+                ])
+        } else {
+            let persists = event == StepEvent::Failed;
+            let finding = if persists { Finding::RollbackSucceededIssuePersists } else { Finding::RollbackUnverified };
+            self.find(turn, finding, note, None);
+            let state = if persists { "the issue persists" } else { "it could not be verified" };
+            let summary = format!("{}: rolled back from {from} to {to}, and {state}: {note}", self.name);
+            Draft::about(PageKind::RollbackCompleted, turn.incident(&current.incident), summary)
+                .found(finding)
+                .details([format!("Duration: {lasted}"), "Backstop goes no further back by itself.".to_owned()])
         };
         let draft = draft.versions(from, to);
         turn.page(draft);
@@ -165,7 +161,7 @@ impl Service {
         self.calm_since = None;
         self.told_at = Some(turn.now.boot);
         if outcome == PlanOutcome::Verified {
-            self.resolve(turn, "rolled back, and verified".to_owned());
+            self.resolve(turn, "rolled back, and verified");
         } else {
             self.keep_evidence(turn, &id);
         }

@@ -58,18 +58,18 @@ impl<'a> Situation<'a> {
         let live = &self.record.live()?.deploy.release.version;
         let observation = self.observation?;
         let is_there = |version: &Version| observation.available.iter().any(|release| release.version == *version);
-        let before = self.record.deploys.iter().rev().map(|record| &record.deploy.release.version);
+        let mut before = self.record.deploys.iter().rev().map(|record| &record.deploy.release.version);
         match self.policy.gates.known_good {
             KnownGoodPolicy::Soaked => {
                 let good = |version: &&Version| {
                     *version != live && self.record.standing(version) == Standing::KnownGood && is_there(version)
                 };
-                let deployed = before.filter(good).next();
+                let deployed = before.find(good);
                 let marked = || observation.available.iter().map(|release| &release.version).find(good);
                 deployed.or_else(marked).cloned()
             }
             KnownGoodPolicy::Previous => {
-                let deployed = before.filter(|version| *version != live).next().filter(|version| is_there(version));
+                let deployed = before.find(|version| *version != live).filter(|version| is_there(version));
                 let listed = || observation.available.iter().map(|release| &release.version).find(|one| *one != live);
                 deployed.or_else(listed).cloned()
             }

@@ -9,10 +9,7 @@ use std::{
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use super::{
-    receiver,
-    wait::{eventually, until},
-};
+use super::{receiver, wait::eventually};
 
 /// The binary, ready for arguments, with the environment that the configurations here ask for.
 pub(crate) fn backstop(configuration: &Path) -> Command {
@@ -131,11 +128,5 @@ impl Cli {
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(code != 0, "{arguments:?} succeeded: {}{err}", String::from_utf8_lossy(&output.stdout));
         (code, err)
-    }
-
-    /// Waits until the daemon answers.
-    #[track_caller]
-    pub(crate) fn wait_until_ready(&self) {
-        until("the daemon answers", || self.run(&["status"]).status.success());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -11,6 +11,7 @@ use super::{http, port::Port, wait::until};
 #[derive(Debug)]
 pub(crate) struct Prometheus {
     pub(crate) port: Port,
+    home: PathBuf,
     child: Child,
 }
 
@@ -26,22 +27,24 @@ impl Prometheus {
              scrape_configs:\n  - job_name: service\n    static_configs: [{{targets: [\"127.0.0.1:{service}\"]}}]\n"
         );
         fs::write(&configuration, text).expect("written");
-        let log = File::create(home.join("log")).expect("a log");
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", configuration.display()))
-            .arg(format!("--storage.tsdb.path={}", home.join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{}", port.number))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a descriptor"))
-            .stderr(log)
-            .spawn()
-            .expect("Prometheus is installed (tests/run does so)");
-        let prometheus = Self { port, child };
+        let child = run(&home, port.number);
+        let prometheus = Self { port, home, child };
+        prometheus.wait();
+        prometheus
+    }
+
+    /// Waits until it has scraped the service.
+    fn wait(&self) {
         let query = "/api/v1/query?query=http_requests_total";
         until("Prometheus has scraped the service", || {
-            http::get(prometheus.port.number, query).is_ok_and(|answer| answer.body.contains("\"code\":\"200\""))
+            http::get(self.port.number, query).is_ok_and(|answer| answer.body.contains("\"code\":\"200\""))
         });
-        prometheus
+    }
+
+    /// Starts it again, with what it had kept.
+    pub(crate) fn start_again(&mut self) {
+        self.child = run(&self.home, self.port.number);
+        self.wait();
     }
 
     /// Ends it at once.
@@ -49,6 +52,19 @@ impl Prometheus {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
     }
+}
+
+fn run(home: &Path, port: u16) -> Child {
+    let log = File::options().create(true).append(true).open(home.join("log")).expect("a log");
+    Command::new("prometheus")
+        .arg(format!("--config.file={}", home.join("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", home.join("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a descriptor"))
+        .stderr(log)
+        .spawn()
+        .expect("Prometheus is installed (tests/run does so)")
 }
 
 impl Drop for Prometheus {
