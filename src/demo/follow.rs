@@ -26,10 +26,14 @@ pub(super) const SERVICE: &str = "shop";
 const STEADY_FOR: Duration = Duration::from_millis(700);
 /// Questions stand further to the left than what is told, to have room for their numbers.
 const TREE_INDENT: usize = 4;
+/// A page is told a little after it came: what it is about is shown by then, since readers are served a few times a second.
+const PAGES_AFTER: Duration = Duration::from_millis(300);
 /// The page for each step as it ends; the steps themselves are told already.
 const STEP_PAGE: &str = "rollback.step";
 /// The first page of an incident.
 const FIRST_PAGE: &str = "incident.opened";
+/// The page that asks for approval.
+const ASKING_PAGE: &str = "approval.requested";
 
 /// What was told already.
 pub(super) struct Follow {
@@ -43,6 +47,8 @@ pub(super) struct Follow {
     pages: usize,
     /// When the first page of an incident arrived.
     pub(super) paged_at: Option<WallTime>,
+    /// The page that asks for approval arrived.
+    pub(super) asked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +61,18 @@ struct Tree {
 impl Follow {
     pub(super) fn new(board: Arc<Board>, receiver: Arc<Receiver>, clock: Clock) -> Self {
         let tree = Tree::default();
-        Self { board, receiver, clock, tree, live: None, incident: None, steps: 0, pages: 0, paged_at: None }
+        Self {
+            board,
+            receiver,
+            clock,
+            tree,
+            live: None,
+            incident: None,
+            steps: 0,
+            pages: 0,
+            paged_at: None,
+            asked: false,
+        }
     }
 
     /// The service as it is now, once it has been looked at.
@@ -129,11 +146,16 @@ impl Follow {
     }
 
     fn pages_that_came(&mut self, screen: &Screen) {
+        let now = self.clock.now().wall;
         for page in self.receiver.since(self.pages) {
+            if now.since(page.at) < PAGES_AFTER {
+                break;
+            }
             self.pages += 1;
             if page.kind == FIRST_PAGE {
                 self.paged_at = self.paged_at.or(Some(page.at));
             }
+            self.asked |= page.kind == ASKING_PAGE;
             if page.kind != STEP_PAGE {
                 screen.tell("page", WARNING, &plain(&format!("{} {}: {}", page.severity, page.kind, page.summary)));
                 screen.below(&plain(&format!("-> {}", page.action)));

@@ -43,7 +43,7 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 /// The daemon and the shop end within this.
 const END_LIMIT: Duration = Duration::from_secs(3);
 /// With `--stay` it ends by itself after this: nobody watches for longer.
-const STAY_LIMIT: Duration = Duration::from_secs(60 * 60);
+const STAY_LIMIT: Duration = Duration::from_hours(1);
 
 /// Everything that runs.
 struct Stage {
@@ -307,9 +307,9 @@ impl Stage {
     }
 }
 
-/// The incident and the approval that wait for a human.
+/// The incident and the approval that wait for a human, once a page has asked for it.
 fn open_approval(stage: &Stage) -> Option<(String, u32)> {
-    let incident: Arc<IncidentView> = stage.follow.incident()?;
+    let incident: Arc<IncidentView> = stage.follow.incident().filter(|_| stage.follow.asked)?;
     let approval = incident.approval.as_ref().filter(|approval| approval.state == "open")?;
     Some((incident.id.to_string(), approval.approval))
 }
