@@ -39,6 +39,7 @@ const FOREIGN_TO_THE_CORE: [&str; 13] = [
 
 /// Where the machine may be asked for the time, beside the one clock, and why.
 const CLOCK_READERS: [(&str, &str); 10] = [
+    ("src/demo", "how long the shop takes, and the story may"),
     ("src/runtime/clock.rs", "the clock itself"),
     ("src/probe/fault.rs", "a probe's phases share one deadline"),
     ("src/probe/net/resolve.rs", "the age of a remembered answer"),
@@ -48,7 +49,6 @@ const CLOCK_READERS: [(&str, &str); 10] = [
     ("src/store/thread.rs", "how long a thread waits for more to write"),
     ("src/target/command.rs", "what is left of a step's deadline"),
     ("src/target/releases.rs", "what is left of a step's deadline"),
-    ("src/demo", "how long a demonstration waits, and how fast its shop's customers come"),
 ];
 
 /// The one queue without a bound of its own, and why it is bounded all the same.

@@ -158,7 +158,7 @@ async fn people_decide_by_it_and_exit_codes_tell() {
         (&["deploys", "report", "solvereign-api", "v1.2.5"], 0, r#""version":"v1.2.5""#),
         (&["incident", "deny", "solvereign-api-17", "--reason", "gate"], 3, "cooldown: the last rollback was 2m ago"),
         (&["incident", "approve", "solvereign-api-17", "--approval", "9"], 1, "approval 9 is void"),
-        (&["incident", "approve", "solvereign-api-16"], 1, "no approval is open in it (rolled back, verified)"),
+        (&["incident", "approve", "solvereign-api-16"], 1, "it is over (rolled back, verified)"),
         (&["incident", "show", "solvereign-api-99"], 1, "there is no incident"),
         (&["explain", "shop"], 1, "there is no service \"shop\""),
     ] {

@@ -234,7 +234,7 @@ mod tests {
     fn long_text_hangs_under_its_beginning() {
         let mut out = String::new();
         Layout::new(Some(60), false).hang(&mut out, "  no       ", 11, &"word ".repeat(12));
-        let expected = format!("  no       {}\n           word word word\n", "word ".repeat(9).trim_end());
+        let expected = format!("  no       {}\n           word word\n", "word ".repeat(10).trim_end());
         assert_eq!(out, expected);
     }
 
