@@ -6,8 +6,8 @@ use crate::core::{
     name::{ChannelName, SignalIndex},
     policy::{
         Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Escalation, Expression, GatesPolicy, KnownGoodPolicy,
-        Mode, Policy, Question, RateLimit, RollbacksPolicy, ServicePolicy, SeverityPolicy, SignalKind, SignalPolicy,
-        SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
+        Mode, Policy, Question, RateLimit, RollbacksPolicy, ServicePolicy, SeverityPolicy, SharedCausePolicy,
+        SignalKind, SignalPolicy, SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
     },
     verdict::VerdictKind,
 };
@@ -18,6 +18,11 @@ const fn seconds(seconds: u64) -> Duration {
 
 /// The channel that every page goes to.
 pub(super) const CHANNEL: &str = "audit";
+
+/// So many services turning bad at once point to what they share.
+pub(super) const SHARED_CAUSE_SERVICES: u32 = 3;
+/// Within this of each other.
+pub(super) const SHARED_CAUSE_WITHIN: Duration = seconds(60);
 
 pub(super) fn policy(services: usize, mode: Mode) -> Policy {
     let mut escalation = Escalation::default();
@@ -93,9 +98,12 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             deployed_within: seconds(3600),
             rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3600) },
             acting_wait: seconds(3),
+            shared_cause: SharedCausePolicy { services: SHARED_CAUSE_SERVICES, within: SHARED_CAUSE_WITHIN },
             cooldown: seconds(30),
             resume_within: seconds(120),
         },
         verify: VerifyPolicy { healthy_for: seconds(6), timeout: seconds(60) },
+        depends_on: Vec::new(),
+        maintenance: Vec::new(),
     }
 }

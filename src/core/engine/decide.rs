@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{page::Draft, service::Service, turn::Turn};
+use super::{page::Draft, service::Service, surroundings::told_first, turn::Turn};
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
@@ -114,8 +114,9 @@ impl Service {
         }
         let gates = self.gates(turn, &NOT_FOR_HUMANS);
         let Some((from, to)) = self.versions(turn).filter(|_| together(&gates) == Answer::Yes) else {
-            // Consider asks; a rollback that was due and is held has to be told.
-            if self.watch.verdict().kind == VerdictKind::RollBack {
+            // Consider asks; a rollback that was due and is held has to be told, and so has what several services share.
+            let is_shared = told_first(&gates).is_some_and(|held| held.gate == Gate::NoSharedCause);
+            if self.watch.verdict().kind == VerdictKind::RollBack || is_shared {
                 self.refuse_when_held(turn, &gates);
             }
             return;
@@ -177,7 +178,7 @@ impl Service {
         if incident.refused {
             return;
         }
-        let no = gates.iter().find(|report| report.answer == Answer::No);
+        let no = told_first(gates);
         if no.is_none() {
             let since = *self.held_since.get_or_insert(turn.now.boot);
             let until = since.after(UNKNOWN_HOLDS_FOR);
@@ -188,6 +189,11 @@ impl Service {
             }
         }
         let Some(held) = no.or_else(|| gates.iter().find(|report| report.answer != Answer::Yes)) else { return };
+        match (held.gate, held.answer) {
+            (Gate::NoSharedCause, Answer::No) => return self.tell_shared_cause(turn, held),
+            (Gate::DependenciesWell, Answer::No) => return self.tell_held_by_dependency(turn, held),
+            _ => {}
+        }
         let finding = match held.gate {
             Gate::DeployedRecently | Gate::FaultAfterDeploy => Finding::NoDeployToBlame,
             _ => Finding::RollbackRefused,
