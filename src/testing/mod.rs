@@ -12,5 +12,5 @@ mod simulator;
 mod world;
 
 pub use invariants::Violation;
-pub use scenario::{Chaos, Fault, Scenario};
-pub use simulator::{Kill, Report, simulate};
+pub use scenario::{Chaos, Fault, Outage, Scenario};
+pub use simulator::{Kill, Report, Told, simulate};

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::scenario::Scenario;
 use crate::core::{
     name::{ChannelName, SignalIndex},
     policy::{
         Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Escalation, Expression, GatesPolicy, KnownGoodPolicy,
-        Mode, Policy, Question, RateLimit, RollbacksPolicy, ServicePolicy, SeverityPolicy, SharedCausePolicy,
-        SignalKind, SignalPolicy, SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
+        MaintenancePolicy, Mode, Policy, Question, RateLimit, RollbacksPolicy, ServicePolicy, SeverityPolicy,
+        SharedCausePolicy, SignalKind, SignalPolicy, SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
     },
     verdict::VerdictKind,
 };
@@ -24,7 +25,19 @@ pub(super) const SHARED_CAUSE_SERVICES: u32 = 3;
 /// Within this of each other.
 pub(super) const SHARED_CAUSE_WITHIN: Duration = seconds(60);
 
-pub(super) fn policy(services: usize, mode: Mode) -> Policy {
+pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
+    let one = |place: usize| {
+        let mut service = service(&name(place), mode);
+        if scenario.depends_on_first && place > 0 {
+            service.depends_on.push(name(0).as_str().into());
+        }
+        service.maintenance.extend(scenario.maintenance.map(|(from, to)| MaintenancePolicy {
+            from: scenario.starts_at.after(from),
+            to: scenario.starts_at.after(to),
+            why: "the switches are replaced".to_owned(),
+        }));
+        Arc::new(service)
+    };
     let mut escalation = Escalation::default();
     for severity in escalation.severities.values_mut() {
         *severity = SeverityPolicy {
@@ -34,10 +47,14 @@ pub(super) fn policy(services: usize, mode: Mode) -> Policy {
         };
     }
     Policy {
-        services: (0..services).map(|place| Arc::new(service(&format!("shop-{place}"), mode))).collect(),
+        services: (0..scenario.services).map(one).collect(),
         channels: vec![ChannelName::from(CHANNEL)],
         escalation,
     }
+}
+
+fn name(place: usize) -> String {
+    format!("shop-{place}")
 }
 
 fn rate(above: f64) -> RateLimit {

@@ -12,7 +12,7 @@ mod scrape_tests;
 mod signal;
 mod sustained;
 #[cfg(test)]
-mod tests;
+pub(in crate::core) mod tests;
 mod tree;
 mod words;
 

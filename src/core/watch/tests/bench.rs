@@ -28,7 +28,7 @@ pub(super) fn question(when: u16, then: VerdictKind) -> Question {
 }
 
 /// The service of the runbook's own configuration, without its database.
-pub(in super::super) fn policy() -> ServicePolicy {
+pub(in crate::core) fn policy() -> ServicePolicy {
     let signal = |name: &str, kind, every, timeout| SignalPolicy {
         name: name.into(),
         kind,

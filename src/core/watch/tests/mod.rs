@@ -1,6 +1,6 @@
 //! The watch as a whole: samples in, answers, verdict, path and wakes out.
 
-mod bench;
+pub(in crate::core) mod bench;
 mod properties;
 
 use std::{sync::Arc, time::Duration};
