@@ -187,7 +187,14 @@ fn check_surroundings(name: &ServiceName, at: WallTime, before: &Durable, policy
     if service.maintenance.iter().any(|time| time.is_on(at)) {
         return violated(format!("{name}: a plan begins in a time of maintenance"));
     }
-    if let Some(needed) = service.depends_on.iter().find(|needed| before.open_incident(needed).is_some()) {
+    let healthy_for = service.verify.healthy_for;
+    let is_ill =
+        |needed: &&ServiceName| {
+            before.incidents.values().filter(|incident| incident.service == **needed).any(|incident| {
+                incident.resolved.as_ref().is_none_or(|(resolved, _)| at.since(*resolved) < healthy_for)
+            })
+        };
+    if let Some(needed) = service.depends_on.iter().find(is_ill) {
         return violated(format!("{name}: a plan begins, and {needed}, on which it depends, is not well"));
     }
     let SharedCausePolicy { services, within } = service.gates.shared_cause;

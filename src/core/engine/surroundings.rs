@@ -50,7 +50,7 @@ impl Service {
 
     /// What this service depends on and is not well, in words for a page: theirs is the alarm.
     pub(super) fn ill_dependency(&self, turn: &Turn<'_>) -> Option<ServiceName> {
-        turn.neighbours.ill_dependency(self.index).cloned()
+        turn.neighbours.ill_dependency(turn.now, self.index).cloned()
     }
 
     /// A page about an incident, at lower noise where what the service depends on has pages of its own.

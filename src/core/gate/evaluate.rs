@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gate, GateReport, Neighbours, Wellness};
+use super::{Dependency, Gate, GateReport, Neighbours, Wellness};
 use crate::core::{
     answer::Answer,
     durable::{DeployRecord, IncidentRecord, PauseRecord, ServiceRecord},
@@ -308,17 +308,24 @@ impl Situation<'_> {
     }
 
     fn dependencies_well(&self) -> (Answer, String) {
-        let all = || self.neighbours.dependencies(self.index);
-        let those = |which: Wellness| all().filter(move |(_, how)| *how == which).map(|(name, _)| name.as_str());
-        if those(Wellness::NotWell).next().is_some() {
-            return (Answer::No, format!("depends on {}, which is not well", list(those(Wellness::NotWell))));
+        let all = || self.neighbours.dependencies(self.now, self.index);
+        let those = |which| {
+            let names: Vec<&str> = all().filter(|one| one.wellness == which).map(|one| one.name.as_str()).collect();
+            (!names.is_empty()).then(|| list(names.into_iter()))
+        };
+        if let Some(names) = those(Wellness::NotWell) {
+            return (Answer::No, format!("depends on {names}, which is not well"));
         }
-        if those(Wellness::Unknown).next().is_some() {
-            let names = list(those(Wellness::Unknown));
+        // What it did is still in this one's windows for a while.
+        let lingers = |one: &Dependency<'_>| one.ill_ago.is_some_and(|ago| ago < self.policy.verify.healthy_for);
+        if let Some(one) = all().find(lingers) {
+            let ago = words(one.ill_ago.unwrap_or_default());
+            return (Answer::No, format!("depends on {}, which was not well until {ago} ago", one.name));
+        }
+        if let Some(names) = those(Wellness::Unknown) {
             return (Answer::Unknown, format!("depends on {names}, of which it is not known whether it is down"));
         }
-        let count = all().count();
-        let why = if count == 0 { "it depends on nothing here" } else { "what it depends on is well" };
+        let why = if all().next().is_none() { "it depends on nothing here" } else { "what it depends on is well" };
         (Answer::Yes, why.to_owned())
     }
 }

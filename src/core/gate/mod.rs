@@ -7,7 +7,7 @@ mod nightly;
 mod tests;
 
 pub use evaluate::{Impaired, NOTICE_LAG, Situation, words};
-pub use neighbours::{Neighbours, Together, Wellness, last_incident, was_its_own};
+pub use neighbours::{Dependency, Neighbours, Together, Wellness, last_incident, was_its_own};
 pub use nightly::{NIGHTLY, holds_tonight, night_of};
 
 use serde::{Deserialize, Serialize};

@@ -48,6 +48,8 @@ struct Neighbour {
     /// What it needs, and what that needs, and so on.
     depends_on: Vec<ServiceIndex>,
     wellness: Wellness,
+    /// When it was last seen to be not well.
+    ill_until: Option<Moment>,
     /// Since when its wellness has been unknown.
     unknown_since: Option<Moment>,
     /// When it last turned bad, for as long as that counts.
@@ -86,13 +88,15 @@ impl Neighbours {
             let index = ServiceIndex(u32::try_from(place).expect("the configuration bounds services"));
             let record = durable.service(&service.name);
             let open = durable.open_incident(&service.name);
-            let turned = last_incident(durable, record, &service.name)
+            let last = last_incident(durable, record, &service.name);
+            let turned = last
                 .filter(|incident| incident.is_open() || !was_its_own(incident))
                 .map(|incident| moment_of(now, incident.opened_at));
             neighbours.all.push(Neighbour {
                 name: service.name.clone(),
                 depends_on: needed(policy, index),
                 wellness: if open.is_some() { Wellness::NotWell } else { Wellness::Unknown },
+                ill_until: last.and_then(|incident| incident.resolved.as_ref()).map(|(at, _)| moment_of(now, *at)),
                 unknown_since: open.is_none().then_some(moment(now)),
                 turned,
                 is_bad: open.is_some(),
@@ -108,6 +112,9 @@ impl Neighbours {
     pub fn update(&mut self, now: Now, index: ServiceIndex, wellness: Wellness, is_bad: bool) -> bool {
         let one = &mut self.all[index.get()];
         if one.wellness != wellness {
+            if one.wellness == Wellness::NotWell {
+                one.ill_until = Some(moment(now));
+            }
             one.wellness = wellness;
             if let Some(since) = one.unknown_since.take() {
                 self.unknown.remove(&(since, index));
@@ -182,17 +189,30 @@ impl Neighbours {
     }
 
     /// What a service depends on, directly and by way of others, and how that is.
-    pub fn dependencies(&self, index: ServiceIndex) -> impl Iterator<Item = (&ServiceName, Wellness)> {
-        self.all[index.get()].depends_on.iter().map(|one| {
+    pub fn dependencies(&self, now: Now, index: ServiceIndex) -> impl Iterator<Item = Dependency<'_>> {
+        self.all[index.get()].depends_on.iter().map(move |one| {
             let one = &self.all[one.get()];
-            (&one.name, one.wellness)
+            let ill_ago = one.ill_until.map(|until| moment(now).saturating_sub(until));
+            let ill_ago = ill_ago.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+            Dependency { name: &one.name, wellness: one.wellness, ill_ago }
         })
     }
 
     /// The first thing that a service depends on and that is not well.
-    pub fn ill_dependency(&self, index: ServiceIndex) -> Option<&ServiceName> {
-        self.dependencies(index).find(|(_, wellness)| *wellness == Wellness::NotWell).map(|(name, _)| name)
+    pub fn ill_dependency(&self, now: Now, index: ServiceIndex) -> Option<&ServiceName> {
+        self.dependencies(now, index).find(|one| one.wellness == Wellness::NotWell).map(|one| one.name)
     }
+}
+
+/// A service that another one depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Dependency<'a> {
+    /// Its name.
+    pub name: &'a ServiceName,
+    /// How it is.
+    pub wellness: Wellness,
+    /// How long ago it was last not well, if it is well again.
+    pub ill_ago: Option<Duration>,
 }
 
 /// The incident that a service had last.

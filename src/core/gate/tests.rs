@@ -81,7 +81,7 @@ impl Case {
 
     fn deploy(&mut self, ago: Duration, version: &str, source: DeploySource) {
         let number = self.durable.service(&"shop".into()).next_deploy();
-        let release = Release::of(version.into());
+        let release = Release::of(v(version));
         let deploy = Deploy { number, release, at: now().wall.before(ago), source, by: None };
         self.fact(ago, Fact::Deployed { deploy });
     }
@@ -138,8 +138,8 @@ impl Case {
 
 fn observation(current: Option<&str>, available: &[&str]) -> Observation {
     Observation {
-        current: current.map(|version| Release::of(version.into())),
-        available: available.iter().map(|version| Release::of((*version).into())).collect(),
+        current: current.map(|version| Release::of(v(version))),
+        available: available.iter().map(|version| Release::of(v(version))).collect(),
         rolling_out: false,
         failing: None,
     }
@@ -528,6 +528,28 @@ fn other_services() {
             },
             No,
             "depends on ledger, which is not well",
+        ),
+        (
+            Gate::DependenciesWell,
+            "well again just now",
+            |case| {
+                case.policies[0].depends_on.push("ledger".into());
+                case.turn(MINUTE, 3, Wellness::NotWell);
+                case.turn(10 * SECOND, 3, Wellness::Well);
+            },
+            No,
+            "depends on ledger, which was not well until 10s ago",
+        ),
+        (
+            Gate::DependenciesWell,
+            "well again for long enough",
+            |case| {
+                case.policies[0].depends_on.push("ledger".into());
+                case.turn(2 * MINUTE, 3, Wellness::NotWell);
+                case.turn(MINUTE, 3, Wellness::Well);
+            },
+            Yes,
+            "is well",
         ),
         (
             Gate::DependenciesWell,
