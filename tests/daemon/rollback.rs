@@ -77,6 +77,9 @@ fn a_release_that_breaks_is_rolled_back_and_everything_says_so() {
     the_metrics_say_so(&world);
     daemon.must_run();
     assert!(daemon.terminate().success(), "SIGTERM ends it in order");
+    // What was done can be looked up while the daemon is down.
+    assert_eq!(world.cli.json(&["history"])["rollbacks"][0]["version_from"], "v2");
+    assert_eq!(world.incident("api-1")["plans"][0]["outcome"], "verified");
 }
 
 fn switched(world: &World) -> Instant {

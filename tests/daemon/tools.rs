@@ -73,6 +73,10 @@ fn a_restart_that_hangs_runs_into_its_deadline_and_is_told() {
     );
     let failed = world.receiver.wait_for("rollback.failed");
     assert_eq!(failed.text("finding"), "step_stuck", "the undo hangs too: {failed:?}");
+    assert!(
+        failed.text("summary").contains("ran into its deadline"),
+        "in words that tell what to look for: {failed:?}"
+    );
     assert_eq!(failed.text("severity"), "S1");
     world.wait_for_outcome("api-1", "stuck");
     assert_eq!(begun(&world), 3, "two attempts and the undo: {:?}", world.restarts());
