@@ -38,8 +38,7 @@ const FOREIGN_TO_THE_CORE: [&str; 13] = [
 ];
 
 /// Where the machine may be asked for the time, beside the one clock, and why.
-const CLOCK_READERS: [(&str, &str); 10] = [
-    ("src/demo", "how long the shop takes, and the story may"),
+const CLOCK_READERS: [(&str, &str); 9] = [
     ("src/runtime/clock.rs", "the clock itself"),
     ("src/probe/fault.rs", "a probe's phases share one deadline"),
     ("src/probe/net/resolve.rs", "the age of a remembered answer"),

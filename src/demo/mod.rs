@@ -14,6 +14,7 @@ mod receiver;
 mod release;
 mod screen;
 mod shop;
+mod stage;
 mod story;
 mod summary;
 

@@ -25,10 +25,10 @@ use axum::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::net::TcpListener;
 
 use super::release::Release;
-use crate::cli::Fault;
+use crate::{cli::Fault, runtime::clock::Clock};
 
 /// Said on standard output once orders are taken.
 pub(super) const LISTENING: &str = "listening";
@@ -53,6 +53,7 @@ struct Shop {
     orders: AtomicU64,
     down: AtomicBool,
     metrics: PrometheusHandle,
+    clock: Clock,
 }
 
 /// Serves until standard input closes.
@@ -86,7 +87,8 @@ async fn serve(current: &Path, port: u16) -> io::Result<()> {
     // There from the first look on: a counter that appears late is a counter that was at 0.
     counter!(REQUESTS, labels("200")).increment(0);
     let fault = release.fault;
-    let shop = Arc::new(Shop { release, orders: AtomicU64::new(0), down: AtomicBool::new(false), metrics });
+    let (orders, down) = (AtomicU64::new(0), AtomicBool::new(false));
+    let shop = Arc::new(Shop { release, orders, down, metrics, clock: Clock::new() });
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     say(LISTENING);
     match fault {
@@ -139,13 +141,13 @@ async fn unless_down(State(shop): State<Arc<Shop>>, request: Request, next: Next
 }
 
 async fn order(State(shop): State<Arc<Shop>>) -> (StatusCode, String) {
-    let began = Instant::now();
+    let began = shop.clock.boot();
     let number = shop.orders.fetch_add(1, Ordering::Relaxed);
     let order = shop.release.order(number);
     tokio::time::sleep(Duration::from_millis(order.millis)).await;
     let status = if order.fails { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
     counter!(REQUESTS, labels(status.as_str())).increment(1);
-    histogram!(DURATION).record(began.elapsed());
+    histogram!(DURATION).record(shop.clock.boot().since(began));
     (status, format!("order {number}\n"))
 }
 

@@ -97,7 +97,7 @@ impl Service {
     }
 
     /// The name of the condition behind the question that decided.
-    fn deciding_condition(&self) -> Option<&str> {
+    pub(super) fn deciding_condition(&self) -> Option<&str> {
         let place = self.watch.verdict().decided_by?;
         let question = nth_question(&self.policy.tree, &mut { place })?;
         Some(self.policy.conditions[usize::from(question.when)].name.as_str())

@@ -152,10 +152,11 @@ impl Service {
         match (self.policy.mode, verdict) {
             (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to roll back to {to}."),
             (Mode::Act, VerdictKind::RollBack) => {
-                let held = words(self.policy.thresholds.down_for);
-                format!(
-                    "Backstop rolls back to {to} if every gate allows it; an outage must last {held} unbroken first."
-                )
+                let wait = match self.deciding_condition() {
+                    Some("system_down") => format!("after {} unbroken", words(self.policy.thresholds.down_for)),
+                    _ => format!("in {}", words(self.policy.gates.acting_wait)),
+                };
+                format!("If it is still so {wait} and every gate allows it, Backstop rolls back to {to}.")
             }
             (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to roll back to {to}."),
             _ if self.policy.consider.then == ConsiderThen::RollBack => {
