@@ -166,7 +166,7 @@ fn a_target_that_cannot_be_looked_at_holds_the_rollback_and_is_told() {
     world.break_release("v2");
     let opened = world.receiver.wait_for("incident.opened");
     assert_eq!(opened.text("severity"), "S1", "people are told all the same");
-    let refused = world.receiver.wait_for("rollback.refused");
+    let refused = world.receiver.wait_for_of("rollback.refused", "api-1");
     assert!(refused.data["details"].to_string().contains("could not be looked at"), "{refused:?}");
     daemon.must_run();
     assert_eq!(world.restarts(), Vec::<String>::new());
