@@ -1,13 +1,18 @@
 //! Carries effects out, each in a task of its own, and brings the result back as an event.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::JoinSet,
 };
 
-use super::{clock::Clock, files::Files, looks};
+use super::{
+    child::{KILL_WAIT, TERMINATE_GRACE},
+    clock::Clock,
+    files::Files,
+    looks,
+};
 use crate::{
     core::{
         action::{Action, Actions},
@@ -25,6 +30,10 @@ use crate::{
     store::StoreHandle,
     target::Target,
 };
+
+/// A target keeps an operation's deadline by itself. A command that runs into it is then ended, which takes so long, and
+/// a second for the answer's way back: so what is told is how it ended, and nothing runs any more.
+const ENDING_TAKES: Duration = Duration::from_secs(TERMINATE_GRACE.as_secs() + KILL_WAIT.as_secs() + 1);
 
 /// Where results come back. The queue has no bound of its own, so that nothing that completes ever waits for the loop;
 /// what can be under way is bounded: one regular look, one plan's operation and one plan's look a service, the core's
@@ -129,9 +138,10 @@ impl Hands {
         }
         let target = Arc::clone(&self.targets[service.get()]);
         self.tasks.spawn(async move {
-            let outcome = match tokio::time::timeout(attempt.deadline, target.operate(&attempt)).await {
+            let limit = attempt.deadline + ENDING_TAKES;
+            let outcome = match tokio::time::timeout(limit, target.operate(&attempt)).await {
                 Ok(outcome) => outcome,
-                Err(_) => OperationOutcome::Unknown(Reason::new(&format!("no end within {:?}", attempt.deadline))),
+                Err(_) => OperationOutcome::Unknown(Reason::new(&format!("no end within {limit:?}"))),
             };
             tracing::info!(step = %key, ?outcome, "ended");
             completions.send(Event::OperationEnded { key, outcome });

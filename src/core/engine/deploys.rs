@@ -118,7 +118,7 @@ impl Service {
         if let Some(report) = known_good.filter(|report| report.answer == crate::core::answer::Answer::No) {
             let summary = format!("{}: {version} could not be rolled back: {}", self.name, report.why);
             let finding = Finding::NothingToGoBackTo;
-            turn.page(Draft::finding(PageKind::RollbackRefused, Some(&self.name), finding, summary));
+            turn.page(Draft::finding(PageKind::IncidentEscalated, Some(&self.name), finding, summary));
         }
     }
 
