@@ -43,11 +43,15 @@ pub struct Situation<'a> {
 impl<'a> Situation<'a> {
     /// Every gate's answer, in order.
     pub fn reports(&self) -> Vec<GateReport> {
-        let to = self.candidate();
+        self.reports_for(self.candidate().as_ref())
+    }
+
+    /// Every gate's answer to going back to that release.
+    pub fn reports_for(&self, to: Option<&Version>) -> Vec<GateReport> {
         Gate::ALL
             .iter()
             .map(|&gate| {
-                let (answer, why) = self.ask(gate, to.as_ref());
+                let (answer, why) = self.ask(gate, to);
                 GateReport { gate, answer, why }
             })
             .collect()
@@ -88,6 +92,7 @@ impl<'a> Situation<'a> {
             Gate::Budget => self.budget(),
             Gate::Cooldown => self.cooldown(),
             Gate::NotPaused => self.not_paused(),
+            Gate::NotPinned => self.not_pinned(),
             Gate::SelfCheck => match self.observer_impaired {
                 Some(why) => (Answer::No, format!("the watchdog's own network is ill: {why}")),
                 None => (Answer::Yes, "the watchdog's own network is well, as far as it is checked".to_owned()),
@@ -168,6 +173,11 @@ impl<'a> Situation<'a> {
 
     fn known_good(&self, to: Option<&Version>) -> (Answer, String) {
         if let Some(to) = to {
+            let is_trusted = self.policy.gates.known_good == KnownGoodPolicy::Previous
+                || self.record.standing(to) == Standing::KnownGood;
+            if !is_trusted {
+                return (Answer::No, format!("{to} is {}", self.record.standing(to).as_str().replace('_', " ")));
+            }
             let why = self.record.standings.get(to).map_or("it ran before", |record| record.why.as_str());
             return (Answer::Yes, format!("{to}: {why}"));
         }
@@ -248,6 +258,20 @@ impl<'a> Situation<'a> {
         match self.record.paused.as_ref().filter(holds).or(self.paused_all.filter(holds)) {
             None => (Answer::Yes, "not paused".to_owned()),
             Some(pause) => (Answer::No, format!("paused by {}: {}", pause.by, pause.reason)),
+        }
+    }
+}
+
+impl Situation<'_> {
+    fn not_pinned(&self) -> (Answer, String) {
+        let Some(live) = self.live() else { return (Answer::Unknown, "what is live is not known yet".to_owned()) };
+        let version = &live.deploy.release.version;
+        match self.record.pins.get(version) {
+            None => (Answer::Yes, format!("{version} is not pinned")),
+            Some(pin) => {
+                let reason = pin.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                (Answer::No, format!("{version} is pinned by {}{reason}", pin.by))
+            }
         }
     }
 }

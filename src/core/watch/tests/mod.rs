@@ -263,7 +263,7 @@ fn a_rollout_under_way_opens_nothing() {
     assert_eq!(bench.answer("system_down"), Answer::No);
 
     let why = "no healthy answer within 120 s";
-    let facts = Facts { rollout: RolloutState::Failing { why }, reports: &[], baseline: &[] };
+    let facts = Facts { rollout: RolloutState::Failing { why }, reports: &[], operators_reports: &[], baseline: &[] };
     let verdict = bench.watch.evaluate(bench.now, facts);
     assert_eq!((verdict.kind, verdict.decided_by), (VerdictKind::RollBack, Some(1)));
     assert_eq!(bench.watch.path(bench.now, facts).because, format!("The rollout: {why}."));
