@@ -32,7 +32,7 @@ const EVENTS_LIMIT: usize = 1024;
 const EVENT_READERS_LIMIT: usize = 32;
 
 /// A journal entry on its way to readers of events.
-pub type Followed = (Sequence, Arc<Entry>);
+pub(super) type Followed = (Sequence, Arc<Entry>);
 
 /// Reads the boot clock. Handed in, so that one place makes the clock.
 pub type BootClock = Arc<dyn Fn() -> BootTime + Send + Sync>;
@@ -181,7 +181,7 @@ impl Board {
     }
 
     /// The journal's entries from now on, with a place among the readers; none if there is no place, or no loop any more.
-    pub fn follow(&self) -> Option<(broadcast::Receiver<Followed>, OwnedSemaphorePermit)> {
+    pub(super) fn follow(&self) -> Option<(broadcast::Receiver<Followed>, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.readers).try_acquire_owned().ok()?;
         Some((self.events.upgrade()?.subscribe(), place))
     }
