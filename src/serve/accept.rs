@@ -74,6 +74,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 pub struct Server {
     listeners: Listeners,
     router: Router,
+    tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
     limits: Limits,
 }
@@ -96,13 +97,19 @@ impl Server {
     ) -> Self {
         let shared =
             routes::Shared { board, metrics: metrics.clone(), requests, reply_deadline: limits.reply_deadline };
-        let router = routes::router(shared, Arc::new(Tokens::new(tokens)), &limits);
-        Self { listeners, router, metrics, limits }
+        let tokens = Arc::new(Tokens::new(tokens));
+        let router = routes::router(shared, Arc::clone(&tokens), &limits);
+        Self { listeners, router, tokens, metrics, limits }
+    }
+
+    /// Who may speak; may be replaced while it serves.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.tokens)
     }
 
     /// Serves until `shutdown`, then lets requests under way end within the grace, and removes the socket's file.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listeners: Listeners { tcp, socket, path }, router, metrics, limits } = self;
+        let Self { listeners: Listeners { tcp, socket, path }, router, tokens: _, metrics, limits } = self;
         let serving = Arc::new(Serving { router, limits, shutdown, tracker: TaskTracker::new() });
         let over_tcp = serving.clone().accept(serving.limits.connections, tcp);
         let over_socket = serving.clone().accept(serving.limits.socket_connections, socket);

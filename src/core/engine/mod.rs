@@ -7,6 +7,7 @@ mod drive;
 mod incident;
 mod ledger;
 mod page;
+mod reload;
 mod request;
 mod service;
 mod sight;
@@ -15,6 +16,7 @@ mod verification;
 mod view;
 
 pub use ledger::UNCOMMITTED_LIMIT;
+pub use reload::{PlansUnderWay, Reload, Reloaded};
 pub use view::incident_view;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -42,6 +44,8 @@ const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
 struct Observer {
     self_check: Option<(Reason, BootTime)>,
     store: Option<(Reason, BootTime)>,
+    /// The process is about to end: nothing new is begun.
+    closing: bool,
 }
 
 impl Observer {
@@ -118,6 +122,12 @@ impl State {
     /// From here on this service is only watched and told of.
     pub fn distrust(&mut self, service: ServiceIndex) {
         self.services[service.get()].page_only = true;
+    }
+
+    /// The process is about to end: from here on no plan and no step of one begins. What is in flight may still come
+    /// back and is put into the journal; the next start goes on from there.
+    pub fn close(&mut self) {
+        self.observer.closing = true;
     }
 
     /// Whether everything appended is durable.
@@ -380,6 +390,9 @@ impl State {
     fn requested(&mut self, now: Now, by: &str, request: Request, actions: &mut Actions) -> Reply {
         if self.ledger.is_full() {
             return Err(Refusal::Busy("the journal cannot be written just now".to_owned()));
+        }
+        if self.observer.closing {
+            return Err(Refusal::Busy("the daemon is stopping; ask again once it runs again".to_owned()));
         }
         match request {
             Request::Approve { incident, approval } => {

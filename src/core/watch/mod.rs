@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod alarms;
 mod atom;
+mod carry;
 mod gap;
 mod path;
 mod reading;
