@@ -18,6 +18,7 @@ pub mod render;
 mod run;
 pub mod schema;
 mod status;
+mod store;
 mod stored;
 
 pub use arguments::{Arguments, Fault};
@@ -69,6 +70,7 @@ fn dispatch(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Incident(incident) => client::block_on(incident::run(access, &incident.command)),
         Command::Deploys(deploys) => client::block_on(deploys::run(access, deploys)),
         Command::History(history) => history::run(access, history),
+        Command::Store(store) => store::run(access, &store.command),
         Command::DemoShop { current, port } => return Ok(crate::demo::shop(current, *port)),
         Command::DemoRestart { socket } => crate::demo::restart(socket).map_err(Failure::failed),
     }

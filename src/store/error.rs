@@ -84,6 +84,14 @@ pub enum StoreError {
         /// What it says.
         source: rusqlite::Error,
     },
+    /// A copy cannot be made.
+    #[error("back the store up to {path}: {reason}")]
+    Backup {
+        /// The copy.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The store's thread is gone.
     #[error("reach the store's thread: it ended")]
     Gone,
