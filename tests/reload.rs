@@ -210,7 +210,8 @@ fn a_changed_service_keeps_the_streaks_of_signals_that_did_not_change() {
         assert_eq!(!core.open_incidents().is_empty(), kept, "{rest}");
     }
     // Other places of the signals: `early` comes before `ready` in the new one.
-    let moved = service("a", "").replace("    ready:", "    early: {tcp: '127.0.0.1:3', every: 100ms, timeout: 100ms}\n    ready:");
+    let moved = service("a", "")
+        .replace("    ready:", "    early: {tcp: '127.0.0.1:3', every: 100ms, timeout: 100ms}\n    ready:");
     let after = policy(&[moved]);
     let place = after.services[0].signal_index("ready").expect("there");
     let mut core = about_to_fall(&before);

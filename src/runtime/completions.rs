@@ -59,11 +59,7 @@ impl Completions {
     }
 
     /// A service's version endpoint was asked.
-    pub(super) fn version_seen(
-        &self,
-        service: &Arc<ServiceName>,
-        version: Result<crate::core::name::Version, Reason>,
-    ) {
+    pub(super) fn version_seen(&self, service: &Arc<ServiceName>, version: Result<crate::core::name::Version, Reason>) {
         self.tell(Some(service), Event::VersionSeen { service: ServiceIndex(0), version });
     }
 

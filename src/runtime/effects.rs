@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{
-    sync::oneshot,
-    task::JoinSet,
-};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{clock::Clock, completions::Completions, edges::Edges, files::Files, looks};
 use crate::{

@@ -30,11 +30,8 @@ impl Loop {
         let now = self.hands.clock.now();
         let old = Arc::clone(&self.hands.edges.config);
         let policy = Arc::clone(&prepared.config.policy);
-        let reload = Reload {
-            policy: Arc::clone(&policy),
-            retargeted: difference.retargeted,
-            redefined: difference.redefined,
-        };
+        let reload =
+            Reload { policy: Arc::clone(&policy), retargeted: difference.retargeted, redefined: difference.redefined };
         let state = &mut self.state;
         let reloaded = match catch_unwind(AssertUnwindSafe(|| state.reload(now, &reload, actions))) {
             Ok(Ok(reloaded)) => reloaded,

@@ -51,7 +51,10 @@ impl Manager {
                 }
             }
         };
-        std::thread::Builder::new().name("manager".to_owned()).spawn(work).expect("a thread at the start of the process");
+        std::thread::Builder::new()
+            .name("manager".to_owned())
+            .spawn(work)
+            .expect("a thread at the start of the process");
         let every = sd_notify::watchdog_enabled().map(|limit| limit / SIGNS_A_WATCHDOG_TIME);
         Self { sender: Some(sender), every }
     }

@@ -232,7 +232,8 @@ fn a_backup_is_a_store_of_its_own_and_nothing_is_written_over() {
     copied.append(&batch(&[(3, "another")])).expect("gone on with");
     assert_eq!(fs::metadata(&copy).expect("there").permissions().mode() & 0o777, 0o600);
     let left = fs::read_dir(directory.path()).expect("listed").filter_map(Result::ok);
-    let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().ends_with(".new")).collect();
+    let left: Vec<_> =
+        left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().ends_with(".new")).collect();
     assert!(left.is_empty(), "{left:?}");
     let error = SqliteStore::back_up(&path, Path::new("/no/such/place/copy.db")).expect_err("no folder").to_string();
     assert!(error.contains("/no/such/place/copy.db"), "{error}");

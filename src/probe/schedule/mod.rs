@@ -104,10 +104,15 @@ impl Prober {
 
     /// Goes on with what an earlier prober knows (the last values of counters, above all) wherever `kept` says that a
     /// signal is taken just as it was, and in which place it was then.
-    pub fn adopt(&mut self, old: &Checker, kept: impl Fn(ServiceIndex, SignalIndex) -> Option<(ServiceIndex, SignalIndex)>) {
+    pub fn adopt(
+        &mut self,
+        old: &Checker,
+        kept: impl Fn(ServiceIndex, SignalIndex) -> Option<(ServiceIndex, SignalIndex)>,
+    ) {
         for (service, signals) in (0..).map(ServiceIndex).zip(&mut self.services) {
             for (index, prepared) in (0..).map(SignalIndex).zip(signals) {
-                let before = kept(service, index).and_then(|(service, signal)| old.0.get(service.get())?.get(signal.get()));
+                let before =
+                    kept(service, index).and_then(|(service, signal)| old.0.get(service.get())?.get(signal.get()));
                 if let Some(signal) = before {
                     prepared.signal = Arc::clone(signal);
                 }

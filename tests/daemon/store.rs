@@ -1,0 +1,142 @@
+//! The store while the daemon runs: copied, full, and taken away.
+
+use std::{fs, io::Write as _, path::PathBuf, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::world::{
+    QUICK, World,
+    daemon::Daemon,
+    wait::{eventually, until},
+};
+
+/// A daemon that watches v2 and knows v1 to be good.
+fn watched(world: &World) -> Daemon {
+    world.configure_service(QUICK);
+    let daemon = world.watch();
+    world.wait_until_good("v1");
+    world.deploy("v2");
+    world.wait_until_settled("v2");
+    daemon
+}
+
+fn releases() -> World {
+    World::new(&[("v1", json!({})), ("v2", json!({}))])
+}
+
+/// The journal fails: told as S1 from memory, watched on, and nothing done.
+fn is_told_and_nothing_is_done(world: &World, daemon: &mut Daemon, why: &str) {
+    let about_the_store = || {
+        let told = world.receiver.of("incident.escalated");
+        told.into_iter().find(|one| one.text("finding") == "store_failed")
+    };
+    let told = eventually("a page about the store", about_the_store);
+    assert_eq!(told.text("severity"), "S1");
+    assert!(told.text("summary").contains(why), "{told:?}");
+    assert_eq!(world.api("/healthz").status(), 200);
+    assert_eq!(world.api("/readyz").status(), 503);
+    let status = world.cli.json(&["status"]);
+    assert!(status["daemon"]["store_failing"].as_str().is_some_and(|text| text.contains(why)), "{status:#}");
+    until("it is watched on", || world.cli.json(&["status"])["services"][0]["verdict"] == "roll_back");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    daemon.must_run();
+    assert_eq!(world.restarts(), Vec::<String>::new(), "nothing is done that could not be put on record before");
+}
+
+fn goes_on(world: &World) {
+    world.wait_for_outcome("api-1", "verified");
+    world.receiver.wait_for("signal.restored");
+    world.receiver.wait_for("incident.opened");
+    assert_eq!(world.running().as_deref(), Some("v1"));
+    assert_eq!(world.restarts().iter().filter(|line| *line == "end v1").count(), 1);
+}
+
+/// A small file system, taken away again at the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Needs root, or sudo that asks nothing, as `tests/run` does.
+    fn mount(path: PathBuf) -> Self {
+        let options = format!("size=1m,mode=0700,uid={}", rustix::process::geteuid().as_raw());
+        let mounted = as_root().args(["mount", "-t", "tmpfs", "-o", &options, "backstop-test"]).arg(&path).status();
+        assert!(mounted.expect("mount runs").success(), "a small tmpfs is mounted, as root or by sudo");
+        Self(path)
+    }
+
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("other")).expect("made");
+        // Down to the last page.
+        while file.write_all(&[7; 4096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("other")).expect("it is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _over = as_root().args(["umount", "--lazy"]).arg(&self.0).status();
+    }
+}
+
+fn as_root() -> Command {
+    if rustix::process::geteuid().is_root() {
+        Command::new("env")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.arg("-n");
+        sudo
+    }
+}
+
+#[test]
+fn a_full_disk_stops_acting_and_not_watching() {
+    let world = releases();
+    let disk = SmallDisk::mount(world.path("state"));
+    let mut daemon = watched(&world);
+    disk.fill();
+    world.break_release("v2");
+    is_told_and_nothing_is_done(&world, &mut daemon, "full");
+    disk.free();
+    goes_on(&world);
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn a_store_that_is_taken_away_stops_acting_and_not_watching() {
+    let world = releases();
+    let mut daemon = watched(&world);
+    let (store, aside) = (world.path("state/backstop.db"), world.path("aside.db"));
+    fs::rename(&store, &aside).expect("moved");
+    world.break_release("v2");
+    is_told_and_nothing_is_done(&world, &mut daemon, "removed or replaced");
+    fs::rename(&aside, &store).expect("moved back");
+    goes_on(&world);
+}
+
+#[test]
+fn a_backup_beside_the_daemon_can_be_gone_on_with() {
+    let world = releases();
+    let mut daemon = watched(&world);
+    let copy = world.path("copy.db");
+    let said = world.cli.text(&["store", "backup", copy.to_str().expect("UTF-8")]);
+    assert!(said.contains("copy.db"), "{said}");
+    let (code, said) = world.cli.refused(&["store", "backup", copy.to_str().expect("UTF-8")]);
+    assert!(code == 1 && said.contains("not written over"), "{said}");
+    assert!(daemon.terminate().success());
+    // The store is lost; the copy takes its place.
+    for name in fs::read_dir(world.path("state")).expect("listed").filter_map(Result::ok) {
+        if name.file_name().to_string_lossy().starts_with("backstop.db") {
+            fs::remove_file(name.path()).expect("removed");
+        }
+    }
+    fs::rename(&copy, world.path("state/backstop.db")).expect("in its place");
+    let _daemon = world.watch();
+    let deploys: Value = world.cli.json(&["deploys", "api"]);
+    let all = deploys["services"][0]["deploys"].as_array().expect("a list");
+    assert!(all.iter().any(|one| one["release"]["version"] == "v1" && one["standing"] == "known_good"), "{deploys:#}");
+    world.wait_until_settled("v2");
+    world.break_release("v2");
+    world.wait_for_outcome("api-1", "verified");
+}
