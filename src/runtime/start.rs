@@ -1,6 +1,10 @@
 //! Puts the daemon together: store first, then the fold, then everything that looks and serves.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -26,12 +30,13 @@ use crate::{
         durable::{Durable, FoldError},
         engine::State,
         event::{Event, Sequence},
+        sample::Reason,
     },
     notify::NotifyError,
     probe::{http::SetupError, net::tls::TlsError, schedule::SpawnError},
     record::history::History,
     serve::{self, Board, ServeError, Server, board, metrics::Metrics},
-    store::{self, SqliteStore, StoreError, StoreEvent},
+    store::{self, DamagedStore, SqliteStore, StoreError, StoreEvent},
 };
 
 /// Locks and receipts of steps are removed at start when they are older: an unfinished plan is resumed within minutes or
@@ -64,6 +69,17 @@ pub enum RunError {
     PanickedTwice,
     #[error("go on: the loop ended without being asked to")]
     LoopEnded,
+}
+
+impl RunError {
+    /// Whether the journal is there and cannot be understood.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::Fold(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A daemon that runs.
@@ -118,10 +134,12 @@ struct Parts {
 
 async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Parts, RunError> {
     let clock = Clock::new();
-    let store = SqliteStore::open(&config.store)?;
     let metrics = Arc::new(Metrics::new(&config.policy).map_err(|error| RunError::Metrics(error.to_string()))?);
-    let durable = fold(&store, &metrics)?;
-    let installation = store.installation().simple().to_string();
+    let (journal, durable) = journal(&config.store, &metrics)?;
+    let installation = match &journal {
+        Opened::Well(store) => store.installation().simple().to_string(),
+        Opened::Damaged(..) => "damaged".to_owned(),
+    };
     let prepared = edges::prepare(config, &clock)?;
     let config = &prepared.config;
     let listeners = serve::Listeners::open(&config.server).await?;
@@ -131,12 +149,19 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (completion_sender, completions) = mpsc::unbounded_channel();
     let completion_sender = Completions::new(completion_sender);
     let told = completion_sender.clone();
-    let store = store::spawn(store, move |event| {
+    let tell = move |event| {
         told.send(match event {
             StoreEvent::Committed(sequence) => Event::Committed(sequence),
             StoreEvent::Failing(reason) => Event::StoreFailing(reason),
         });
-    });
+    };
+    let store = match journal {
+        Opened::Well(store) => store::spawn(*store, tell),
+        Opened::Damaged(store, reason) => {
+            completion_sender.send(Event::StoreFailing(reason));
+            store::spawn(store, tell)
+        }
+    };
     let boot_clock = {
         let clock = clock.clone();
         Arc::new(move || clock.boot()) as serve::BootClock
@@ -199,6 +224,29 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         panicked: false,
     };
     Ok(Parts { address, board, turning, server, reloader })
+}
+
+/// The journal as it was found.
+enum Opened {
+    Well(Box<SqliteStore>),
+    /// And why it is taken for damaged.
+    Damaged(DamagedStore, Reason),
+}
+
+/// Opens the journal and folds it. A damaged one does not end the watch: nothing is known of before, nothing is done, and
+/// people are told.
+fn journal(path: &Path, metrics: &Metrics) -> Result<(Opened, Durable), RunError> {
+    let opened = SqliteStore::open(path).map_err(RunError::from);
+    let folded = opened.and_then(|store| fold(&store, metrics).map(|durable| (store, durable)));
+    match folded {
+        Ok((store, durable)) => Ok((Opened::Well(Box::new(store)), durable)),
+        Err(error) if error.is_damage() => {
+            tracing::error!("failed to {error}; watching without a journal, and nothing is done");
+            let store = DamagedStore::own(path, error.to_string())?;
+            Ok((Opened::Damaged(store, Reason::new(&error.to_string())), Durable::default()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn fold(store: &SqliteStore, metrics: &Metrics) -> Result<Durable, RunError> {

@@ -111,7 +111,7 @@ impl Loop {
                 let heartbeat = Arc::clone(heartbeat);
                 beat(&mut self.hands, heartbeat);
             }
-            let is_at_rest = self.hands.operating.is_empty() && self.state.is_settled();
+            let is_at_rest = self.hands.operating.is_empty() && !self.state.waits_for_store();
             if ends_by.is_some_and(|by| is_at_rest || now.boot >= by) {
                 break;
             }

@@ -265,9 +265,24 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> StoreError {
             "it is not an SQLite database, or its head is damaged; restore it, or name another file as `store.path`"
                 .to_owned()
         }
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+            return StoreError::Corrupt { path: path.to_owned(), reason: error.to_string() };
+        }
+        // So it looks where there is no room for the files that go with it.
+        Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen) => match room(path) {
+            Some(room) if room < LOG_LIMIT_BYTES.unsigned_abs() => {
+                format!("{error}; its file system is full: {} KiB are left", room / 1024)
+            }
+            _ => error.to_string(),
+        },
         _ => error.to_string(),
     };
     StoreError::Open { path: path.to_owned(), reason }
+}
+
+/// Bytes that may still be written to the file system of `path`.
+fn room(path: &Path) -> Option<u64> {
+    rustix::fs::statvfs(path).ok().map(|system| system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Whether nobody has written anything yet.

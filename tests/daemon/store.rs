@@ -1,6 +1,15 @@
 //! The store while the daemon runs: copied, full, and taken away.
 
-use std::{fs, io::Write as _, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::Write as _,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde_json::{Value, json};
 
@@ -33,26 +42,46 @@ fn is_told_and_nothing_is_done(world: &World, daemon: &mut Daemon, why: &str) {
     let told = eventually("a page about the store", about_the_store);
     assert_eq!(told.text("severity"), "S1");
     assert!(told.text("summary").contains(why), "{told:?}");
+    until("status says it", || {
+        let status = world.cli.json(&["status"]);
+        status["daemon"]["store_failing"].as_str().is_some_and(|text| text.contains(why))
+    });
     assert_eq!(world.api("/healthz").status(), 200);
     assert_eq!(world.api("/readyz").status(), 503);
-    let status = world.cli.json(&["status"]);
-    assert!(status["daemon"]["store_failing"].as_str().is_some_and(|text| text.contains(why)), "{status:#}");
+    world.break_release("v2");
     until("it is watched on", || world.cli.json(&["status"])["services"][0]["verdict"] == "roll_back");
     std::thread::sleep(std::time::Duration::from_secs(3));
     daemon.must_run();
     assert_eq!(world.restarts(), Vec::<String>::new(), "nothing is done that could not be put on record before");
 }
 
+/// What waited is put on record and told; a rollback that was told to be refused meanwhile waits for a human.
 fn goes_on(world: &World) {
-    world.wait_for_outcome("api-1", "verified");
     world.receiver.wait_for("signal.restored");
     world.receiver.wait_for("incident.opened");
+    until("it is rolled back, by itself or by approval", || {
+        if world.receiver.kinds().iter().any(|kind| kind == "approval.requested") {
+            // Said again and again: only the first time does anything.
+            world.cli.run(&["incident", "approve", "api-1"]);
+        }
+        let incident = world.incident("api-1");
+        incident["plans"][0]["outcome"] == "verified"
+    });
     assert_eq!(world.running().as_deref(), Some("v1"));
     assert_eq!(world.restarts().iter().filter(|line| *line == "end v1").count(), 1);
 }
 
+/// Asks for something that goes into the journal, and does not wait for the answer.
+fn write_something(world: &World) {
+    let cli = world.cli.clone();
+    std::thread::spawn(move || cli.run(&["deploys", "mark", "api", "v0", "bad"]));
+}
+
 /// A small file system, taken away again at the end.
-struct SmallDisk(PathBuf);
+struct SmallDisk {
+    path: PathBuf,
+    filling: Arc<AtomicBool>,
+}
 
 impl SmallDisk {
     /// Needs root, or sudo that asks nothing, as `tests/run` does.
@@ -60,23 +89,33 @@ impl SmallDisk {
         let options = format!("size=1m,mode=0700,uid={}", rustix::process::geteuid().as_raw());
         let mounted = as_root().args(["mount", "-t", "tmpfs", "-o", &options, "backstop-test"]).arg(&path).status();
         assert!(mounted.expect("mount runs").success(), "a small tmpfs is mounted, as root or by sudo");
-        Self(path)
+        Self { path, filling: Arc::default() }
     }
 
+    /// Fills it to the last page, and takes what becomes free, as a log that runs over does.
     fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("other")).expect("made");
-        // Down to the last page.
+        let mut file = fs::File::create(self.path.join("other")).expect("made");
+        self.filling.store(true, Ordering::Relaxed);
         while file.write_all(&[7; 4096]).is_ok() {}
+        let filling = Arc::clone(&self.filling);
+        std::thread::spawn(move || {
+            while filling.load(Ordering::Relaxed) {
+                while file.write_all(&[7; 4096]).is_ok() {}
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
     }
 
     fn free(&self) {
-        fs::remove_file(self.0.join("other")).expect("it is there");
+        self.filling.store(false, Ordering::Relaxed);
+        fs::remove_file(self.path.join("other")).expect("it is there");
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _over = as_root().args(["umount", "--lazy"]).arg(&self.0).status();
+        self.filling.store(false, Ordering::Relaxed);
+        let _over = as_root().args(["umount", "--lazy"]).arg(&self.path).status();
     }
 }
 
@@ -96,7 +135,7 @@ fn a_full_disk_stops_acting_and_not_watching() {
     let disk = SmallDisk::mount(world.path("state"));
     let mut daemon = watched(&world);
     disk.fill();
-    world.break_release("v2");
+    write_something(&world);
     is_told_and_nothing_is_done(&world, &mut daemon, "full");
     disk.free();
     goes_on(&world);
@@ -109,10 +148,32 @@ fn a_store_that_is_taken_away_stops_acting_and_not_watching() {
     let mut daemon = watched(&world);
     let (store, aside) = (world.path("state/backstop.db"), world.path("aside.db"));
     fs::rename(&store, &aside).expect("moved");
-    world.break_release("v2");
+    write_something(&world);
     is_told_and_nothing_is_done(&world, &mut daemon, "removed or replaced");
     fs::rename(&aside, &store).expect("moved back");
     goes_on(&world);
+}
+
+#[test]
+fn a_store_that_is_damaged_at_the_start_is_told_and_left_alone() {
+    let world = releases();
+    let mut daemon = watched(&world);
+    assert!(daemon.terminate().success());
+    let store = world.path("state/backstop.db");
+    let good = fs::read(&store).expect("read");
+    let mut damaged = good.clone();
+    damaged[4096..].fill(0x55);
+    fs::write(&store, &damaged).expect("written");
+    let mut daemon = world.watch();
+    is_told_and_nothing_is_done(&world, &mut daemon, "malformed");
+    assert!(daemon.terminate().success());
+    assert_eq!(fs::read(&store).expect("read"), damaged, "it may still be saved by somebody");
+    // People restore it, and heal the release.
+    fs::write(&store, good).expect("written");
+    world.heal_release("v2");
+    let _daemon = world.watch();
+    world.wait_until_settled("v2");
+    assert_eq!(world.api("/readyz").status(), 200);
 }
 
 #[test]

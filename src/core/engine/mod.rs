@@ -130,6 +130,11 @@ impl State {
         self.observer.closing = true;
     }
 
+    /// Whether something waits for a store that can be written, as far as is known.
+    pub fn waits_for_store(&self) -> bool {
+        !self.is_settled() && self.observer.store.is_none()
+    }
+
     /// Whether everything appended is durable.
     pub fn is_settled(&self) -> bool {
         self.ledger.is_settled()
