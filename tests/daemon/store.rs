@@ -200,4 +200,9 @@ fn a_backup_beside_the_daemon_can_be_gone_on_with() {
     world.wait_until_settled("v2");
     world.break_release("v2");
     world.wait_for_outcome("api-1", "verified");
+    // How the fixtures of `tests/upgrade.rs` are made.
+    if let Some(keep) = std::env::var_os("BACKSTOP_KEEP_STORE") {
+        world.receiver.wait_for("incident.resolved");
+        world.cli.text(&["store", "backup", keep.to_str().expect("UTF-8")]);
+    }
 }
