@@ -81,6 +81,8 @@ pub(super) enum Command {
     Completions(Completions),
     /// Write the manual's pages into a directory, or print the first one
     Man(Man),
+    /// Look after the store
+    Store(Store),
     /// The demonstration's shop
     #[command(hide = true)]
     DemoShop {
@@ -238,6 +240,24 @@ fn mark(text: &str) -> Result<Mark, String> {
         "clear" => Ok(Mark::Clear),
         _ => Err("expected good, bad or clear".to_owned()),
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Store {
+    #[command(subcommand)]
+    pub(super) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Copy the store as it is now into a new file, beside a running daemon or without one
+    Backup {
+        /// The copy; it must not be there yet
+        file: PathBuf,
+        /// The store, instead of the one that the configuration names
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -9,20 +9,22 @@ use super::{Exit, Failure};
 
 /// The socket that the configuration names. Secrets are not resolved: whoever only looks need not be able to read them.
 pub(super) fn socket(config: &Path) -> Result<PathBuf, Failure> {
-    load(config).map(|(socket, _)| socket)
+    load(config, "use --socket, --server or --file").map(|form| form.server.socket)
 }
 
 /// The history file that the configuration names. Secrets are not resolved.
 pub(super) fn history(config: &Path) -> Result<PathBuf, Failure> {
-    load(config).map(|(_, history)| history)
+    load(config, "use --socket, --server or --file").map(|form| form.history)
 }
 
-fn load(config: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+/// The store that the configuration names. Secrets are not resolved.
+pub(super) fn store(config: &Path) -> Result<PathBuf, Failure> {
+    load(config, "use --store").map(|form| form.store)
+}
+
+fn load(config: &Path, hint: &'static str) -> Result<crate::config::form::Config, Failure> {
     let checked = crate::config::check(config, None);
-    match checked.config {
-        Some(form) => Ok((form.server.socket, form.history)),
-        None => Err(told(&checked.diagnostics).with_hint("use --socket, --server or --file")),
-    }
+    checked.config.ok_or_else(|| told(&checked.diagnostics).with_hint(hint))
 }
 
 /// A configuration with mistakes: the diagnostics are the message.

@@ -23,6 +23,7 @@ mod rollback;
 mod run;
 pub mod schema;
 mod status;
+mod store;
 mod stored;
 
 pub use arguments::{Arguments, Fault};
@@ -85,6 +86,7 @@ fn dispatch(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Notify(notify) => client::block_on(notify::run(access, notify)),
         Command::Completions(completions) => manual::completions(completions),
         Command::Man(man) => manual::man(man),
+        Command::Store(store) => store::run(access, &store.command),
         Command::DemoShop { current, port } => return Ok(crate::demo::shop(current, *port)),
         Command::DemoRestart { socket } => crate::demo::restart(socket).map_err(Failure::failed),
     }

@@ -3,23 +3,30 @@
 use std::{
     io::{IsTerminal as _, Write as _},
     path::Path,
+    sync::Arc,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, configuration};
 use crate::{
     config::{self, SystemSecrets},
-    runtime,
+    runtime::{self, ConfigurationFile, ContentDigest},
 };
 
-/// Checks the configuration, binds nothing before it is right, and runs until SIGTERM or SIGINT.
-pub(super) fn run(config: &Path) -> Result<(), Failure> {
-    let (config, warnings) =
-        config::load(config, &SystemSecrets).map_err(|diagnostics| configuration::told(&diagnostics))?;
-    for warning in &warnings {
+/// Checks the configuration, binds nothing before it is right, and runs until SIGTERM or SIGINT. SIGHUP puts the
+/// configuration in force anew.
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let bytes = config::read(path).map_err(|diagnostics| configuration::told(&diagnostics))?;
+    let content = ContentDigest::of(&bytes);
+    let checked = config::check_bytes(&path.display().to_string(), bytes, Some(&SystemSecrets));
+    let Some(config) = checked.config else { return Err(configuration::told(&checked.diagnostics)) };
+    for warning in &checked.diagnostics.list {
         // If standard error is closed, nobody wanted to be warned.
         let _closed = writeln!(anstream::stderr(), "{}", warning.render(true));
     }
@@ -29,10 +36,28 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     threads.block_on(async {
         let shutdown = CancellationToken::new();
         end_on_signals(&shutdown)?;
-        let running = runtime::start(config, shutdown).await.map_err(Failure::failed)?;
+        let file = ConfigurationFile { path: path.to_owned(), content, asked: Arc::default() };
+        reload_on_hangup(&file.asked)?;
+        let running = runtime::start(config, Some(file), shutdown).await.map_err(Failure::failed)?;
         tracing::info!(address = %running.address, "watching");
         running.wait().await.map_err(Failure::failed)
     })
+}
+
+/// Notifies `asked` at SIGHUP.
+fn reload_on_hangup(asked: &Arc<Notify>) -> Result<(), Failure> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
+    let asked = Arc::clone(asked);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            asked.notify_one();
+        }
+    });
+    Ok(())
+}
+
+fn unheard(error: std::io::Error) -> Failure {
+    Failure::failed(format!("listen for signals: {error}"))
 }
 
 /// Logs to standard error, as `RUST_LOG` wants it; by default what matters to an operator.
@@ -47,11 +72,11 @@ pub(super) fn start_logging() {
         .try_init();
 }
 
-/// Cancels `shutdown` at SIGTERM or SIGINT.
+/// Cancels `shutdown` at SIGTERM or SIGINT. A second one ends the process at once: what it has begun ends with it, and
+/// the next start looks at what became of it, as after a kill.
 pub(crate) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure> {
-    let failed = |error| Failure::failed(format!("listen for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -59,6 +84,12 @@ pub(crate) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure
             _ = interrupt.recv() => {}
         }
         shutdown.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("asked a second time: ending at once");
+        std::process::exit(i32::from(super::Exit::FAILED.code()));
     });
     Ok(())
 }

@@ -12,6 +12,7 @@
 mod compile;
 mod decode;
 mod diagnostic;
+mod difference;
 pub mod form;
 mod later;
 pub mod limits;
@@ -28,6 +29,7 @@ mod value;
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Gravity, Place};
+pub use difference::{Difference, difference};
 use form::Config;
 pub use schema::schema;
 pub use secret::{Secrets, SystemSecrets};
@@ -56,6 +58,14 @@ pub fn load(path: &Path, secrets: &dyn Secrets) -> Result<(Config, Vec<Diagnosti
         Some(config) => Ok((config, checked.diagnostics.list)),
         None => Err(checked.diagnostics),
     }
+}
+
+/// Reads the bytes of the file at `path`, for [`check_bytes`].
+///
+/// # Errors
+/// One diagnostic: it is not there, may not be read, or is no file.
+pub fn read(path: &Path) -> Result<Vec<u8>, Diagnostics> {
+    reader::read_file(path)
 }
 
 /// Checks the file at `path`; without `secrets`, references are left alone.

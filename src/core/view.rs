@@ -338,6 +338,9 @@ pub struct DaemonView {
     pub store_failing: Option<String>,
     /// Why the watchdog's own network is ill, while it is.
     pub observer_impaired: Option<String>,
+    /// Why the configuration on disk is not the one in force, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub configuration: Option<String>,
     /// Samples that came too late for their window.
     pub late_samples: u64,
     /// The pause of all services.

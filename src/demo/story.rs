@@ -60,7 +60,7 @@ pub(super) async fn tell(fault: Fault, stay: bool) -> Result<(), DemoError> {
     let customers = Arc::new(Customers::default());
     tasks.spawn(Arc::clone(&customers).come(shop_port));
     screen.tell("shop", FAINT, &format!("{GOOD} serves; {ORDERS_A_SECOND} orders a second come in"));
-    let running = runtime::start(config, shutdown.clone()).await?;
+    let running = runtime::start(config, None, shutdown.clone()).await?;
     let api = format!("Backstop watches; its API is at http://{}", running.address);
     screen.tell("daemon", FAINT, &api);
     let follow = Follow::new(Arc::clone(&running.board), Arc::clone(&receiver), clock.clone());

@@ -1,15 +1,18 @@
 //! Carries effects out, each in a task of its own, and brings the result back as an event.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    task::JoinSet,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
 };
+
+use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
     child::{KILL_WAIT, TERMINATE_GRACE},
     clock::Clock,
+    completions::Completions,
+    edges::Edges,
     files::Files,
     looks,
 };
@@ -23,46 +26,28 @@ use crate::{
         page::Page,
         sample::Reason,
     },
-    notify::Channels,
-    probe::schedule,
     record::history::History,
     serve::metrics::Metrics,
     store::StoreHandle,
-    target::Target,
 };
 
 /// A target keeps an operation's deadline by itself. A command that runs into it is then ended, which takes so long, and
 /// a second for the answer's way back: so what is told is how it ended, and nothing runs any more.
 const ENDING_TAKES: Duration = Duration::from_secs(TERMINATE_GRACE.as_secs() + KILL_WAIT.as_secs() + 1);
 
-/// Where results come back. The queue has no bound of its own, so that nothing that completes ever waits for the loop;
-/// what can be under way is bounded: one regular look, one plan's operation and one plan's look a service, the core's
-/// cap on deliveries, and one answer of the store for each batch.
-#[derive(Debug, Clone)]
-pub(super) struct Completions(pub(super) mpsc::UnboundedSender<Event>);
-
-impl Completions {
-    pub(super) fn send(&self, event: Event) {
-        // The loop is gone only when the process ends.
-        let _ = self.0.send(event);
-    }
-}
-
 /// What effects are carried out with.
 pub(super) struct Hands {
     pub(super) clock: Clock,
     pub(super) store: StoreHandle,
-    pub(super) prober: schedule::Handle,
-    pub(super) targets: Vec<Arc<Target>>,
-    pub(super) lookers: Vec<Arc<Notify>>,
-    pub(super) channels: Arc<Channels>,
-    pub(super) external_url: Arc<str>,
+    pub(super) edges: Edges,
     pub(super) history: Arc<History>,
     pub(super) files: Files,
     pub(super) metrics: Arc<Metrics>,
     pub(super) completions: Completions,
     pub(super) replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     pub(super) tasks: JoinSet<()>,
+    /// Operations that have not come back.
+    pub(super) operating: BTreeSet<StepKey>,
 }
 
 impl Hands {
@@ -95,8 +80,8 @@ impl Hands {
     fn carry_out_one(&mut self, action: Action) {
         match action {
             Action::Append { .. } => {}
-            Action::SetCadence { service, signal, every } => self.prober.set_cadence(service, signal, every),
-            Action::Look { service, key: None } => self.lookers[service.get()].notify_one(),
+            Action::SetCadence { service, signal, every } => self.edges.prober.set_cadence(service, signal, every),
+            Action::Look { service, key: None } => self.edges.lookers[service.get()].notify_one(),
             Action::Look { service, key: Some(key) } => self.look_after(service, key),
             Action::Operate { service, attempt } => self.operate(service, attempt),
             Action::Deliver { page, channel, attempt } => self.deliver(page, channel, attempt),
@@ -111,11 +96,12 @@ impl Hands {
     }
 
     fn look_after(&mut self, service: ServiceIndex, key: StepKey) {
-        let target = Arc::clone(&self.targets[service.get()]);
+        let target = Arc::clone(&self.edges.targets[service.get()]);
+        let name = Arc::new(self.edges.config.services[service.get()].name.clone());
         let completions = self.completions.clone();
         self.tasks.spawn(async move {
             let look = looks::look_after(&target, &key).await;
-            completions.send(Event::Looked { service, key: Some(key), look });
+            completions.looked(&name, Some(key), look);
         });
     }
 
@@ -123,6 +109,7 @@ impl Hands {
         tracing::info!(step = %attempt.key, operation = attempt.operation.as_str(), "carry out");
         let completions = self.completions.clone();
         let key = attempt.key.clone();
+        self.operating.insert(key.clone());
         if let Operation::Record { history } = attempt.operation {
             let file = Arc::clone(&self.history);
             self.tasks.spawn(async move {
@@ -136,7 +123,7 @@ impl Hands {
             });
             return;
         }
-        let target = Arc::clone(&self.targets[service.get()]);
+        let target = Arc::clone(&self.edges.targets[service.get()]);
         self.tasks.spawn(async move {
             let limit = attempt.deadline + ENDING_TAKES;
             let outcome = match tokio::time::timeout(limit, target.operate(&attempt)).await {
@@ -149,8 +136,8 @@ impl Hands {
     }
 
     fn deliver(&mut self, page: Arc<Page>, channel: ChannelName, attempt: u32) {
-        let channels = Arc::clone(&self.channels);
-        let external_url = Arc::clone(&self.external_url);
+        let channels = Arc::clone(&self.edges.channels);
+        let external_url = Arc::clone(&self.edges.external_url);
         let completions = self.completions.clone();
         let metrics = Arc::clone(&self.metrics);
         self.tasks.spawn(async move {

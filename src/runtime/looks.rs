@@ -8,11 +8,11 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::effects::Completions;
+use super::completions::Completions;
 use crate::{
     core::{
         event::Event,
-        name::ServiceIndex,
+        name::ServiceName,
         operation::{Look, StepKey},
         sample::Reason,
     },
@@ -28,7 +28,7 @@ const SELF_CHECK_EVERY: Duration = Duration::from_secs(2);
 /// Looks at one target, regularly and when asked.
 pub(super) fn watch_target(
     tasks: &mut JoinSet<()>,
-    service: ServiceIndex,
+    service: Arc<ServiceName>,
     target: Arc<Target>,
     every: Duration,
     completions: Completions,
@@ -44,9 +44,7 @@ pub(super) fn watch_target(
                 _ = regular.tick() => {}
                 () = wanted.notified() => {}
             }
-            let observation = observe(&target).await;
-            let look = Look { observation, receipt: None };
-            completions.send(Event::Looked { service, key: None, look });
+            completions.observed(&service, observe(&target).await);
         }
     });
     asked
@@ -70,7 +68,7 @@ pub(super) async fn look_after(target: &Target, key: &StepKey) -> Look {
 /// Asks a version endpoint.
 pub(super) fn watch_version(
     tasks: &mut JoinSet<()>,
-    service: ServiceIndex,
+    service: Arc<ServiceName>,
     probe: VersionProbe,
     every: Duration,
     completions: Completions,
@@ -80,8 +78,7 @@ pub(super) fn watch_version(
         regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             regular.tick().await;
-            let version = probe.look().await;
-            completions.send(Event::VersionSeen { service, version });
+            completions.version_seen(&service, probe.look().await);
         }
     });
 }

@@ -2,11 +2,17 @@
 
 pub mod child;
 pub mod clock;
+mod completions;
+mod edges;
 mod effects;
+mod exchange;
 mod files;
 mod looks;
+mod manager;
 mod publish;
+mod reload;
 mod start;
 mod turn;
 
+pub use reload::{ConfigurationFile, ContentDigest};
 pub use start::{RunError, Running, start};

@@ -8,7 +8,9 @@ use crate::{
         engine::State,
         event::Sequence,
         name::ServiceIndex,
+        policy::Policy,
         time::{BootTime, Now},
+        view::DaemonView,
     },
     serve::{Publisher, metrics::Metrics},
 };
@@ -26,11 +28,13 @@ pub(super) struct Press {
     published_at: Option<BootTime>,
     last: Sequence,
     next_quiet: usize,
+    /// The next renewal leaves nothing out.
+    renews_all: bool,
 }
 
 impl Press {
     pub(super) fn new(publisher: Publisher, metrics: Arc<Metrics>) -> Self {
-        Self { publisher, metrics, published_at: None, last: Sequence(0), next_quiet: 0 }
+        Self { publisher, metrics, published_at: None, last: Sequence(0), next_quiet: 0, renews_all: true }
     }
 
     /// Hands what was appended to the readers of events.
@@ -42,17 +46,36 @@ impl Press {
         }
     }
 
-    /// Renews what is due.
-    pub(super) fn publish(&mut self, state: &mut State, now: Now) {
+    /// From here on the services are those of `policy`.
+    pub(super) fn reload(&mut self, policy: &Policy) {
+        self.publisher.reload(policy);
+        self.metrics.reload(policy);
+        self.next_quiet = 0;
+        self.renews_all = true;
+    }
+
+    /// The process is about to end.
+    pub(super) fn ending(&self) {
+        self.publisher.ending();
+    }
+
+    /// Whether anything was published.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.published_at.is_some()
+    }
+
+    /// Renews what is due. `configuration` says why the one on disk is not in force, where it is not.
+    pub(super) fn publish(&mut self, state: &mut State, configuration: Option<String>, now: Now) {
         self.publisher.turned(now.boot);
         if self.published_at.is_some_and(|at| now.boot.since(at) < PUBLISH_EVERY) {
             return;
         }
         let is_first = self.published_at.is_none();
+        let renews_all = std::mem::take(&mut self.renews_all);
         self.published_at = Some(now.boot);
         let count = state.service_count();
         let decided = state.durable().last != self.last;
-        if decided || is_first {
+        if decided || renews_all {
             self.last = state.durable().last;
             self.publisher.incidents(state.incidents_view().into_iter().map(Arc::new).collect());
             for place in 0..count {
@@ -60,7 +83,7 @@ impl Press {
                 self.publisher.deploys(index, state.deploys_view(index));
             }
         }
-        let at_once = if is_first { count } else { count.min(QUIET_VIEWS_AT_ONCE) };
+        let at_once = if renews_all { count } else { count.min(QUIET_VIEWS_AT_ONCE) };
         for _ in 0..at_once {
             let index = ServiceIndex(u32::try_from(self.next_quiet).expect("the configuration bounds services"));
             let view = state.service_view(now, index);
@@ -68,7 +91,7 @@ impl Press {
             self.publisher.service(index, view);
             self.next_quiet = (self.next_quiet + 1) % count;
         }
-        let daemon = state.daemon_view(now);
+        let daemon = DaemonView { configuration, ..state.daemon_view(now) };
         self.metrics.daemon(&daemon);
         self.publisher.daemon(daemon);
         if is_first {

@@ -1,9 +1,13 @@
 //! Puts the daemon together: store first, then the fold, then everything that looks and serves.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -11,38 +15,29 @@ use tokio_util::sync::CancellationToken;
 use super::{
     child,
     clock::Clock,
-    effects::{Completions, Hands},
+    completions::{Completions, Register},
+    edges,
+    effects::Hands,
     files::Files,
-    looks,
+    manager::{Manager, Signs},
     publish::Press,
+    reload::{ConfigurationFile, Reloader},
     turn::{Loop, SAMPLE_QUEUE_LIMIT},
 };
 use crate::{
-    config::form::{self, Config},
+    config::form::Config,
     core::{
         durable::{Durable, FoldError},
         engine::State,
         event::{Event, Sequence},
-        name::ServiceIndex,
+        sample::Reason,
     },
-    notify::{Channels, Heartbeat, NotifyError},
-    probe::{
-        http::SetupError,
-        net::{Network, tls::TlsError},
-        schedule::{Prober, SpawnError},
-        self_check::SelfCheck,
-        version::VersionProbe,
-    },
+    notify::NotifyError,
+    probe::{http::SetupError, net::tls::TlsError, schedule::SpawnError},
     record::history::History,
     serve::{self, Board, ServeError, Server, board, metrics::Metrics},
-    store::{self, SqliteStore, StoreError, StoreEvent},
-    target::Target,
+    store::{self, DamagedStore, SqliteStore, StoreError, StoreEvent},
 };
-
-/// A symlink is looked at so often: reading it costs nothing.
-const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(1);
-/// The user's own tools are run so often, and at once when a probe first fails.
-const LOOK_BY_COMMAND_EVERY: Duration = Duration::from_secs(5);
 
 /// Locks and receipts of steps are removed at start when they are older: an unfinished plan is resumed within minutes or
 /// not at all.
@@ -76,6 +71,17 @@ pub enum RunError {
     LoopEnded,
 }
 
+impl RunError {
+    /// Whether the journal is there and cannot be understood.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::Fold(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// A daemon that runs.
 #[derive(Debug)]
 pub struct Running {
@@ -85,14 +91,14 @@ pub struct Running {
     pub board: Arc<Board>,
     loop_task: tokio::task::JoinHandle<Result<(), RunError>>,
     server: tokio::task::JoinHandle<()>,
-    shutdown: CancellationToken,
+    serving: CancellationToken,
 }
 
 impl Running {
     /// Waits until the loop ends: by shutdown, or because it had to.
     pub async fn wait(self) -> Result<(), RunError> {
         let ended = self.loop_task.await.unwrap_or(Err(RunError::LoopEnded));
-        self.shutdown.cancel();
+        self.serving.cancel();
         // The server bounds its own grace.
         let _ = self.server.await;
         ended
@@ -100,12 +106,21 @@ impl Running {
 }
 
 /// Starts the daemon. The configuration was checked; everything that can fail at start fails here, before anything is
-/// looked at. It ends when `shutdown` is cancelled.
-pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Running, RunError> {
-    let Parts { address, board, turning, server } = assemble(config).await?;
-    let server = tokio::spawn(server.run(shutdown.clone()));
-    let loop_task = tokio::spawn(turning.run(shutdown.clone()));
-    Ok(Running { address, board, loop_task, server, shutdown })
+/// looked at. With its `file` the configuration is put in force anew when that changes. It ends when `shutdown` is
+/// cancelled: what is in flight gets a bounded time, and until then it still serves.
+pub async fn start(
+    config: Config,
+    file: Option<ConfigurationFile>,
+    shutdown: CancellationToken,
+) -> Result<Running, RunError> {
+    let Parts { address, board, turning, server, reloader } = assemble(config, file).await?;
+    if let Some(reloader) = reloader {
+        tokio::spawn(reloader.run(shutdown.clone()));
+    }
+    let serving = CancellationToken::new();
+    let server = tokio::spawn(server.run(serving.clone()));
+    let loop_task = tokio::spawn(turning.run(shutdown));
+    Ok(Running { address, board, loop_task, server, serving })
 }
 
 /// A daemon that is put together and does not turn yet.
@@ -114,42 +129,39 @@ struct Parts {
     board: Arc<Board>,
     turning: Loop,
     server: Server,
+    reloader: Option<Reloader>,
 }
 
-async fn assemble(config: Config) -> Result<Parts, RunError> {
+async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Parts, RunError> {
     let clock = Clock::new();
-    let store = SqliteStore::open(&config.store)?;
     let metrics = Arc::new(Metrics::new(&config.policy).map_err(|error| RunError::Metrics(error.to_string()))?);
-    let durable = fold(&store, &metrics)?;
-    let installation = store.installation().simple().to_string();
-    let network = Network::new();
-    let prober = Prober::new(&config.services, &config.policy, &network, &clock)?;
-    let versions = versions(&config, &network)?;
-    let client = crate::notify::client((*network.tls.client(None)?).clone())?;
-    let wall = {
-        let clock = clock.clone();
-        Arc::new(move || clock.now().wall) as crate::notify::WallClock
+    let (journal, durable) = journal(&config.store, &metrics)?;
+    let installation = match &journal {
+        Opened::Well(store) => store.installation().simple().to_string(),
+        Opened::Damaged(..) => "damaged".to_owned(),
     };
-    let channels = Arc::new(Channels::new(&config.channels, &client, &wall)?);
-    let heartbeat = match &config.heartbeat {
-        Some(heartbeat) => Some((Arc::new(Heartbeat::new(heartbeat, &client)?), heartbeat.every)),
-        None => None,
-    };
+    let prepared = edges::prepare(config, &clock)?;
+    let config = &prepared.config;
     let listeners = serve::Listeners::open(&config.server).await?;
     let address = listeners.address().map_err(|error| ServeError::Listen { address: config.server.listen, error })?;
 
     let (sample_sender, samples) = mpsc::channel(SAMPLE_QUEUE_LIMIT);
     let (completion_sender, completions) = mpsc::unbounded_channel();
-    let completion_sender = Completions(completion_sender);
+    let completion_sender = Completions::new(completion_sender);
     let told = completion_sender.clone();
-    let store = store::spawn(store, move |event| {
+    let tell = move |event| {
         told.send(match event {
             StoreEvent::Committed(sequence) => Event::Committed(sequence),
             StoreEvent::Failing(reason) => Event::StoreFailing(reason),
         });
-    });
-    let targets = targets(&config, &installation, &clock);
-    let (lookers, tasks) = look_at_everything(&config, &targets, versions, &network, &completion_sender);
+    };
+    let store = match journal {
+        Opened::Well(store) => store::spawn(*store, tell),
+        Opened::Damaged(store, reason) => {
+            completion_sender.send(Event::StoreFailing(reason));
+            store::spawn(store, tell)
+        }
+    };
     let boot_clock = {
         let clock = clock.clone();
         Arc::new(move || clock.boot()) as serve::BootClock
@@ -166,61 +178,75 @@ async fn assemble(config: Config) -> Result<Parts, RunError> {
         serve::Limits::default(),
     );
     let state = State::new(Arc::clone(&config.policy), &installation, durable, clock.now());
+    let (to_loop, exchanges) = mpsc::channel(1);
+    let (trouble, trouble_seen) = watch::channel(None);
+    let manager = Manager::from_environment();
+    let files = Files::start(config.evidence.directory.clone(), config.evidence.keep, clock.clone());
+    let history = Arc::new(History::new(&config.history));
+    let register = Register::new(&config.policy);
+    let steps = steps(config, &installation, &clock);
+    let edges = prepared.begin(&sample_sender, &completion_sender, &steps);
+    let reloader = file.map(|file| Reloader {
+        file,
+        in_force: Arc::clone(&edges.config),
+        clock: clock.clone(),
+        to_loop,
+        trouble,
+        manager: manager.clone(),
+        metrics: Arc::clone(&metrics),
+    });
     let hands = Hands {
-        files: Files::start(config.evidence.directory.clone(), config.evidence.keep, clock.clone()),
         clock,
         store,
-        prober: prober.spawn(&sample_sender),
-        targets,
-        lookers,
-        channels,
-        external_url: config.server.external_url.as_str().into(),
-        history: Arc::new(History::new(&config.history)),
+        edges,
+        history,
+        files,
         metrics: Arc::clone(&metrics),
         completions: completion_sender,
         replies: std::collections::BTreeMap::new(),
-        tasks,
+        tasks: JoinSet::new(),
+        operating: std::collections::BTreeSet::new(),
     };
     let turning = Loop {
         state,
-        policy: Arc::clone(&config.policy),
         installation,
-        store_path: config.store.clone(),
+        steps,
+        register,
         hands,
+        tokens: server.tokens(),
         press: Press::new(publisher, metrics),
-        heartbeat,
+        signs: Signs::new(manager),
+        trouble: trouble_seen,
         samples,
         completions,
         asked,
+        exchanges,
         panicked: false,
     };
-    Ok(Parts { address, board, turning, server })
+    Ok(Parts { address, board, turning, server, reloader })
 }
 
-/// Begins to look at targets, version endpoints and the watchdog's own network.
-fn look_at_everything(
-    config: &Config,
-    targets: &[Arc<Target>],
-    versions: Vec<(ServiceIndex, VersionProbe, Duration)>,
-    network: &Network,
-    completions: &Completions,
-) -> (Vec<Arc<Notify>>, JoinSet<()>) {
-    let mut tasks = JoinSet::new();
-    let mut lookers = Vec::with_capacity(targets.len());
-    for (target, (index, service)) in targets.iter().zip((0..).map(ServiceIndex).zip(&config.services)) {
-        let every = match service.target {
-            form::Target::Releases(_) => LOOK_AT_RELEASES_EVERY,
-            form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,
-        };
-        lookers.push(looks::watch_target(&mut tasks, index, Arc::clone(target), every, completions.clone()));
+/// The journal as it was found.
+enum Opened {
+    Well(Box<SqliteStore>),
+    /// And why it is taken for damaged.
+    Damaged(DamagedStore, Reason),
+}
+
+/// Opens the journal and folds it. A damaged one does not end the watch: nothing is known of before, nothing is done, and
+/// people are told.
+fn journal(path: &Path, metrics: &Metrics) -> Result<(Opened, Durable), RunError> {
+    let opened = SqliteStore::open(path).map_err(RunError::from);
+    let folded = opened.and_then(|store| fold(&store, metrics).map(|durable| (store, durable)));
+    match folded {
+        Ok((store, durable)) => Ok((Opened::Well(Box::new(store)), durable)),
+        Err(error) if error.is_damage() => {
+            tracing::error!("failed to {error}; watching without a journal, and nothing is done");
+            let store = DamagedStore::own(path, error.to_string())?;
+            Ok((Opened::Damaged(store, Reason::new(&error.to_string())), Durable::default()))
+        }
+        Err(error) => Err(error),
     }
-    for (index, probe, every) in versions {
-        looks::watch_version(&mut tasks, index, probe, every, completions.clone());
-    }
-    if let Some(check) = SelfCheck::new(&config.self_check, network) {
-        looks::watch_self(&mut tasks, check, completions.clone());
-    }
-    (lookers, tasks)
 }
 
 fn fold(store: &SqliteStore, metrics: &Metrics) -> Result<Durable, RunError> {
@@ -238,29 +264,14 @@ fn fold(store: &SqliteStore, metrics: &Metrics) -> Result<Durable, RunError> {
     }
 }
 
-fn versions(config: &Config, network: &Network) -> Result<Vec<(ServiceIndex, VersionProbe, Duration)>, RunError> {
-    let mut probes = Vec::new();
-    for (index, service) in (0..).map(ServiceIndex).zip(&config.services) {
-        if let Some(source) = &service.version {
-            let probe = VersionProbe::new(source, network)
-                .map_err(|error| RunError::Version { service: service.name.to_string(), error })?;
-            probes.push((index, probe, source.every));
-        }
-    }
-    Ok(probes)
-}
-
-/// Locks and receipts of plans' steps lie beside the store, apart for each store: incidents are numbered within one.
-fn targets(config: &Config, installation: &str, clock: &Clock) -> Vec<Arc<Target>> {
+/// Where locks and receipts of plans' steps lie: beside the store, apart for each store, since incidents are numbered
+/// within one.
+fn steps(config: &Config, installation: &str, clock: &Clock) -> PathBuf {
     let beside = config.store.parent().unwrap_or_else(|| std::path::Path::new("."));
     let steps = beside.join("steps").join(installation);
     // A directory that is not there yet has nothing to be removed.
     let _nothing_there = child::prune(&steps, clock.system() - RECEIPTS_KEPT_FOR);
-    config
-        .services
-        .iter()
-        .map(|service| Arc::new(Target::new(&service.target, service.name.clone(), steps.clone())))
-        .collect()
+    steps
 }
 
 #[cfg(test)]
@@ -298,7 +309,7 @@ mod tests {
     async fn a_panic_of_the_core_is_survived_once() {
         let _already_there = rustls::crypto::ring::default_provider().install_default();
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let Parts { board, turning, .. } = assemble(config(directory.path())).await.expect("a daemon");
+        let Parts { board, turning, .. } = assemble(config(directory.path()), None).await.expect("a daemon");
         let completions = turning.hands.completions.clone();
         let loop_task = tokio::spawn(turning.run(CancellationToken::new()));
         until("the first view", || board.ready().is_ok()).await;

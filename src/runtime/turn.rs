@@ -7,20 +7,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{effects::Hands, publish::Press, start::RunError};
+use super::{
+    completions::{Completion, Register},
+    effects::Hands,
+    manager::Signs,
+    publish::Press,
+    reload::Exchange,
+    start::RunError,
+};
 use crate::{
     core::{
         action::Actions,
         durable::Durable,
         engine::State,
         event::{Event, RequestId},
-        policy::Policy,
+        time::{BootTime, Now},
     },
     notify::Heartbeat,
-    serve::Asked,
+    serve::{Asked, Tokens},
     store::SqliteStore,
 };
 
@@ -33,35 +40,47 @@ const TURN_EVERY: Duration = Duration::from_millis(250);
 /// After a panic the loop waits so long for the store to write what is queued, before it folds the journal anew.
 const SETTLE_AFTER_PANIC: Duration = Duration::from_secs(5);
 
+/// An operation in flight when the daemon is asked to end has so long to come back, so that its outcome is in the
+/// journal: a restart command usually takes less, and service managers wait for longer (90 s where nothing is said).
+const CLOSING_GRACE: Duration = Duration::from_secs(20);
+
 /// The loop and all that it owns.
 pub(super) struct Loop {
     pub(super) state: State,
-    pub(super) policy: Arc<Policy>,
     pub(super) installation: String,
-    pub(super) store_path: PathBuf,
+    pub(super) steps: PathBuf,
+    pub(super) register: Register,
     pub(super) hands: Hands,
+    pub(super) tokens: Arc<Tokens>,
     pub(super) press: Press,
-    pub(super) heartbeat: Option<(Arc<Heartbeat>, Duration)>,
+    pub(super) signs: Signs,
+    pub(super) trouble: watch::Receiver<Option<String>>,
     pub(super) samples: mpsc::Receiver<Event>,
-    pub(super) completions: mpsc::UnboundedReceiver<Event>,
+    pub(super) completions: mpsc::UnboundedReceiver<Completion>,
     pub(super) asked: mpsc::Receiver<Asked>,
+    pub(super) exchanges: mpsc::Receiver<Exchange>,
     pub(super) panicked: bool,
 }
 
 impl Loop {
-    /// Turns until `shutdown`.
+    /// Turns until `shutdown`, and then until what is in flight has come back, or its time is over.
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
         let mut actions = Actions::new();
         let mut requests = 0;
         let mut next_beat = self.hands.clock.boot();
+        let mut ends_by: Option<BootTime> = None;
         self.take(Event::Started, &mut actions)?;
         loop {
             let now = self.hands.clock.now();
             let wake = self.state.next_wake().map_or(TURN_EVERY, |wake| wake.since(now.boot)).min(TURN_EVERY);
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => break,
-                Some(event) = self.completions.recv() => self.take(event, &mut actions)?,
+                () = shutdown.cancelled(), if ends_by.is_none() => ends_by = Some(self.begin_to_end(now)),
+                Some(completion) = self.completions.recv() => {
+                    if let Some(event) = self.register.admit(completion) {
+                        self.take(event, &mut actions)?;
+                    }
+                }
                 Some(asked) = self.asked.recv() => {
                     // Whoever was told that it took too long must not have it done afterwards.
                     if !asked.reply.is_closed() {
@@ -71,12 +90,12 @@ impl Loop {
                         self.take(Event::Requested { id, by: asked.by, request: asked.request }, &mut actions)?;
                     }
                 }
+                Some(exchange) = self.exchanges.recv(), if ends_by.is_none() => {
+                    self.exchange(exchange, &mut actions)?;
+                }
                 Some(sample) = self.samples.recv() => {
                     self.take(sample, &mut actions)?;
-                    for _ in 1..SAMPLES_A_TURN {
-                        let Ok(sample) = self.samples.try_recv() else { break };
-                        self.take(sample, &mut actions)?;
-                    }
+                    self.take_samples(SAMPLES_A_TURN, &mut actions)?;
                 }
                 () = tokio::time::sleep(wake) => {}
             }
@@ -84,13 +103,21 @@ impl Loop {
             if self.state.next_wake().is_some_and(|wake| wake <= now.boot) {
                 self.take(Event::Woke, &mut actions)?;
             }
-            self.press.publish(&mut self.state, now);
-            if let Some((heartbeat, every)) = &self.heartbeat
+            self.show(now);
+            if let Some((heartbeat, every)) = &self.hands.edges.heartbeat
                 && now.boot >= next_beat
             {
                 next_beat = now.boot.after(*every);
-                beat(&mut self.hands, Arc::clone(heartbeat));
+                let heartbeat = Arc::clone(heartbeat);
+                beat(&mut self.hands, heartbeat);
             }
+            let is_at_rest = self.hands.operating.is_empty() && !self.state.waits_for_store();
+            if ends_by.is_some_and(|by| is_at_rest || now.boot >= by) {
+                break;
+            }
+        }
+        if let Some(key) = self.hands.operating.first() {
+            tracing::warn!(step = %key, "ended while it was being carried out; the next start looks at what became of it");
         }
         let store = self.hands.store;
         // What is queued is written before the process ends.
@@ -98,10 +125,47 @@ impl Loop {
         Ok(())
     }
 
+    /// Nothing new is begun from here on. Returns until when it may take.
+    fn begin_to_end(&mut self, now: Now) -> BootTime {
+        tracing::info!("ending: nothing new is begun");
+        self.signs.manager().stopping();
+        self.press.ending();
+        self.state.close();
+        now.boot.after(CLOSING_GRACE)
+    }
+
+    /// Renews what readers and the service manager see.
+    fn show(&mut self, now: Now) {
+        let is_first = !self.press.has_begun();
+        let trouble = self.trouble.borrow().clone();
+        let incidents = self.state.durable().services.values().filter(|one| one.open_incident.is_some()).count();
+        let mut status = format!("watching {} services, {incidents} incidents open", self.state.service_count());
+        if trouble.is_some() {
+            status.push_str("; the configuration on disk is not the one in force");
+        }
+        self.press.publish(&mut self.state, trouble, now);
+        self.signs.turned(now.boot);
+        self.signs.status(status);
+        if is_first {
+            self.signs.manager().ready();
+        }
+    }
+
+    pub(super) fn take_samples(&mut self, limit: usize, actions: &mut Actions) -> Result<(), RunError> {
+        for _ in 0..limit {
+            let Ok(sample) = self.samples.try_recv() else { break };
+            self.take(sample, actions)?;
+        }
+        Ok(())
+    }
+
     /// Takes one event in. A panic of the core is caught once; a second one ends the process.
-    fn take(&mut self, event: Event, actions: &mut Actions) -> Result<(), RunError> {
+    pub(super) fn take(&mut self, event: Event, actions: &mut Actions) -> Result<(), RunError> {
         let now = self.hands.clock.now();
         self.measure(&event);
+        if let Event::OperationEnded { key, .. } = &event {
+            self.hands.operating.remove(key);
+        }
         let counts = matches!(event, Event::Sample(_));
         let state = &mut self.state;
         let stepped = catch_unwind(AssertUnwindSafe(|| state.step(now, event, actions)));
@@ -133,7 +197,7 @@ impl Loop {
 
     /// The state is not to be trusted after a panic: it is folded anew from what is durable, and the service whose step
     /// panicked may only page from here on.
-    fn fold_anew(&mut self) -> Result<(), RunError> {
+    pub(super) fn fold_anew(&mut self) -> Result<(), RunError> {
         let suspect = self.state.in_hand();
         tracing::error!(service = ?suspect, "the core panicked; its state is folded anew from the journal");
         if std::mem::replace(&mut self.panicked, true) {
@@ -146,7 +210,7 @@ impl Loop {
         }
         let mut durable = Durable::default();
         let mut error = None;
-        SqliteStore::open_read_only(&self.store_path)?.read_all(
+        SqliteStore::open_read_only(&self.hands.edges.config.store)?.read_all(
             crate::core::event::Sequence(1),
             |sequence, entry| {
                 if error.is_none() {
@@ -158,7 +222,7 @@ impl Loop {
             return Err(RunError::Fold(error));
         }
         let now = self.hands.clock.now();
-        self.state = State::new(Arc::clone(&self.policy), &self.installation, durable, now);
+        self.state = State::new(Arc::clone(&self.hands.edges.config.policy), &self.installation, durable, now);
         if let Some(service) = suspect {
             self.state.distrust(service);
         }

@@ -77,6 +77,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 pub struct Server {
     listeners: Listeners,
     router: Router,
+    tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
     limits: Limits,
     /// Ends the event streams.
@@ -108,13 +109,19 @@ impl Server {
             ending: ending.clone(),
             stream_lifetime: limits.connection_lifetime.saturating_sub(STREAM_ENDS_BEFORE),
         };
-        let router = routes::router(shared, Arc::new(Tokens::new(tokens)), &limits);
-        Self { listeners, router, metrics, limits, ending }
+        let tokens = Arc::new(Tokens::new(tokens));
+        let router = routes::router(shared, Arc::clone(&tokens), &limits);
+        Self { listeners, router, tokens, metrics, limits, ending }
+    }
+
+    /// Who may speak; may be replaced while it serves.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.tokens)
     }
 
     /// Serves until `shutdown`, then lets requests under way end within the grace, and removes the socket's file.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listeners: Listeners { tcp, socket, path }, router, metrics, limits, ending } = self;
+        let Self { listeners: Listeners { tcp, socket, path }, router, tokens: _, metrics, limits, ending } = self;
         let shutdown_of_streams = shutdown.clone();
         let serving = Arc::new(Serving { router, limits, shutdown, tracker: TaskTracker::new() });
         let over_tcp = serving.clone().accept(serving.limits.connections, tcp);

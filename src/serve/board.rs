@@ -41,6 +41,7 @@ pub type BootClock = Arc<dyn Fn() -> BootTime + Send + Sync>;
 #[derive(Debug, Default)]
 struct Liveness {
     started: AtomicBool,
+    ending: AtomicBool,
     turned_nanos: AtomicU64,
 }
 
@@ -55,6 +56,7 @@ struct Pins {
 #[derive(Debug)]
 pub struct Publisher {
     services: Vec<Pins>,
+    places: watch::Sender<Arc<Shelves>>,
     incidents: watch::Sender<Arc<Vec<Arc<IncidentView>>>>,
     daemon: watch::Sender<Arc<DaemonView>>,
     events: broadcast::Sender<Followed>,
@@ -65,6 +67,26 @@ impl Publisher {
     /// The journal is folded, and the loop begins.
     pub fn started(&self) {
         self.liveness.started.store(true, Ordering::Release);
+    }
+
+    /// The process is about to end: no new work is to be sent here.
+    pub fn ending(&self) {
+        self.liveness.ending.store(true, Ordering::Release);
+    }
+
+    /// From here on the services are those of `policy`. What readers see of a service that stays is kept; the others'
+    /// places are empty until their first view.
+    pub fn reload(&mut self, policy: &Policy) {
+        let old = self.places.borrow().clone();
+        let (pins, shelves) = shelves(policy);
+        for (pin, service) in pins.iter().zip(&policy.services) {
+            if let Some(before) = old.get(&service.name) {
+                pin.view.send_replace(before.view.borrow().clone());
+                pin.deploys.send_replace(before.deploys.borrow().clone());
+            }
+        }
+        self.services = pins;
+        self.places.send_replace(Arc::new(shelves));
     }
 
     /// The loop turned at `at`.
@@ -106,9 +128,12 @@ struct Places {
     deploys: watch::Receiver<Arc<Vec<DeployView>>>,
 }
 
+/// Every service's places, by name.
+type Shelves = BTreeMap<ServiceName, Places>;
+
 /// The readers' end. Never waits.
 pub struct Board {
-    services: BTreeMap<ServiceName, Places>,
+    services: watch::Receiver<Arc<Shelves>>,
     incidents: watch::Receiver<Arc<Vec<Arc<IncidentView>>>>,
     daemon: watch::Receiver<Arc<DaemonView>>,
     events: broadcast::WeakSender<Followed>,
@@ -119,20 +144,14 @@ pub struct Board {
 
 impl std::fmt::Debug for Board {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Board").field("services", &self.services.len()).finish_non_exhaustive()
+        formatter.debug_struct("Board").field("services", &self.services.borrow().len()).finish_non_exhaustive()
     }
 }
 
 /// Both ends of an empty board for the services of `policy`.
 pub fn board(policy: &Policy, clock: BootClock) -> (Publisher, Board) {
-    let mut senders = Vec::with_capacity(policy.services.len());
-    let mut services = BTreeMap::new();
-    for service in &policy.services {
-        let (view, view_seen) = watch::channel(None);
-        let (deploys, deploys_seen) = watch::channel(Arc::default());
-        senders.push(Pins { view, deploys });
-        services.insert(service.name.clone(), Places { view: view_seen, deploys: deploys_seen });
-    }
+    let (pins, shelves) = shelves(policy);
+    let (places, services) = watch::channel(Arc::new(shelves));
     let (incidents, incidents_seen) = watch::channel(Arc::default());
     let (daemon, daemon_seen) = watch::channel(Arc::default());
     let (events, _) = broadcast::channel(EVENTS_LIMIT);
@@ -141,7 +160,7 @@ pub fn board(policy: &Policy, clock: BootClock) -> (Publisher, Board) {
     let liveness = Arc::new(Liveness::default());
     liveness.turned_nanos.store(clock().as_nanos(), Ordering::Release);
     (
-        Publisher { services: senders, incidents, daemon, events, liveness: liveness.clone() },
+        Publisher { services: pins, places, incidents, daemon, events, liveness: liveness.clone() },
         Board {
             services,
             incidents: incidents_seen,
@@ -154,20 +173,32 @@ pub fn board(policy: &Policy, clock: BootClock) -> (Publisher, Board) {
     )
 }
 
+fn shelves(policy: &Policy) -> (Vec<Pins>, Shelves) {
+    let mut pins = Vec::with_capacity(policy.services.len());
+    let mut shelves = BTreeMap::new();
+    for service in &policy.services {
+        let (view, view_seen) = watch::channel(None);
+        let (deploys, deploys_seen) = watch::channel(Arc::default());
+        pins.push(Pins { view, deploys });
+        shelves.insert(service.name.clone(), Places { view: view_seen, deploys: deploys_seen });
+    }
+    (pins, shelves)
+}
+
 impl Board {
     /// The views that are there, by name.
-    pub fn services(&self) -> impl Iterator<Item = Arc<ServiceView>> {
-        self.services.values().filter_map(|places| places.view.borrow().clone())
+    pub fn services(&self) -> Vec<Arc<ServiceView>> {
+        self.services.borrow().values().filter_map(|places| places.view.borrow().clone()).collect()
     }
 
     /// One service's view: `None` where there is no such service, `Some(None)` while its view is not made yet.
     pub fn service(&self, name: &str) -> Option<Option<Arc<ServiceView>>> {
-        self.services.get(name).map(|places| places.view.borrow().clone())
+        self.services.borrow().get(name).map(|places| places.view.borrow().clone())
     }
 
     /// One service's deploys, newest first.
     pub fn deploys(&self, name: &str) -> Option<Arc<Vec<DeployView>>> {
-        self.services.get(name).map(|places| places.deploys.borrow().clone())
+        self.services.borrow().get(name).map(|places| places.deploys.borrow().clone())
     }
 
     /// Every incident that is kept, newest first.
@@ -208,7 +239,10 @@ impl Board {
         if let Some(why) = &self.daemon().store_failing {
             return Err(format!("the journal cannot be written: {why}"));
         }
-        match self.services.iter().find(|(_, places)| places.view.borrow().is_none()) {
+        if self.liveness.ending.load(Ordering::Acquire) {
+            return Err("the daemon is stopping".to_owned());
+        }
+        match self.services.borrow().iter().find(|(_, places)| places.view.borrow().is_none()) {
             Some((name, _)) => Err(format!("service {name} has not been evaluated yet")),
             None => Ok(()),
         }

@@ -1,6 +1,9 @@
 //! Who asks, and what they may do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use axum::{
     extract::{Request, State},
@@ -61,29 +64,44 @@ impl Caller {
 }
 
 /// The tokens, as digests: comparing those takes the same time whatever the tokens are.
-pub(super) struct Tokens {
-    known: Vec<([u8; 32], Arc<str>, Role)>,
+pub struct Tokens {
+    known: RwLock<Arc<[Known]>>,
     waiting: Semaphore,
+}
+
+/// A token's digest, whose it is, and what it may do.
+type Known = ([u8; 32], Arc<str>, Role);
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Tokens").field("known", &self.known().len()).finish_non_exhaustive()
+    }
 }
 
 impl Tokens {
     pub(super) fn new(tokens: &[Token]) -> Self {
-        let digest = |token: &Token| Sha256::digest(token.token.expose_secret().as_bytes()).into();
-        Self {
-            known: tokens.iter().map(|token| (digest(token), token.name.as_str().into(), token.role)).collect(),
-            waiting: Semaphore::new(WRONG_TOKENS_WAITING_LIMIT),
-        }
+        Self { known: RwLock::new(known(tokens)), waiting: Semaphore::new(WRONG_TOKENS_WAITING_LIMIT) }
+    }
+
+    /// From here on these are the tokens; requests that were let in already go on.
+    pub fn replace(&self, tokens: &[Token]) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known(tokens);
+    }
+
+    fn known(&self) -> Arc<[Known]> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whose token it is. Looks at every known one, in constant time each.
     fn find(&self, presented: &[u8]) -> Option<Caller> {
         let presented: [u8; 32] = Sha256::digest(presented).into();
         let mut place = u32::MAX;
-        for (index, (known, ..)) in (0_u32..).zip(&self.known) {
+        let all = self.known();
+        for (index, (known, ..)) in (0_u32..).zip(all.iter()) {
             let same: Choice = known.as_slice().ct_eq(presented.as_slice());
             place.conditional_assign(&index, same);
         }
-        let (_, by, role) = self.known.get(usize::try_from(place).ok()?)?;
+        let (_, by, role) = all.get(usize::try_from(place).ok()?)?;
         Some(Caller { by: by.clone(), role: *role, limit: "this token has a lesser one" })
     }
 
@@ -91,7 +109,7 @@ impl Tokens {
         if let Peer::Socket(user) = peer {
             return Ok(Caller { by: user.clone(), role: Role::Operator, limit: "" });
         }
-        if self.known.is_empty() {
+        if self.known().is_empty() {
             let limit = "no tokens are configured, so TCP only reads: use the Unix socket on the daemon's machine";
             return Ok(Caller { by: "anonymous".into(), role: Role::Viewer, limit });
         }
@@ -109,6 +127,11 @@ impl Tokens {
         tracing::warn!("turned away a request with a wrong token");
         Err(Problem::new(StatusCode::UNAUTHORIZED, "this token is not known here"))
     }
+}
+
+fn known(tokens: &[Token]) -> Arc<[Known]> {
+    let digest = |token: &Token| Sha256::digest(token.token.expose_secret().as_bytes()).into();
+    tokens.iter().map(|token| (digest(token), token.name.as_str().into(), token.role)).collect()
 }
 
 /// The bearer token of RFC 6750, section 2.1.

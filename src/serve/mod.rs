@@ -19,6 +19,7 @@ mod routes;
 pub use accept::{Limits, Server};
 pub use bind::{Listeners, ServeError};
 pub use board::{Board, BootClock, LOOP_TURN_LIMIT, Publisher, board};
+pub use caller::Tokens;
 pub use problem::{GATE_PROBLEM, Problem};
 
 use tokio::sync::{mpsc, oneshot};

@@ -13,6 +13,14 @@ pub enum StoreError {
         /// Where it was expected.
         path: PathBuf,
     },
+    /// The file is the store, and what is in it is damaged.
+    #[error("read the store {path}: {reason}; restore it from a backup")]
+    Corrupt {
+        /// Which.
+        path: PathBuf,
+        /// What `SQLite` says.
+        reason: String,
+    },
     /// The file cannot be opened.
     #[error("open the store {path}: {reason}")]
     Open {
@@ -84,12 +92,35 @@ pub enum StoreError {
         /// What it says.
         source: rusqlite::Error,
     },
+    /// It could not be read at the start.
+    #[error("use the store: {reason}; stop Backstop, restore the store from a backup, and start it again")]
+    Damaged {
+        /// What could not be read.
+        reason: String,
+    },
+    /// A copy cannot be made.
+    #[error("back the store up to {path}: {reason}")]
+    Backup {
+        /// The copy.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The store's thread is gone.
     #[error("reach the store's thread: it ended")]
     Gone,
 }
 
 impl StoreError {
+    /// Whether it is the right file, and what is in it cannot be understood any more.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Gap(_) | Self::Entry { .. } => true,
+            Self::Database { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt),
+            _ => false,
+        }
+    }
+
     pub(super) fn read(source: rusqlite::Error) -> Self {
         Self::Database { doing: "read", source }
     }

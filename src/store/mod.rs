@@ -1,5 +1,6 @@
 //! The journal: the trait, its `SQLite`, and the thread that writes it.
 
+mod damaged;
 mod error;
 mod owner;
 mod sqlite;
@@ -7,6 +8,7 @@ mod thread;
 
 use std::sync::Arc;
 
+pub use damaged::DamagedStore;
 pub use error::StoreError;
 pub use sqlite::SqliteStore;
 pub use thread::{StoreEvent, StoreHandle, spawn};

@@ -21,8 +21,13 @@ use crate::{
 /// Marks the file as ours: `Back` in ASCII.
 const APPLICATION_ID: i64 = 0x4261_636b;
 
-/// The schema that this version writes.
-const SCHEMA_VERSION: i64 = 1;
+/// The schema that this version writes. A new one is one more of [`MIGRATIONS`], and a store of the form before it is
+/// kept among the tests' fixtures.
+const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
+
+/// The steps from each schema to the next; the first leads from schema 1. Each runs in one transaction with the mark of
+/// the schema that it leads to, so that a store is never between two.
+const MIGRATIONS: [&str; 0] = [];
 
 /// How long a statement waits for a reader's checkpoint lock. Short: the store's thread tries again by itself.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
@@ -69,8 +74,29 @@ impl SqliteStore {
             make(&mut connection).map_err(StoreError::write)?;
         }
         Self::check(path, &connection)?;
+        migrate(&mut connection, &MIGRATIONS).map_err(StoreError::write)?;
         prepare(&connection).map_err(StoreError::write)?;
         Self::with(path, connection, Some(owner))
+    }
+
+    /// Copies the store at `path` into the new file `into`, as it is at one moment, beside its daemon or without one. The
+    /// copy is a store by itself: put in the place of a lost one, it is gone on with.
+    pub fn back_up(path: &Path, into: &Path) -> Result<(), StoreError> {
+        let failed = |reason: String| StoreError::Backup { path: into.to_owned(), reason };
+        let store = Self::open_read_only(path)?;
+        if into.symlink_metadata().is_ok() {
+            return Err(failed("it is there already, and is not written over; name a new file".to_owned()));
+        }
+        let connection = store.connection.as_ref().expect("it was opened just now");
+        let unfinished = atomic::beside(into).map_err(|error| failed(error.to_string()))?;
+        let copied = copy(connection, &unfinished).and_then(|()| {
+            // Unlike a rename it never replaces what came there meanwhile.
+            fs::hard_link(&unfinished, into).map_err(|error| error.to_string())?;
+            atomic::sync_directory(atomic::parent(into)).map_err(|error| error.to_string())
+        });
+        // What it says is of no interest beside the first error; nobody knows the file.
+        drop(fs::remove_file(&unfinished));
+        copied.map_err(failed)
     }
 
     /// Opens the store for reading, beside its daemon or without one.
@@ -239,9 +265,24 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> StoreError {
             "it is not an SQLite database, or its head is damaged; restore it, or name another file as `store.path`"
                 .to_owned()
         }
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+            return StoreError::Corrupt { path: path.to_owned(), reason: error.to_string() };
+        }
+        // So it looks where there is no room for the files that go with it.
+        Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen) => match room(path) {
+            Some(room) if room < LOG_LIMIT_BYTES.unsigned_abs() => {
+                format!("{error}; its file system is full: {} KiB are left", room / 1024)
+            }
+            _ => error.to_string(),
+        },
         _ => error.to_string(),
     };
     StoreError::Open { path: path.to_owned(), reason }
+}
+
+/// Bytes that may still be written to the file system of `path`.
+fn room(path: &Path) -> Option<u64> {
+    rustix::fs::statvfs(path).ok().map(|system| system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Whether nobody has written anything yet.
@@ -259,6 +300,28 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
+}
+
+/// Brings a store of an earlier version to the present schema, step by step.
+fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    let mut version = pragma(connection, "user_version")?;
+    while let Some(step) = usize::try_from(version - 1).ok().and_then(|place| steps.get(place)) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(step)?;
+        version += 1;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Copies what is there into a file that is not there yet, and makes it durable.
+fn copy(connection: &Connection, into: &Path) -> Result<(), String> {
+    let words = |error: io::Error| error.to_string();
+    let name = into.to_str().ok_or("its path is not UTF-8")?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(atomic::NEW_FILE_MODE).open(into).map_err(words)?;
+    connection.execute("VACUUM INTO ?1", [name]).map_err(|error| error.to_string())?;
+    file.sync_all().map_err(words)
 }
 
 /// For writing: a commit is durable when it returns (`synchronous=FULL` syncs the log each time).

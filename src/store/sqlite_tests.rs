@@ -213,3 +213,50 @@ fn a_journal_damaged_while_in_use_is_told() {
     let error = SqliteStore::open_read_only(&path).expect_err("damaged");
     assert!(error.to_string().contains("malformed"), "{error}");
 }
+
+#[test]
+fn a_backup_is_a_store_of_its_own_and_nothing_is_written_over() {
+    let (directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    store.append(&batch(&[(1, "one"), (2, "two")])).expect("appended");
+    let copy = directory.path().join("copy.db");
+    SqliteStore::back_up(&path, &copy).expect("copied beside its owner");
+    store.append(&batch(&[(3, "three")])).expect("appended");
+    let error = SqliteStore::back_up(&path, &copy).expect_err("it is there already").to_string();
+    assert!(error.contains("copy.db") && error.contains("not written over"), "{error}");
+    drop(store);
+    SqliteStore::back_up(&path, &directory.path().join("second.db")).expect("copied without an owner");
+    let mut copied = SqliteStore::open(&copy).expect("a store");
+    assert_eq!(everything(&copied).len(), 2);
+    assert_eq!(copied.installation(), SqliteStore::open(&path).expect("opened").installation());
+    copied.append(&batch(&[(3, "another")])).expect("gone on with");
+    assert_eq!(fs::metadata(&copy).expect("there").permissions().mode() & 0o777, 0o600);
+    let left = fs::read_dir(directory.path()).expect("listed").filter_map(Result::ok);
+    let left: Vec<_> =
+        left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().ends_with(".new")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let error = SqliteStore::back_up(&path, Path::new("/no/such/place/copy.db")).expect_err("no folder").to_string();
+    assert!(error.contains("/no/such/place/copy.db"), "{error}");
+}
+
+#[test]
+fn migrations_run_once_each_and_in_order() {
+    let (_directory, path) = place();
+    drop(SqliteStore::open(&path).expect("made"));
+    let steps = ["CREATE TABLE one (a) STRICT", "ALTER TABLE one ADD COLUMN b"];
+    let steps = [steps[0].replace("(a)", "(a TEXT)"), format!("{} TEXT", steps[1])];
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let mut connection = raw(&path);
+    let version = |connection: &Connection| pragma(connection, "user_version").expect("read");
+    let first = version(&connection);
+    migrate(&mut connection, &steps[..1]).expect("migrated");
+    migrate(&mut connection, &steps).expect("migrated");
+    migrate(&mut connection, &steps).expect("nothing to do");
+    assert_eq!(version(&connection), first + 2);
+    connection.execute("INSERT INTO one (a, b) VALUES ('a', 'b')", []).expect("both are there");
+    // A step that fails leaves the store as it was.
+    let broken = [steps[0], steps[1], "CREATE TABLE two (a TEXT) STRICT; nonsense"];
+    migrate(&mut connection, &broken).expect_err("nonsense");
+    assert_eq!(version(&connection), first + 2);
+    connection.execute("SELECT * FROM two", []).expect_err("rolled back");
+}

@@ -5,11 +5,14 @@
 #![expect(clippy::print_stderr, reason = "a failed test shows what the daemon said")]
 
 mod approval;
+mod ending;
 mod errors;
 mod impaired;
 mod killed;
 mod quiet;
+mod reload;
 mod rollback;
 mod start;
+mod store;
 mod tools;
 mod world;

@@ -65,6 +65,8 @@ fn help_is_as_written() {
         &["deploys", "mark"],
         &["deploys", "report"],
         &["history"],
+        &["store"],
+        &["store", "backup"],
     ] {
         let (code, stdout, stderr) = output(&[verb, &["-h"]].concat());
         assert_eq!((code, stderr.as_str()), (0, ""), "{verb:?}");

@@ -406,6 +406,7 @@ pub(crate) fn daemon() -> DaemonView {
         outbox_oldest_age_seconds: 95.0,
         store_failing: None,
         observer_impaired: Some("10.0.0.2:53 does not accept connections".to_owned()),
+        configuration: None,
         late_samples: 4,
         paused: None,
     }

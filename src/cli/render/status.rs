@@ -50,6 +50,9 @@ fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
     if let Some(why) = &daemon.observer_impaired {
         tell(ALARM, &format!("the watchdog's own network or host is ill, so every sample is missed: {why}"));
     }
+    if let Some(why) = &daemon.configuration {
+        tell(WARNING, &format!("the configuration on disk is not the one in force: {why}"));
+    }
     if let Some(paused) = &daemon.paused {
         tell(WARNING, &format!("every service is paused {}", pause(paused)));
     }

@@ -38,6 +38,9 @@ enum Due {
 impl Service {
     /// Goes on with the open incident: drives its plan, or decides whether one is to begin.
     pub(super) fn act(&mut self, turn: &mut Turn<'_>) {
+        if turn.observer.closing {
+            return;
+        }
         let Some(incident) = turn.open_incident(&self.name) else { return };
         if incident.active_plan().is_some() {
             self.drive(turn);

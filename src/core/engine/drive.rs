@@ -78,6 +78,10 @@ impl Service {
 
     /// Goes on with the plan as far as it goes without waiting.
     pub(super) fn drive(&mut self, turn: &mut Turn<'_>) {
+        // The next start takes it up from the journal. Plans that stopped traffic have to restore it before this.
+        if turn.observer.closing {
+            return;
+        }
         // A plan has few steps, and each turn of this loop settles one or ends it.
         for _ in 0..64 {
             self.tell_too_long(turn);

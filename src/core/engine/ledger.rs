@@ -7,7 +7,7 @@ use crate::core::{
     durable::{Durable, IncidentRecord},
     entry::{Entry, Fact},
     event::Sequence,
-    name::ServiceName,
+    name::{ServiceIndex, ServiceName},
     time::Now,
 };
 
@@ -69,6 +69,18 @@ impl Ledger {
         let plan = self.durable.incidents.get(&key.incident).and_then(IncidentRecord::active_plan);
         let step = plan.filter(|plan| plan.number == key.plan).and_then(|plan| plan.steps.get(usize::from(key.step)));
         step.is_some_and(|step| step.status.in_flight() && step.attempts == key.attempt)
+    }
+
+    /// Services stand in other places by now. What was held for one that is gone is let go of.
+    pub(super) fn move_services(&mut self, place_of: impl Fn(ServiceIndex) -> Option<ServiceIndex>) {
+        self.held.retain_mut(|(_, action)| match action {
+            Action::SetCadence { service, .. } | Action::Look { service, .. } | Action::Operate { service, .. } => {
+                place_of(*service).map(|place| *service = place).is_some()
+            }
+            Action::Append { .. } | Action::Deliver { .. } | Action::Reply { .. } | Action::WriteEvidence { .. } => {
+                true
+            }
+        });
     }
 
     /// Whether too much waits for the store to decide anything new.

@@ -11,6 +11,7 @@ mod incident;
 mod ledger;
 mod nightly;
 mod page;
+mod reload;
 mod report;
 mod request;
 mod service;
@@ -21,6 +22,7 @@ mod verification;
 mod view;
 
 pub use ledger::UNCOMMITTED_LIMIT;
+pub use reload::{PlansUnderWay, Reload, Reloaded};
 pub use view::incident_view;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -49,6 +51,8 @@ const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
 struct Observer {
     self_check: Option<(Reason, BootTime)>,
     store: Option<(Reason, BootTime)>,
+    /// The process is about to end: nothing new is begun.
+    closing: bool,
 }
 
 impl Observer {
@@ -132,6 +136,17 @@ impl State {
     /// From here on this service is only watched and told of.
     pub fn distrust(&mut self, service: ServiceIndex) {
         self.services[service.get()].page_only = true;
+    }
+
+    /// The process is about to end: from here on no plan and no step of one begins. What is in flight may still come
+    /// back and is put into the journal; the next start goes on from there.
+    pub fn close(&mut self) {
+        self.observer.closing = true;
+    }
+
+    /// Whether something waits for a store that can be written, as far as is known.
+    pub fn waits_for_store(&self) -> bool {
+        !self.is_settled() && self.observer.store.is_none()
     }
 
     /// Whether everything appended is durable.
@@ -396,6 +411,9 @@ impl State {
     fn requested(&mut self, now: Now, by: &str, request: Request, actions: &mut Actions) -> Reply {
         if self.ledger.is_full() {
             return Err(Refusal::Busy("the journal cannot be written just now".to_owned()));
+        }
+        if self.observer.closing {
+            return Err(Refusal::Busy("the daemon is stopping; ask again once it runs again".to_owned()));
         }
         match request {
             Request::Approve { incident, approval } => {

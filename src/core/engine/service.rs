@@ -37,7 +37,7 @@ pub(super) struct Service {
     pub(super) rollout: RolloutWatch,
     pub(super) soak: Soak,
     /// Signals that are taken at the quick pace, and since when.
-    confirming: Vec<Option<BootTime>>,
+    pub(super) confirming: Vec<Option<BootTime>>,
     /// Since when everything that fired has been clear.
     pub(super) calm_since: Option<BootTime>,
     /// Since when a gate's unknown has held a rollback that is due.

@@ -91,6 +91,8 @@ impl State {
             outbox_oldest_age_seconds: oldest.map_or(0.0, |age| age.as_secs_f64()),
             store_failing: self.observer.store_failing().map(str::to_owned),
             observer_impaired: self.observer.impaired().map(str::to_owned),
+            // Only who reads the file knows.
+            configuration: None,
             late_samples: self.late_samples,
             paused: self.ledger.durable.paused.as_ref().map(pause_view),
         }

@@ -5,6 +5,7 @@
 mod alarms;
 mod atom;
 mod authority;
+mod carry;
 mod gap;
 mod path;
 mod reading;

@@ -102,6 +102,24 @@ impl Prober {
         if errors.is_empty() { Ok(Self { services: prepared, clock: clock.clone() }) } else { Err(SpawnError(errors)) }
     }
 
+    /// Goes on with what an earlier prober knows (the last values of counters, above all) wherever `kept` says that a
+    /// signal is taken just as it was, and in which place it was then.
+    pub fn adopt(
+        &mut self,
+        old: &Checker,
+        kept: impl Fn(ServiceIndex, SignalIndex) -> Option<(ServiceIndex, SignalIndex)>,
+    ) {
+        for (service, signals) in (0..).map(ServiceIndex).zip(&mut self.services) {
+            for (index, prepared) in (0..).map(SignalIndex).zip(signals) {
+                let before =
+                    kept(service, index).and_then(|(service, signal)| old.0.get(service.get())?.get(signal.get()));
+                if let Some(signal) = before {
+                    prepared.signal = Arc::clone(signal);
+                }
+            }
+        }
+    }
+
     /// Begins to look. Samples go to `sink`; it is never waited for.
     pub fn spawn(self, sink: &Sink) -> Handle {
         let mut tasks = JoinSet::new();

@@ -64,7 +64,7 @@ impl Metrics {
                         .increment(1);
                 });
                 if let Some((_, at)) = begun {
-                    self.handles.rollback_duration.record(entry.at.since(at));
+                    self.handles().rollback_duration.record(entry.at.since(at));
                 }
             }
             _ => {}

@@ -5,7 +5,11 @@
 
 mod journal;
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
 
 use ::metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -72,13 +76,13 @@ struct Handles {
 pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    handles: Handles,
+    handles: RwLock<Arc<Handles>>,
     plans: Mutex<journal::Plans>,
 }
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Metrics").field("services", &self.handles.services.len()).finish_non_exhaustive()
+        formatter.debug_struct("Metrics").field("services", &self.handles().services.len()).finish_non_exhaustive()
     }
 }
 
@@ -97,7 +101,25 @@ impl Metrics {
             Handles::of(policy)
         });
         let handle = recorder.handle();
-        Ok(Self { recorder, handle, handles, plans: Mutex::default() })
+        Ok(Self { recorder, handle, handles: RwLock::new(Arc::new(handles)), plans: Mutex::default() })
+    }
+
+    /// From here on the services are those of `policy`. Counts go on where services and signals stay; what is gone keeps
+    /// its last counts, and its conditions are unknown.
+    pub fn reload(&self, policy: &Policy) {
+        let old = self.handles();
+        for gauge in old.services.iter().flat_map(|service| service.conditions.values()) {
+            gauge.set(-1.0);
+        }
+        let new = self.locally(|| {
+            foresee(policy);
+            Handles::anew(policy)
+        });
+        *self.handles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    }
+
+    fn handles(&self) -> Arc<Handles> {
+        Arc::clone(&self.handles.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A sample came. Allocates nothing.
@@ -108,7 +130,7 @@ impl Metrics {
             Measurement::Check(Outcome::Missed(_)) | Measurement::RequestsMissed(_) => 2,
         };
         if let Some(handles) =
-            self.handles.services.get(service.get()).and_then(|service| service.samples.get(signal.get()))
+            self.handles().services.get(service.get()).and_then(|service| service.samples.get(signal.get()))
         {
             handles[outcome].increment(1);
         }
@@ -116,17 +138,18 @@ impl Metrics {
 
     /// How much later than planned a probe began.
     pub fn lag(&self, lag: Duration) {
-        self.handles.lag.record(lag);
+        self.handles().lag.record(lag);
     }
 
     /// How long one step of the core took.
     pub fn evaluation_duration(&self, duration: Duration) {
-        self.handles.evaluation.record(duration);
+        self.handles().evaluation.record(duration);
     }
 
     /// Every condition's answer in a view.
     pub fn conditions(&self, service: ServiceIndex, view: &ServiceView) {
-        let Some(handles) = self.handles.services.get(service.get()) else { return };
+        let handles = self.handles();
+        let Some(handles) = handles.services.get(service.get()) else { return };
         for (name, answer) in &view.conditions {
             if let Some(gauge) = handles.conditions.get(name) {
                 gauge.set(match answer {
@@ -151,14 +174,14 @@ impl Metrics {
 
     /// The daemon's own state: outbox and late samples.
     pub fn daemon(&self, view: &DaemonView) {
-        self.handles.outbox_depth.set(view.outbox_depth as f64);
-        self.handles.outbox_age.set(view.outbox_oldest_age_seconds);
-        self.handles.late.absolute(view.late_samples);
+        self.handles().outbox_depth.set(view.outbox_depth as f64);
+        self.handles().outbox_age.set(view.outbox_oldest_age_seconds);
+        self.handles().late.absolute(view.late_samples);
     }
 
     /// A heartbeat arrived.
     pub fn heartbeat_succeeded(&self, at: WallTime) {
-        self.handles.heartbeat.set(at.as_millis() as f64 / 1000.0);
+        self.handles().heartbeat.set(at.as_millis() as f64 / 1000.0);
     }
 
     /// A configuration was loaded again, or refused.
@@ -185,7 +208,18 @@ impl Metrics {
 impl Handles {
     /// Made with the recorder at hand.
     fn of(policy: &Policy) -> Self {
-        let handles = Self {
+        let handles = Self::anew(policy);
+        // A series is there from its first value on.
+        handles.outbox_depth.set(0.0);
+        handles.outbox_age.set(0.0);
+        handles.heartbeat.set(0.0);
+        handles.late.increment(0);
+        handles
+    }
+
+    /// Handles of series that may be there already.
+    fn anew(policy: &Policy) -> Self {
+        Self {
             services: policy.services.iter().map(|service| service_handles(service)).collect(),
             lag: histogram!(LAG),
             evaluation: histogram!(EVALUATION),
@@ -194,13 +228,7 @@ impl Handles {
             outbox_age: gauge!(OUTBOX_AGE),
             heartbeat: gauge!(HEARTBEAT),
             late: counter!(LATE),
-        };
-        // A series is there from its first value on.
-        handles.outbox_depth.set(0.0);
-        handles.outbox_age.set(0.0);
-        handles.heartbeat.set(0.0);
-        handles.late.increment(0);
-        handles
+        }
     }
 }
 

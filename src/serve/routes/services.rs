@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) async fn list(State(shared): State<Shared>) -> Json<Services> {
-    let services = shared.board.services().map(|view| ServiceSummary::from(&*view)).collect();
+    let services = shared.board.services().iter().map(|view| ServiceSummary::from(&**view)).collect();
     Json(Services { services, daemon: shared.board.daemon().as_ref().clone() })
 }
 

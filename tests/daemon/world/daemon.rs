@@ -33,9 +33,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it; what it logs is appended to `log`.
     pub(crate) fn start(configuration: &Path, log: &Path) -> Self {
+        Self::start_with(configuration, log, &[])
+    }
+
+    /// Starts it with more in its environment.
+    pub(crate) fn start_with(configuration: &Path, log: &Path, environment: &[(&str, &str)]) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log");
         let child = backstop(configuration)
             .arg("run")
+            .envs(environment.iter().copied())
             .stdout(file.try_clone().expect("a descriptor"))
             .stderr(file)
             .spawn()
@@ -56,9 +62,13 @@ impl Daemon {
     /// As `kill` does; waits for its end.
     #[track_caller]
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let process = Pid::from_child(&self.child);
-        rustix::process::kill_process(process, Signal::TERM).expect("it is ours");
+        self.signal(Signal::TERM);
         self.wait()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("it is ours");
     }
 
     /// Waits for its end.

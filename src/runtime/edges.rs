@@ -1,0 +1,125 @@
+//! Everything that looks at the world and speaks to it, made from one configuration and exchanged as one.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, task::JoinSet};
+
+use super::{clock::Clock, completions::Completions, looks, start::RunError};
+use crate::{
+    config::form::{self, Config},
+    core::name::{ServiceIndex, SignalIndex},
+    notify::{Channels, Heartbeat},
+    probe::{
+        net::Network,
+        schedule::{self, Checker, Prober, Sink},
+        self_check::SelfCheck,
+        version::VersionProbe,
+    },
+    target::Target,
+};
+
+/// A symlink is looked at so often: reading it costs nothing.
+const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(1);
+/// The user's own tools are run so often, and at once when a probe first fails.
+const LOOK_BY_COMMAND_EVERY: Duration = Duration::from_secs(5);
+
+/// Edges that are prepared and do nothing yet. Making them does nothing to the world either.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) config: Config,
+    prober: Prober,
+    versions: Vec<(ServiceIndex, VersionProbe, Duration)>,
+    channels: Channels,
+    heartbeat: Option<(Arc<Heartbeat>, Duration)>,
+    self_check: Option<SelfCheck>,
+}
+
+/// Edges at work. Dropping them ends every look; what a plan has begun goes on.
+#[derive(Debug)]
+pub(super) struct Edges {
+    pub(super) config: Arc<Config>,
+    pub(super) prober: schedule::Handle,
+    pub(super) targets: Vec<Arc<Target>>,
+    pub(super) lookers: Vec<Arc<Notify>>,
+    pub(super) channels: Arc<Channels>,
+    pub(super) external_url: Arc<str>,
+    pub(super) heartbeat: Option<(Arc<Heartbeat>, Duration)>,
+    _watchers: JoinSet<()>,
+}
+
+/// Prepares the edges of `config`. May take a while: it reads certificates.
+pub(super) fn prepare(config: Config, clock: &Clock) -> Result<Prepared, RunError> {
+    let network = Network::new();
+    let prober = Prober::new(&config.services, &config.policy, &network, clock)?;
+    let versions = versions(&config, &network)?;
+    let client = crate::notify::client((*network.tls.client(None)?).clone())?;
+    let wall = {
+        let clock = clock.clone();
+        Arc::new(move || clock.now().wall) as crate::notify::WallClock
+    };
+    let channels = Channels::new(&config.channels, &client, &wall)?;
+    let heartbeat = match &config.heartbeat {
+        Some(heartbeat) => Some((Arc::new(Heartbeat::new(heartbeat, &client)?), heartbeat.every)),
+        None => None,
+    };
+    let self_check = SelfCheck::new(&config.self_check, &network);
+    Ok(Prepared { config, prober, versions, channels, heartbeat, self_check })
+}
+
+impl Prepared {
+    /// Goes on with what the prober of the configuration before knows, where a signal is taken as it was.
+    pub(super) fn adopt(
+        &mut self,
+        old: &Checker,
+        kept: impl Fn(ServiceIndex, SignalIndex) -> Option<(ServiceIndex, SignalIndex)>,
+    ) {
+        self.prober.adopt(old, kept);
+    }
+
+    /// Begins to look. `steps` holds locks and receipts of plans' steps.
+    pub(super) fn begin(self, samples: &Sink, completions: &Completions, steps: &PathBuf) -> Edges {
+        let Self { config, prober, versions, channels, heartbeat, self_check } = self;
+        let mut watchers = JoinSet::new();
+        let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
+        let mut targets = Vec::with_capacity(config.services.len());
+        let mut lookers = Vec::with_capacity(config.services.len());
+        for (service, name) in config.services.iter().zip(&names) {
+            let target = Arc::new(Target::new(&service.target, service.name.clone(), steps.clone()));
+            let every = match service.target {
+                form::Target::Releases(_) => LOOK_AT_RELEASES_EVERY,
+                form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,
+            };
+            let (name, completions) = (Arc::clone(name), completions.clone());
+            lookers.push(looks::watch_target(&mut watchers, name, Arc::clone(&target), every, completions));
+            targets.push(target);
+        }
+        for (index, probe, every) in versions {
+            looks::watch_version(&mut watchers, Arc::clone(&names[index.get()]), probe, every, completions.clone());
+        }
+        if let Some(check) = self_check {
+            looks::watch_self(&mut watchers, check, completions.clone());
+        }
+        Edges {
+            external_url: config.server.external_url.as_str().into(),
+            config: Arc::new(config),
+            prober: prober.spawn(samples),
+            targets,
+            lookers,
+            channels: Arc::new(channels),
+            heartbeat,
+            _watchers: watchers,
+        }
+    }
+}
+
+fn versions(config: &Config, network: &Network) -> Result<Vec<(ServiceIndex, VersionProbe, Duration)>, RunError> {
+    let mut probes = Vec::new();
+    for (index, service) in (0..).map(ServiceIndex).zip(&config.services) {
+        if let Some(source) = &service.version {
+            let probe = VersionProbe::new(source, network)
+                .map_err(|error| RunError::Version { service: service.name.to_string(), error })?;
+            probes.push((index, probe, source.every));
+        }
+    }
+    Ok(probes)
+}
