@@ -4,11 +4,13 @@ use backstop::{
     core::{
         durable::ApprovalState,
         entry::PlanOutcome,
-        event::{Refusal, Request},
-        name::IncidentId,
+        event::{Event, Refusal, Request},
+        name::{IncidentId, ServiceIndex},
         page::PageKind,
         policy::{ConsiderThen, Finding, KnownGoodPolicy, Mode, ServicePolicy, Severity},
         release::{Mark, Standing},
+        sample::Reason,
+        verdict::PlanKind,
     },
     testing::{Bench, Ends, SERVICE},
 };
@@ -296,6 +298,7 @@ fn the_human_who_deploys_meanwhile_wins() {
     bench.ends = [Ends::Silent].into();
     bench.requests = (40, 20);
     bench.until("began", |bench| !bench.operations.is_empty());
+    bench.pass(12);
     bench.live = Some("v3");
     bench.until("ended", |bench| outcome(bench).is_some());
     assert_eq!((outcome(&bench), bench.switches().len()), (Some(PlanOutcome::Overtaken), 0));
@@ -334,4 +337,142 @@ fn an_incident_that_clears_by_itself_is_resolved_and_told() {
     bench.ready = Some(true);
     bench.until("resolved", |bench| bench.was_told(PageKind::IncidentResolved));
     assert!(bench.switches().is_empty());
+}
+
+#[test]
+fn a_rollout_of_which_nothing_is_seen_has_not_failed() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    bench.live = Some("v2");
+    bench.ready = None;
+    bench.requests = (0, 0);
+    bench.pass(200);
+    assert!(bench.switches().is_empty() && !bench.was_told(PageKind::IncidentOpened), "{:?}", bench.told());
+}
+
+#[test]
+fn a_rollout_is_not_over_because_nobody_watched_it() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    bench.live = Some("v2");
+    bench.ready = Some(false);
+    bench.pass(2);
+    bench.restart(600);
+    bench.ready = None;
+    bench.pass(20);
+    assert!(!bench.was_told(PageKind::IncidentOpened), "{:?}", bench.told());
+    bench.ready = Some(true);
+    bench.pass(30);
+    assert!(!bench.was_told(PageKind::IncidentOpened), "{:?}", bench.told());
+}
+
+#[test]
+fn a_denial_holds_the_deploy_beyond_its_incident() {
+    let mut bench = Bench::with_v2(Mode::Ask, as_it_is);
+    bench.requests = (40, 20);
+    bench.until("asked", |bench| bench.was_told(PageKind::ApprovalRequested));
+    bench.ask(deny()).expect("a denial");
+    bench.requests = (40, 0);
+    bench.until("resolved", |bench| bench.was_told(PageKind::IncidentResolved));
+    bench.pages.clear();
+    bench.requests = (40, 20);
+    bench.until("opened again", |bench| bench.was_told(PageKind::IncidentOpened));
+    bench.pass(120);
+    assert!(bench.switches().is_empty() && !bench.was_told(PageKind::ApprovalRequested), "{:?}", bench.told());
+}
+
+#[test]
+fn what_an_abandoned_plan_left_live_is_no_deploy_to_go_further_back_from() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench
+        .ask(Request::MarkRelease { service: SERVICE.into(), version: "v3".into(), mark: Mark::Good })
+        .expect("a mark");
+    bench.ends = [Ends::Well, Ends::Silent].into();
+    bench.requests = (40, 20);
+    bench.until("switching", |bench| bench.switches().len() == 1);
+    bench.restart(600);
+    bench.live = Some("v1");
+    bench.requests = (40, 0);
+    bench.until("ended", |bench| outcome(bench).is_some());
+    bench.pass(60);
+    assert!(bench.record().live_by_rollback(), "{:?}", bench.record().live());
+    bench.requests = (40, 20);
+    bench.pass(200);
+    assert_eq!(bench.switches().len(), 1, "no second hop: {:?}", bench.told());
+}
+
+#[test]
+fn a_service_to_distrust_may_only_page() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.ends = [Ends::Silent].into();
+    bench.requests = (40, 20);
+    bench.until("began", |bench| !bench.operations.is_empty());
+    bench.state.distrust(ServiceIndex(0));
+    bench.pass(120);
+    assert!(bench.switches().is_empty() && bench.was_told(PageKind::RollbackFailed), "{:?}", bench.told());
+}
+
+#[test]
+fn a_plan_that_this_version_cannot_carry_out_is_left_to_people() {
+    let mut bench = Bench::with_v2(Mode::Act, |policy| {
+        policy.tree.iter_mut().for_each(|question| question.plan = Some(PlanKind::StopWrites));
+    });
+    bench.requests = (40, 20);
+    bench.until("told", |bench| bench.was_told(PageKind::RollbackRefused));
+    bench.pass(120);
+    assert!(bench.switches().is_empty());
+}
+
+#[test]
+fn a_new_deploy_closes_the_incident_of_the_old_one_and_is_watched_for_itself() {
+    let mut bench = Bench::with_v2(Mode::Observe, as_it_is);
+    bench.requests = (40, 20);
+    bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
+    bench.pages.clear();
+    bench.live = Some("v3");
+    bench.requests = (40, 0);
+    bench.until("closed", |bench| bench.was_told(PageKind::IncidentResolved));
+    bench.pass(10);
+    bench.requests = (40, 20);
+    bench.until("opened anew", |bench| bench.was_told(PageKind::IncidentOpened));
+    assert_eq!(bench.incident(2).accused.as_ref().map(|(_, version)| version.as_str()), Some("v3"));
+}
+
+#[test]
+fn what_merely_lies_at_the_target_never_ran_before() {
+    let mut bench = Bench::new(Mode::Act, |policy| policy.gates.known_good = KnownGoodPolicy::Previous);
+    bench.requests = (40, 20);
+    bench.pass(120);
+    assert!(bench.switches().is_empty(), "only v1 was ever seen to run: {:?}", bench.told());
+}
+
+#[test]
+fn a_page_that_failed_is_tried_again_within_seconds() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.deliveries_fail = 1;
+    bench.requests = (40, 20);
+    bench.until("tried", |bench| bench.deliveries_fail == 0);
+    let failed = bench.now.boot;
+    bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
+    assert!(bench.now.boot.since(failed).as_secs() <= 3);
+}
+
+#[test]
+fn a_store_that_fails_for_a_moment_wakes_nobody_and_one_that_goes_on_failing_does() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    bench.pages.clear();
+    bench.feed(Event::StoreFailing(Reason::new("database is locked")));
+    bench.pass(5);
+    let last = bench.journal.last().expect("a journal").0;
+    bench.feed(Event::Committed(last));
+    assert!(bench.pages.is_empty(), "{:?}", bench.told());
+    bench.feed(Event::StoreFailing(Reason::new("disk full")));
+    bench.deliveries_fail = 2;
+    bench.until("told", |bench| bench.pages.iter().any(|page| page.finding == Some(Finding::StoreFailed)));
+}
+
+#[test]
+fn a_target_that_cannot_be_seen_for_long_is_told() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    bench.live = None;
+    bench.until("told", |bench| bench.was_told(PageKind::SignalLost));
+    assert!(bench.told().iter().any(|line| line.contains("the target: timed out")), "{:?}", bench.told());
 }

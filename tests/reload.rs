@@ -123,7 +123,7 @@ impl Core {
                 let index = u32::try_from(place).expect("few");
                 self.sample(index, 0, !fails);
                 self.sample(index, 1, !fails);
-                let look = Look { observation: Ok(observation(live)), receipt: None };
+                let look = Look { observation: Ok(observation(live)), receipt: None, took: Duration::ZERO };
                 self.step(Event::Looked { service: ServiceIndex(index), key: None, look });
             }
             self.step(Event::Woke);
@@ -205,7 +205,7 @@ fn a_changed_service_keeps_the_streaks_of_signals_that_did_not_change() {
         assert_eq!((done.changed, done.kept), (1, 0), "{rest}");
         core.millis += 100;
         core.sample(0, 0, false);
-        let look = Look { observation: Ok(observation("v1")), receipt: None };
+        let look = Look { observation: Ok(observation("v1")), receipt: None, took: Duration::ZERO };
         core.step(Event::Looked { service: ServiceIndex(0), key: None, look });
         assert_eq!(!core.open_incidents().is_empty(), kept, "{rest}");
     }
@@ -218,7 +218,7 @@ fn a_changed_service_keeps_the_streaks_of_signals_that_did_not_change() {
     core.reload(&reload(&after)).expect("no plan is under way");
     core.millis += 100;
     core.sample(0, place.0, false);
-    let look = Look { observation: Ok(observation("v1")), receipt: None };
+    let look = Look { observation: Ok(observation("v1")), receipt: None, took: Duration::ZERO };
     core.step(Event::Looked { service: ServiceIndex(0), key: None, look });
     assert_eq!(core.open_incidents(), ["a"]);
 }

@@ -104,6 +104,8 @@ pub struct Look {
     pub observation: Result<Observation, Reason>,
     /// The receipt of the attempt asked for, if one was.
     pub receipt: Option<Receipt>,
+    /// How long it took: what it shows may be as old as that.
+    pub took: std::time::Duration,
 }
 
 /// One rollback as the runbook's history file has it.

@@ -1,6 +1,6 @@
 //! Results on their way back to the loop, and what becomes of those that were begun under an earlier configuration.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
@@ -54,8 +54,13 @@ impl Completions {
     }
 
     /// A regular look, which asks for no receipt.
-    pub(super) fn observed(&self, service: &Arc<ServiceName>, observation: Result<Observation, Reason>) {
-        self.looked(service, None, Look { observation, receipt: None });
+    pub(super) fn observed(
+        &self,
+        service: &Arc<ServiceName>,
+        observation: Result<Observation, Reason>,
+        took: Duration,
+    ) {
+        self.looked(service, None, Look { observation, receipt: None, took });
     }
 
     /// A service's version endpoint was asked.
@@ -139,12 +144,12 @@ mod tests {
         let mut register = Register::new(&policy(&["a", "b", "c"]));
         let name = |name: &str| Arc::new(ServiceName::from(name));
         for service in ["a", "b", "c"] {
-            before.observed(&name(service), Err(Reason::new("nothing")));
+            before.observed(&name(service), Err(Reason::new("nothing")), Duration::ZERO);
         }
         before.send(Event::SelfCheck(Outcome::Passed));
         before.send(Event::Woke);
         let after = before.next();
-        after.observed(&name("b"), Err(Reason::new("nothing")));
+        after.observed(&name("b"), Err(Reason::new("nothing")), Duration::ZERO);
         // a is gone, b is watched otherwise, c stays and moves, d is new.
         register.reload(&policy(&["d", "c", "b"]), |name| name.as_str() == "c");
         let mut places = Vec::new();

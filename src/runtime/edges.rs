@@ -26,6 +26,7 @@ const LOOK_BY_COMMAND_EVERY: Duration = Duration::from_secs(5);
 /// Edges that are prepared and do nothing yet. Making them does nothing to the world either.
 #[derive(Debug)]
 pub(super) struct Prepared {
+    clock: Clock,
     pub(super) config: Config,
     prober: Prober,
     versions: Vec<(ServiceIndex, VersionProbe, Duration)>,
@@ -63,7 +64,7 @@ pub(super) fn prepare(config: Config, clock: &Clock) -> Result<Prepared, RunErro
         None => None,
     };
     let self_check = SelfCheck::new(&config.self_check, &network);
-    Ok(Prepared { config, prober, versions, channels, heartbeat, self_check })
+    Ok(Prepared { clock: clock.clone(), config, prober, versions, channels, heartbeat, self_check })
 }
 
 impl Prepared {
@@ -78,7 +79,7 @@ impl Prepared {
 
     /// Begins to look. `steps` holds locks and receipts of plans' steps.
     pub(super) fn begin(self, samples: &Sink, completions: &Completions, steps: &PathBuf) -> Edges {
-        let Self { config, prober, versions, channels, heartbeat, self_check } = self;
+        let Self { config, prober, versions, channels, heartbeat, self_check, clock } = self;
         let mut watchers = JoinSet::new();
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
         let mut targets = Vec::with_capacity(config.services.len());
@@ -90,7 +91,14 @@ impl Prepared {
                 form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,
             };
             let (name, completions) = (Arc::clone(name), completions.clone());
-            lookers.push(looks::watch_target(&mut watchers, name, Arc::clone(&target), every, completions));
+            lookers.push(looks::watch_target(
+                &mut watchers,
+                name,
+                Arc::clone(&target),
+                every,
+                clock.clone(),
+                completions,
+            ));
             targets.push(target);
         }
         for (index, probe, every) in versions {

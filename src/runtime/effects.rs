@@ -99,8 +99,9 @@ impl Hands {
         let target = Arc::clone(&self.edges.targets[service.get()]);
         let name = Arc::new(self.edges.config.services[service.get()].name.clone());
         let completions = self.completions.clone();
+        let clock = self.clock.clone();
         self.tasks.spawn(async move {
-            let look = looks::look_after(&target, &key).await;
+            let look = looks::look_after(&target, &key, &clock).await;
             completions.looked(&name, Some(key), look);
         });
     }

@@ -8,7 +8,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::completions::Completions;
+use super::{clock::Clock, completions::Completions};
 use crate::{
     core::{
         event::Event,
@@ -31,6 +31,7 @@ pub(super) fn watch_target(
     service: Arc<ServiceName>,
     target: Arc<Target>,
     every: Duration,
+    clock: Clock,
     completions: Completions,
 ) -> Arc<Notify> {
     let asked = Arc::new(Notify::new());
@@ -44,7 +45,9 @@ pub(super) fn watch_target(
                 _ = regular.tick() => {}
                 () = wanted.notified() => {}
             }
-            completions.observed(&service, observe(&target).await);
+            let began = clock.boot();
+            let observation = observe(&target).await;
+            completions.observed(&service, observation, clock.boot().since(began));
         }
     });
     asked
@@ -58,10 +61,14 @@ async fn observe(target: &Target) -> Result<crate::core::release::Observation, R
 }
 
 /// Waits for what an earlier attempt left running, reads its receipt, and looks.
-pub(super) async fn look_after(target: &Target, key: &StepKey) -> Look {
+pub(super) async fn look_after(target: &Target, key: &StepKey, clock: &Clock) -> Look {
     match target.receipt(key).await {
-        Ok(receipt) => Look { observation: observe(target).await, receipt: Some(receipt) },
-        Err(reason) => Look { observation: Err(reason), receipt: None },
+        Ok(receipt) => {
+            let began = clock.boot();
+            let observation = observe(target).await;
+            Look { observation, receipt: Some(receipt), took: clock.boot().since(began) }
+        }
+        Err(reason) => Look { observation: Err(reason), receipt: None, took: Duration::ZERO },
     }
 }
 

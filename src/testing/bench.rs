@@ -53,6 +53,8 @@ pub struct Bench {
     pub ready: Option<bool>,
     /// Requests in each count, and errors among them.
     pub requests: (u64, u64),
+    /// So many of the next deliveries fail.
+    pub deliveries_fail: u32,
     /// How the next operations end.
     pub ends: VecDeque<Ends>,
     /// Operations begun, oldest first.
@@ -82,6 +84,7 @@ impl Bench {
             live: Some("v1"),
             ready: Some(true),
             requests: (40, 0),
+            deliveries_fail: 0,
             ends: VecDeque::new(),
             operations: Vec::new(),
             pages: Vec::new(),
@@ -186,7 +189,11 @@ impl Bench {
             }),
         };
         let receipt = key.as_ref().map(|_| Receipt::Interrupted);
-        self.feed(Event::Looked { service: ServiceIndex(0), key, look: Look { observation, receipt } });
+        self.feed(Event::Looked {
+            service: ServiceIndex(0),
+            key,
+            look: Look { observation, receipt, took: Duration::ZERO },
+        });
     }
 
     /// A person asks for something.
@@ -215,8 +222,13 @@ impl Bench {
                 Action::Look { key: Some(key), .. } => self.look(Some(key)),
                 Action::Operate { attempt, .. } => self.operate(attempt),
                 Action::Deliver { page, channel, .. } => {
-                    self.pages.push((*page).clone());
-                    let outcome = DeliveryOutcome::Delivered;
+                    let outcome = if self.deliveries_fail > 0 {
+                        self.deliveries_fail -= 1;
+                        DeliveryOutcome::Retry { reason: Reason::new("503"), retry_after_seconds: None }
+                    } else {
+                        self.pages.push((*page).clone());
+                        DeliveryOutcome::Delivered
+                    };
                     self.feed(Event::DeliveryEnded { page: page.id.clone(), channel, outcome });
                 }
                 Action::Reply { id, reply } => self.replies.push((id, reply)),

@@ -190,7 +190,8 @@ impl Invariants {
 
     /// Everything has come to rest.
     pub(super) fn rest(&self, disk: &Durable, mode: Mode, now: WallTime) -> Result<(), Violation> {
-        if let Some(pending) = disk.outbox.pending().next() {
+        let is_old = |page: &Page| now.since(page.at) > Duration::from_secs(20);
+        if let Some(pending) = disk.outbox.pending().find(|pending| is_old(&pending.page)) {
             return violated(format!("page {} ({}) never went out", pending.page.id, pending.page.summary));
         }
         let told = |incident: &IncidentId, kind: PageKind| {

@@ -410,8 +410,8 @@ impl Simulation<'_> {
                 let world = &self.worlds[service.get()];
                 let observation = if fails { Err(Reason::new("timed out")) } else { Ok(world.observation()) };
                 let receipt = key.as_ref().map(|key| world.receipt(key));
-                let look = Look { observation, receipt };
                 let takes = self.random.between(Duration::from_millis(1), Duration::from_millis(80));
+                let look = Look { observation, receipt, took: takes };
                 self.plan(takes, Happening::ToCore { epoch, event: Event::Looked { service, key, look } });
             }
             Action::Operate { service, attempt } => self.operate(service, attempt),

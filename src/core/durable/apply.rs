@@ -7,14 +7,15 @@ use super::{
 };
 use crate::core::{
     answer::Answer,
-    entry::{Entry, Fact, PlanOutcome, StepEvent},
+    entry::{Entry, Fact, PlanOutcome, StepAction, StepEvent},
     event::Sequence,
     name::{IncidentId, ServiceName},
+    operation::Operation,
     policy::Finding,
     release::{Mark, Standing},
     saga::{IllegalTransition, StepStatus, next_status},
     time::WallTime,
-    verdict::Path,
+    verdict::{Path, VerdictKind},
 };
 
 /// Why a journal does not fold. Each means that the journal is damaged or from a newer Backstop.
@@ -159,7 +160,7 @@ impl Fold<'_> {
                     soaked_ms: 0,
                     soaked_requests: 0,
                     rolled_back: false,
-                    denied: false,
+                    denied: None,
                     settled_at: None,
                 });
             }
@@ -306,12 +307,14 @@ impl Fold<'_> {
                 self.tell(incident, format!("approval {approval} given by {by}"))
             }
             Fact::Denied { incident, approval, by, reason } => {
-                self.approval(incident, *approval)?.state = ApprovalState::Denied(by.clone());
+                let asked = self.approval(incident, *approval)?;
+                asked.state = ApprovalState::Denied(by.clone());
+                let verdict = asked.verdict;
                 let accused = self.incident(incident)?.accused.clone();
                 if let Some((number, _)) = accused
                     && let Some(record) = self.service()?.deploy_mut(number)
                 {
-                    record.denied = true;
+                    record.denied = record.denied.max(Some(verdict));
                 }
                 let why = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
                 self.tell(incident, format!("approval {approval} denied by {by}{why}"))
@@ -361,14 +364,12 @@ impl Fold<'_> {
                     record.rollbacks.pop_front();
                 }
                 record.rollbacks.push_back(at);
-                if let Some(accused) = record.deploy_mut(*deploy) {
-                    accused.rolled_back = true;
-                }
             }
             Fact::Step { incident, plan, step, event, note } => {
                 let (sequence, missing) = (self.sequence, self.dangling(format!("step {step}")));
                 let record = self.plan(incident, *plan)?;
                 record.touched_at = at;
+                let accused = record.deploy;
                 let record = record.steps.get_mut(usize::from(*step)).ok_or(missing)?;
                 record.status = next_status(record.status, *event)
                     .map_err(|source| FoldError::Transition { at: sequence, source })?;
@@ -384,10 +385,19 @@ impl Fold<'_> {
                 if !note.is_empty() {
                     record.note.clone_from(note);
                 }
+                let switches =
+                    matches!(&record.planned.action, StepAction::Operate { operation: Operation::Switch { .. } });
                 let title = record.planned.title.clone();
                 let status = record.status.as_str();
                 let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
                 self.tell(incident, format!("step {}: {title}: {status}{note}", step + 1))?;
+                // What changed nothing yet does not use up the one rollback of this deploy.
+                if switches
+                    && *event == StepEvent::Started
+                    && let Some(accused) = self.service()?.deploy_mut(accused)
+                {
+                    accused.rolled_back = true;
+                }
             }
             Fact::PlanEnded { incident, plan, outcome, detail } => {
                 let record = self.plan(incident, *plan)?;
@@ -405,7 +415,21 @@ impl Fold<'_> {
     }
 }
 
+/// The conditions that led to the verdict or to one as grave: of questions that were asked and lead that far. What merely
+/// opens further questions, or leads to monitor, need not clear.
 fn fired(path: &Path) -> std::collections::BTreeSet<crate::core::name::ConditionName> {
-    let yes = path.questions.iter().filter(|question| question.answer == Answer::Yes);
-    yes.map(|question| question.when.clone()).collect()
+    let mut fired = std::collections::BTreeSet::new();
+    // Answers of the questions above, by depth: a question is asked only below a yes.
+    let mut above: Vec<bool> = Vec::new();
+    for question in &path.questions {
+        above.truncate(usize::from(question.depth));
+        let is_asked = above.iter().all(|&yes| yes);
+        let is_yes = question.answer == Answer::Yes;
+        let is_grave = [VerdictKind::Consider, VerdictKind::RollBack].iter().any(|kind| question.then == kind.as_str());
+        if is_asked && is_yes && is_grave {
+            fired.insert(question.when.clone());
+        }
+        above.push(is_yes);
+    }
+    fired
 }

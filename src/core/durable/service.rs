@@ -10,6 +10,7 @@ use crate::core::{
     policy::{Finding, ReportKind},
     release::{Deploy, DeploySource, Standing},
     time::WallTime,
+    verdict::VerdictKind,
 };
 
 /// Deploys that are kept for each service: enough for a day of continuous delivery, little enough to show.
@@ -112,8 +113,8 @@ pub struct DeployRecord {
     pub soaked_requests: u64,
     /// A rollback from it was begun.
     pub rolled_back: bool,
-    /// A human said not to.
-    pub denied: bool,
+    /// A human said not to, at this verdict.
+    pub denied: Option<VerdictKind>,
     /// When its rollout ended.
     pub settled_at: Option<WallTime>,
 }

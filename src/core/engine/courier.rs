@@ -1,16 +1,18 @@
 //! Hands pages out for delivery, and tries again: the next channel does not wait for the one that fails.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use super::{page::Draft, turn::Turn};
 use crate::core::{
     action::Action,
+    durable::Pending,
     entry::Fact,
     name::{ChannelName, IncidentId, PageId},
-    page::{DeliveryOutcome, PageKind},
+    page::{DeliveryOutcome, Page, PageKind},
     policy::Finding,
     time::{BootTime, WallTime},
 };
@@ -31,7 +33,9 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// A delivery that has not come back after this is taken for failed; the runtime ends its own sooner.
 const LOST_AFTER: Duration = Duration::from_secs(120);
 /// Waiting pages that are considered in one go.
-const CONSIDERED_LIMIT: usize = 1024;
+const CONSIDERED_LIMIT: usize = 16 * 1024;
+/// Pages about the store itself, which cannot go through the store.
+const VOLATILE_LIMIT: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 struct Try {
@@ -44,6 +48,8 @@ struct Try {
 #[derive(Debug, Default)]
 pub(super) struct Courier {
     tries: BTreeMap<(PageId, ChannelName), Try>,
+    /// Pages that live in memory alone, oldest first.
+    volatile: VecDeque<Pending>,
     wake: Option<BootTime>,
 }
 
@@ -57,7 +63,7 @@ impl Courier {
     pub(super) fn pump(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.boot;
         self.wake = None;
-        if turn.ledger.durable.outbox.depth() == 0 {
+        if turn.ledger.durable.outbox.depth() == 0 && self.volatile.is_empty() {
             self.tries.clear();
             return;
         }
@@ -79,7 +85,8 @@ impl Courier {
         let mut due = Vec::new();
         let mut next: Option<BootTime> = None;
         let mut wake_by = |at: BootTime| next = Some(next.map_or(at, |next| next.min(at)));
-        'pages: for pending in turn.ledger.durable.outbox.pending().take(CONSIDERED_LIMIT) {
+        let stored = turn.ledger.durable.outbox.pending().take(CONSIDERED_LIMIT);
+        'pages: for pending in self.volatile.iter().chain(stored) {
             for channel in &pending.channels {
                 if flying >= IN_FLIGHT_LIMIT {
                     break 'pages;
@@ -110,8 +117,37 @@ impl Courier {
         }
         self.wake = next;
         for action in due {
-            turn.after_commit(action);
+            match &action {
+                // What tells of the store does not wait for it.
+                Action::Deliver { page, .. } if self.is_volatile(&page.id) => turn.actions.push(action),
+                _ => turn.after_commit(action),
+            }
         }
+    }
+
+    /// Sends a page from memory; the oldest one gives way when there are too many.
+    pub(super) fn send_from_memory(&mut self, page: Page, channels: Vec<ChannelName>) {
+        if self.volatile.len() == VOLATILE_LIMIT {
+            self.volatile.pop_front();
+        }
+        if !channels.is_empty() {
+            self.volatile.push_back(Pending { page: Arc::new(page), channels: channels.into_iter().collect() });
+        }
+    }
+
+    fn is_volatile(&self, page: &PageId) -> bool {
+        self.volatile.iter().any(|pending| pending.page.id == *page)
+    }
+
+    /// A page from memory is there, or will never be; the others are in the journal.
+    fn settle_volatile(&mut self, page: &PageId, channel: &ChannelName) {
+        for pending in &mut self.volatile {
+            if pending.page.id == *page {
+                pending.channels.remove(channel);
+            }
+        }
+        self.volatile.retain(|pending| !pending.channels.is_empty());
+        self.tries.remove(&(page.clone(), channel.clone()));
     }
 
     /// A try ended.
@@ -122,11 +158,17 @@ impl Courier {
         channel: &ChannelName,
         outcome: DeliveryOutcome,
     ) {
-        let Some(pending) = turn.ledger.durable.outbox.get(page) else { return };
+        let key = (page.clone(), channel.clone());
+        let is_volatile = self.is_volatile(page);
+        if is_volatile && !matches!(outcome, DeliveryOutcome::Retry { .. }) {
+            self.settle_volatile(page, channel);
+            return;
+        }
+        let known = self.volatile.iter().find(|pending| pending.page.id == *page);
+        let Some(pending) = known.or_else(|| turn.ledger.durable.outbox.get(page)) else { return };
         if !pending.channels.contains(channel) {
             return;
         }
-        let key = (page.clone(), channel.clone());
         let written = pending.page.at;
         match outcome {
             DeliveryOutcome::Delivered => {
@@ -140,6 +182,9 @@ impl Courier {
                 turn.append(None, fact);
             }
             DeliveryOutcome::Refused(reason) => self.give_up(turn, &key, reason.as_str()),
+            DeliveryOutcome::Retry { .. } if is_volatile && is_too_old(written, turn.now.wall) => {
+                self.settle_volatile(page, channel);
+            }
             DeliveryOutcome::Retry { reason, .. } if is_too_old(written, turn.now.wall) => {
                 self.give_up(turn, &key, reason.as_str());
             }

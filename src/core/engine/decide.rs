@@ -11,7 +11,7 @@ use crate::core::{
     name::Version,
     page::PageKind,
     plan,
-    policy::{ConsiderThen, Finding, Mode},
+    policy::{Atom, ConsiderThen, Expression, Finding, Mode, Question},
     verdict::{PlanKind, VerdictKind},
 };
 
@@ -43,7 +43,11 @@ impl Service {
         }
         let Some(incident) = turn.open_incident(&self.name) else { return };
         if incident.active_plan().is_some() {
-            self.drive(turn);
+            if self.page_only {
+                self.abandon(turn, "Backstop's own state was restored after an error: it only watches from here on");
+            } else {
+                self.drive(turn);
+            }
             return;
         }
         // One plan for an incident: no second hop, whatever came of the first.
@@ -51,11 +55,34 @@ impl Service {
             return;
         }
         self.expire_approval(turn);
-        match self.due(turn) {
+        let due = self.due(turn);
+        if due != Due::Nothing
+            && let Some(plan) = self.watch.verdict().plan.filter(|plan| *plan != PlanKind::Quick)
+        {
+            self.leave_to_people(turn, plan);
+            return;
+        }
+        match due {
             Due::Nothing => self.held_since = None,
             Due::Ask => self.ask(turn),
             Due::Act => self.roll_back_if_allowed(turn),
         }
+    }
+
+    /// The tree wants a plan that this version cannot carry out: another one in its place could make things worse.
+    fn leave_to_people(&mut self, turn: &mut Turn<'_>, plan: PlanKind) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        if incident.refused {
+            return;
+        }
+        let id = incident.id.clone();
+        let detail = format!("the tree wants the plan {plan}, which this version cannot carry out: do it by hand");
+        self.find(turn, Finding::RollbackRefused, &detail, None);
+        let incident = turn.incident(&id);
+        let summary = format!("{}: not acted on: {detail}. {}", self.name, incident.path.because);
+        let draft = Draft::about(PageKind::RollbackRefused, incident, summary).found(Finding::RollbackRefused);
+        turn.page(draft);
+        self.keep_evidence(turn, &id);
     }
 
     fn due(&mut self, turn: &Turn<'_>) -> Due {
@@ -64,13 +91,15 @@ impl Service {
         if kind < VerdictKind::Consider || self.policy.mode == Mode::Observe {
             return Due::Nothing;
         }
-        let by_human_only = self.policy.mode == Mode::Ask || incident.refused || denied_at(incident).is_some();
+        // A denial holds the deploy, whichever incident it was said in.
+        let denied = denied_at(incident).max(turn.record(&self.name).live().and_then(|live| live.denied));
+        let by_human_only = self.policy.mode == Mode::Ask || incident.refused || denied.is_some();
         match kind {
             VerdictKind::RollBack if !self.is_unbroken(turn) => Due::Nothing,
-            VerdictKind::RollBack if denied_at(incident) == Some(kind) => Due::Nothing,
+            VerdictKind::RollBack if denied == Some(kind) => Due::Nothing,
             VerdictKind::RollBack if by_human_only => Due::Ask,
             VerdictKind::RollBack => Due::Act,
-            _ if denied_at(incident).is_some() => Due::Nothing,
+            _ if denied.is_some() => Due::Nothing,
             _ if by_human_only || self.policy.consider.then == ConsiderThen::Ask => Due::Ask,
             _ => {
                 let since = self.considered_since.unwrap_or(turn.now.boot);
@@ -88,21 +117,45 @@ impl Service {
             self.wake_by(waited);
             return false;
         }
-        if !self.decided_by_system_down() {
+        if !self.decided_by_outage() {
             return true;
         }
         // What was seen counts, not what passed: missed samples do not make an outage longer.
         self.watch.failing_for().is_some_and(|lasted| lasted >= self.policy.thresholds.down_for)
     }
 
-    fn decided_by_system_down(&self) -> bool {
-        self.deciding_condition().is_some_and(|name| name == "system_down")
+    /// Whether the verdict rests on an outage: on the built-in question, or on an own one about a critical probe that
+    /// fails just now.
+    fn decided_by_outage(&self) -> bool {
+        let Some(question) = self.deciding_question() else { return false };
+        let condition = &self.policy.conditions[usize::from(question.when)];
+        condition.name.as_str() == "system_down"
+            || (self.watch.failing_since().is_some() && self.asks_of_a_critical_probe(&condition.expression))
+    }
+
+    fn asks_of_a_critical_probe(&self, expression: &Expression) -> bool {
+        match expression {
+            Expression::Atom(atom) => match self.policy.atoms[usize::from(*atom)] {
+                Atom::Failing { signal, .. } => self.is_critical(signal),
+                _ => false,
+            },
+            Expression::Condition(place) => {
+                self.asks_of_a_critical_probe(&self.policy.conditions[usize::from(*place)].expression)
+            }
+            Expression::All(parts) | Expression::Any(parts) => {
+                parts.iter().any(|part| self.asks_of_a_critical_probe(part))
+            }
+            Expression::Not(inner) | Expression::Sustained { inner, .. } => self.asks_of_a_critical_probe(inner),
+        }
+    }
+
+    fn deciding_question(&self) -> Option<&Question> {
+        nth_question(&self.policy.tree, &mut { self.watch.verdict().decided_by? })
     }
 
     /// The name of the condition behind the question that decided.
     pub(super) fn deciding_condition(&self) -> Option<&str> {
-        let place = self.watch.verdict().decided_by?;
-        let question = nth_question(&self.policy.tree, &mut { place })?;
+        let question = self.deciding_question()?;
         Some(self.policy.conditions[usize::from(question.when)].name.as_str())
     }
 
@@ -234,6 +287,7 @@ impl Service {
         let id = incident.id.clone();
         let number = u16::try_from(incident.plans.len() + 1).expect("an incident has few plans");
         let deploy = turn.record(&self.name).live().expect("the gates looked at it").deploy.number;
+        self.void_approval(turn, "a rollback began");
         let fact = Fact::PlanStarted {
             incident: id.clone(),
             number,
@@ -286,8 +340,15 @@ impl Service {
     /// A deploy that is not ours came: approvals and plans for the one before are void.
     pub(super) fn overtaken_by_deploy(&mut self, turn: &mut Turn<'_>, version: &Version) {
         self.void_approval(turn, &format!("{version} was deployed"));
-        if turn.open_incident(&self.name).is_some_and(|incident| incident.active_plan().is_some()) {
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        if incident.active_plan().is_some() {
             self.end_overtaken(turn, &format!("{version} was deployed meanwhile"));
+        } else {
+            // It accuses a release that is gone. If the new one is not well either, an incident of its own says so.
+            self.resolve(
+                turn,
+                &format!("closed, since {version} was deployed; if that is not well, a new incident opens"),
+            );
         }
     }
 
@@ -321,10 +382,7 @@ fn denied_at(incident: &IncidentRecord) -> Option<VerdictKind> {
     denied.map(|one| one.verdict).max()
 }
 
-fn nth_question<'a>(
-    questions: &'a [crate::core::policy::Question],
-    left: &mut u16,
-) -> Option<&'a crate::core::policy::Question> {
+fn nth_question<'a>(questions: &'a [Question], left: &mut u16) -> Option<&'a Question> {
     for question in questions {
         if *left == 0 {
             return Some(question);

@@ -49,6 +49,9 @@ impl Service {
         match record.live() {
             None => self.deployed(turn, current, DeploySource::FirstSeen, None),
             Some(live) if is_same(&live.deploy.release, &current) => {}
+            Some(_) if self.is_left_by_a_rollback(turn, &current.version) => {
+                self.deployed(turn, current, DeploySource::Rollback, None);
+            }
             Some(_) => {
                 let announced = self.rollout.announced.take_if(|one| same_version(&one.version, &current.version));
                 match announced {
@@ -57,6 +60,17 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// Whether an ended plan of ours may have made this version live without having seen it: then it is no deploy of
+    /// somebody, and no place to go further back from.
+    fn is_left_by_a_rollback(&self, turn: &Turn<'_>, version: &Version) -> bool {
+        let durable = &turn.ledger.durable;
+        let Some(live) = durable.service(&self.name).live().map(|live| live.deploy.number) else { return false };
+        let plans = durable.incidents.values().filter(|one| one.service == self.name).flat_map(|one| &one.plans);
+        plans
+            .filter(|plan| plan.ended.is_some() && plan.deploy == live && plan.to == *version)
+            .any(|plan| plan.switch_status().may_have_changed_the_world())
     }
 
     /// A version endpoint is the only witness where the target cannot tell what is live.
@@ -116,7 +130,7 @@ impl Service {
         let gates = self.situation(turn).reports();
         let known_good = gates.iter().find(|report| report.gate == Gate::KnownGood);
         if let Some(report) = known_good.filter(|report| report.answer == crate::core::answer::Answer::No) {
-            let summary = format!("{}: {version} could not be rolled back: {}", self.name, report.why);
+            let summary = format!("{}: {version} could not be rolled back if it had to be: {}", self.name, report.why);
             let finding = Finding::NothingToGoBackTo;
             turn.page(Draft::finding(PageKind::IncidentEscalated, Some(&self.name), finding, summary));
         }
@@ -134,8 +148,14 @@ impl Service {
         let version = live.deploy.release.version.clone();
         let target_says_failing = self.sight.observation().is_some_and(|seen| seen.failing.is_some());
         let healthy = !target_says_failing && self.is_healthy_since(turn, since, Some(&version));
-        let is_over = target_says_failing || turn.now.boot >= since.after(self.policy.gates.settle);
-        if healthy || (is_over && !failing_already) {
+        let is_over = turn.now.boot >= since.after(self.policy.gates.settle);
+        // What nobody saw is no failure: a rollout fails by probes that were seen to fail, or because the target says so.
+        let is_seen_failing = self.watch.failing_since().is_some()
+            && self.watch.failed_critical_samples_since(since) >= self.policy.thresholds.down_after;
+        // What answers, but does not say which version it is, is no failing rollout either.
+        let healthy = healthy || (is_over && !target_says_failing && self.answers_since(since));
+        let fails = target_says_failing || (is_over && is_seen_failing);
+        if healthy || (fails && !failing_already) {
             turn.append(Some(&self.name), Fact::RolloutEnded { deploy: number, healthy });
             if healthy {
                 self.watch.cut(turn.now);
@@ -157,12 +177,16 @@ impl Service {
         }
     }
 
+    /// Whether every critical probe passed since the rollout began, and after its last failure.
+    fn answers_since(&self, since: BootTime) -> bool {
+        let after_failure = self.rollout.failed_at.filter(|failed| *failed >= since);
+        self.watch.failing_since().is_none() && self.watch.critical_probes_passed_since(after_failure.unwrap_or(since))
+    }
+
     /// Whether the release that began to roll out at `since` is known to answer.
     fn is_healthy_since(&self, turn: &Turn<'_>, since: BootTime, version: Option<&Version>) -> bool {
         let after_failure = self.rollout.failed_at.filter(|failed| *failed >= since);
-        if self.watch.failing_since().is_some()
-            || !self.watch.critical_probes_passed_since(after_failure.unwrap_or(since))
-        {
+        if !self.answers_since(since) {
             return false;
         }
         match version {

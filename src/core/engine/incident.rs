@@ -18,7 +18,7 @@ use crate::core::{
 
 /// An incident is not opened before the target has been looked at since things turned bad: a deploy that just began
 /// explains it. If the look does not come back within this time, the incident is opened without it.
-const LOOK_FIRST_FOR: Duration = Duration::from_secs(2);
+const LOOK_FIRST_FOR: Duration = Duration::from_secs(5);
 
 /// Lost signals are looked for so often; they are lost over many seconds.
 const LOST_CHECKED_EVERY: Duration = Duration::from_secs(1);
@@ -275,17 +275,26 @@ impl Service {
             return;
         }
         self.lost_checked_at = Some(turn.now.boot);
-        let lost = self.watch.lost(turn.now);
-        let record = turn.record(&self.name);
-        let told = record.findings.contains(&Finding::SignalLost);
+        let mut lost: Vec<(String, String)> =
+            self.watch.lost(turn.now).into_iter().map(|(signal, reason)| (signal.to_string(), reason)).collect();
+        if let Some(reason) = self.sight.long_trouble(turn.now) {
+            lost.push(("the target".to_owned(), reason.to_string()));
+        }
         let finding = Finding::SignalLost;
-        if !lost.is_empty() && !told && record.open_incident.is_none() {
+        let told = turn.record(&self.name).findings.contains(&finding);
+        let is_news = |(signal, _): &(String, String)| !self.lost_told.contains(signal);
+        // After a restart of ours nobody remembers which signals were told of; that some were is in the journal.
+        let news = if told && self.lost_told.is_empty() { false } else { lost.iter().any(is_news) };
+        if news {
             let each: Vec<String> = lost.iter().map(|(signal, reason)| format!("{signal}: {reason}")).collect();
             let severity = turn.policy.escalation.severity(finding);
             let detail = each.join("; ");
             let summary = format!("{}: signal lost: {detail}", self.name);
             turn.append(Some(&self.name), Fact::Found { incident: None, finding, severity, detail, gate: None });
             turn.page(Draft::finding(PageKind::SignalLost, Some(&self.name), finding, summary).details(each));
+        }
+        self.lost_told.extend(lost.iter().map(|(signal, _)| signal.clone()));
+        if news {
             self.seen_since = None;
         } else if !lost.is_empty() {
             self.seen_since = None;
@@ -294,6 +303,7 @@ impl Service {
             if turn.now.boot < since.after(RESTORED_AFTER) {
                 return;
             }
+            self.lost_told.clear();
             turn.append(Some(&self.name), Fact::FindingOver { finding });
             let summary = format!("{}: every signal is there again", self.name);
             let draft = Draft::finding(PageKind::SignalRestored, Some(&self.name), finding, summary);

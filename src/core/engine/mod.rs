@@ -46,6 +46,12 @@ use super::{
 /// was sampled meanwhile is missed from the first failure on.
 const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
 
+/// What concerns no single service is looked after so often.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(1);
+
+/// The journal is taken for failing, and that is told, after so long.
+const STORE_TOLD_AFTER: Duration = Duration::from_secs(10);
+
 /// What the watchdog knows of itself.
 #[derive(Debug, Default)]
 struct Observer {
@@ -83,6 +89,10 @@ pub struct State {
     wakes: BTreeSet<(BootTime, ServiceIndex)>,
     late_samples: u64,
     store_pages: u64,
+    /// People were told that the journal cannot be written.
+    store_told: bool,
+    /// When the daemon as a whole is looked after next.
+    keep_house_at: BootTime,
     /// The service whose step is under way: the one to distrust after a panic.
     in_hand: Option<ServiceIndex>,
 }
@@ -110,6 +120,8 @@ impl State {
             wakes,
             late_samples: 0,
             store_pages: 0,
+            store_told: false,
+            keep_house_at: now.boot,
             in_hand: None,
         }
     }
@@ -186,13 +198,22 @@ impl State {
             Event::DeliveryEnded { page, channel, outcome } => {
                 let mut courier = std::mem::take(&mut self.courier);
                 courier.ended(&mut self.turn(now, actions), &page, &channel, outcome);
+                // A pause begins now: what is due next has changed, whether anything was put into the journal or not.
+                courier.pump(&mut self.turn(now, actions));
                 self.courier = courier;
             }
             Event::Requested { id, by, request } => {
                 let reply = self.requested(now, &by, request, actions);
-                self.ledger.after_commit(Action::Reply { id, reply }, actions);
+                let reply = Action::Reply { id, reply };
+                if self.ledger.durable.last == before {
+                    // What changed nothing waits for no store: a refusal comes also while the store is down.
+                    actions.push(reply);
+                } else {
+                    self.ledger.after_commit(reply, actions);
+                }
             }
         }
+        self.keep_house(now, actions);
         let is_due = self.courier.wake().is_some_and(|wake| wake <= now.boot);
         if is_due || self.ledger.durable.last != before {
             self.pump(now, actions);
@@ -295,13 +316,22 @@ impl State {
             self.with(now, index, actions, Service::assess);
             assert!(self.services[index.get()].wake > at, "an assessed service wakes later");
         }
+    }
+
+    /// What runs out for the daemon as a whole, whatever its services are busy with.
+    fn keep_house(&mut self, now: Now, actions: &mut Actions) {
+        if now.boot < self.keep_house_at {
+            return;
+        }
+        self.keep_house_at = now.boot.after(KEEP_HOUSE_EVERY);
         self.tell_impaired(now, actions);
+        self.tell_store_failing(now, actions);
         self.end_pauses(now, actions);
     }
 
     fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {
         self.with(now, index, actions, |service, turn| {
-            service.sight.looked(turn.now, look.observation.clone());
+            service.sight.looked(turn.now, look.observation.clone(), look.took);
             service.looked_for_plan(turn, key, look);
             let is_driven = turn.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());
             if let (Ok(observation), false) = (&look.observation, is_driven) {
@@ -369,17 +399,24 @@ impl State {
 
     /// The store cannot tell of itself through the store: this page goes out from memory, once.
     fn store_fails(&mut self, now: Now, reason: &Reason, actions: &mut Actions) {
-        let is_new = self.observer.store.is_none();
         let since = self.observer.store.take().map_or(now.boot, |(_, since)| since);
         self.observer.store = Some((reason.clone(), since));
-        if is_new {
+        self.tell_store_failing(now, actions);
+    }
+
+    /// A lock that is held for a moment is no failing store: nothing is begun meanwhile, and nobody is woken.
+    fn tell_store_failing(&mut self, now: Now, actions: &mut Actions) {
+        let Some((reason, since)) = &self.observer.store else { return };
+        if !self.store_told && now.boot.since(*since) >= STORE_TOLD_AFTER {
+            self.store_told = true;
             let summary = format!("the journal cannot be written: {reason}. Watching goes on, acting stopped.");
             self.tell_from_memory(now, PageKind::IncidentEscalated, summary, None, actions);
         }
     }
 
     fn store_works(&mut self, now: Now, actions: &mut Actions) {
-        if self.observer.store.take().is_some() {
+        self.observer.store = None;
+        if std::mem::take(&mut self.store_told) {
             let summary = "the journal is written again".to_owned();
             self.tell_from_memory(now, PageKind::SignalRestored, summary, Some("Nothing to do."), actions);
         }
@@ -402,10 +439,8 @@ impl State {
         }
         let page = draft.into_page(&turn, id);
         let channels = page::channels(&turn, page.severity);
-        let page = Arc::new(page);
-        for channel in channels {
-            turn.actions.push(Action::Deliver { page: Arc::clone(&page), channel, attempt: 1 });
-        }
+        self.courier.send_from_memory(page, channels);
+        self.pump(now, actions);
     }
 
     fn requested(&mut self, now: Now, by: &str, request: Request, actions: &mut Actions) -> Reply {

@@ -10,11 +10,15 @@ use crate::core::{
     event::{Refusal, Reply},
     gate::together,
     name::{IncidentId, Version},
+    policy::Mode,
     release::Mark,
 };
 
 /// Versions that people may mark by hand in one service: each is kept for ever.
 const STANDINGS_LIMIT: usize = 10_000;
+
+/// An announced deploy or restart holds things back once in this time.
+const ANNOUNCED_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 impl Service {
     #[expect(clippy::unused_self, reason = "everything that an incident needs is asked of its service")]
@@ -45,6 +49,11 @@ impl Service {
     pub(super) fn approve(&mut self, turn: &mut Turn<'_>, id: &IncidentId, number: Option<u32>, by: &str) -> Reply {
         self.evaluate(turn);
         let open = self.approval(turn, id, number)?;
+        if self.page_only || self.policy.mode == Mode::Observe {
+            let why = "Backstop only watches this service just now";
+            self.void_approval(turn, why);
+            return Err(Refusal::Conflict(format!("approval {} is void: {why}", open.number)));
+        }
         if turn.now.wall >= open.expires {
             self.void_approval(turn, "it expired");
             return Err(Refusal::Conflict(format!("approval {} expired at {}", open.number, open.expires)));
@@ -109,6 +118,13 @@ impl Service {
     pub(super) fn report_deploy(&mut self, turn: &mut Turn<'_>, version: Version, by: &str) -> String {
         let settle = self.policy.gates.settle;
         let until = turn.now.boot.after(settle);
+        // Whoever announces again and again must not keep the watch blind; and an incident that is open stays open.
+        let is_repeated = self.rollout.announced_at.is_some_and(|at| turn.now.boot.since(at) < ANNOUNCED_AGAIN_AFTER);
+        if is_repeated || turn.open_incident(&self.name).is_some() {
+            self.look(turn);
+            return format!("{}: {version} is expected; nothing is held back for it", self.name);
+        }
+        self.rollout.announced_at = Some(turn.now.boot);
         let reply = format!("{}: {version} is expected; until its first healthy answer nothing is opened", self.name);
         self.rollout.announced = Some(Announced { version, at: turn.now.boot, until, by: by.to_owned() });
         self.look(turn);

@@ -44,6 +44,8 @@ pub(super) struct Service {
     pub(super) held_since: Option<BootTime>,
     /// Since when something has been wrong.
     pub(super) suspected_since: Option<BootTime>,
+    /// Lost signals that people were told of.
+    pub(super) lost_told: std::collections::BTreeSet<String>,
     /// Since when no signal has been lost.
     pub(super) seen_since: Option<BootTime>,
     /// Since when the verdict has been to roll back.
@@ -71,6 +73,8 @@ pub(super) struct RolloutWatch {
     pub(super) since: Option<(u64, BootTime)>,
     /// A failure was seen in it; a healthy answer counts only when it came after this.
     pub(super) failed_at: Option<BootTime>,
+    /// When things were last held back for an announcement.
+    pub(super) announced_at: Option<BootTime>,
     /// Someone announced a deploy or restart.
     pub(super) announced: Option<super::deploys::Announced>,
 }
@@ -99,6 +103,7 @@ impl Service {
             calm_since: None,
             held_since: None,
             suspected_since: None,
+            lost_told: std::collections::BTreeSet::new(),
             seen_since: None,
             due_since: None,
             considered_since: None,
@@ -129,7 +134,7 @@ impl Service {
         recorded
     }
 
-    fn is_critical(&self, signal: SignalIndex) -> bool {
+    pub(super) fn is_critical(&self, signal: SignalIndex) -> bool {
         matches!(self.policy.signals[signal.get()].kind, SignalKind::Probe { critical: true })
     }
 

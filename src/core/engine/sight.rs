@@ -12,6 +12,9 @@ use crate::core::{
 /// A look that has not come back after this is asked for again; the runtime ends its own looks sooner.
 const LOOK_LOST_AFTER: Duration = Duration::from_secs(60);
 
+/// A target that could not be seen for so long is told: rolling back would not be possible just now.
+const TROUBLE_TOLD_AFTER: Duration = Duration::from_secs(30);
+
 /// What was last seen.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
@@ -19,6 +22,7 @@ pub(super) struct Sight {
     seen: Option<(BootTime, Observation)>,
     looked_at: Option<BootTime>,
     trouble: Option<Reason>,
+    troubled_since: Option<BootTime>,
     live_version: Option<(BootTime, Version)>,
 }
 
@@ -32,15 +36,19 @@ impl Sight {
         true
     }
 
-    pub(super) fn looked(&mut self, now: Now, observation: Result<Observation, Reason>) {
+    pub(super) fn looked(&mut self, now: Now, observation: Result<Observation, Reason>, took: Duration) {
         self.asked_at = None;
-        self.looked_at = Some(now.boot);
+        self.looked_at = Some(now.boot.before(took));
         match observation {
             Ok(observation) => {
-                self.seen = Some((now.boot, observation));
+                self.seen = Some((now.boot.before(took), observation));
                 self.trouble = None;
+                self.troubled_since = None;
             }
-            Err(reason) => self.trouble = Some(reason),
+            Err(reason) => {
+                self.troubled_since.get_or_insert(now.boot);
+                self.trouble = Some(reason);
+            }
         }
     }
 
@@ -60,7 +68,13 @@ impl Sight {
         self.trouble.as_ref()
     }
 
-    /// When the target was last looked at, whatever came of it.
+    /// Why and since when the target could not be seen, if it has not been for long.
+    pub(super) fn long_trouble(&self, now: Now) -> Option<&Reason> {
+        let since = self.troubled_since.filter(|since| now.boot.since(*since) >= TROUBLE_TOLD_AFTER)?;
+        self.trouble.as_ref().filter(|_| since <= now.boot)
+    }
+
+    /// When the last look at the target began, whatever came of it.
     pub(super) fn looked_at(&self) -> Option<BootTime> {
         self.looked_at
     }

@@ -13,9 +13,9 @@ use crate::core::{
     verdict::VerdictKind,
 };
 
-/// A deploy is noticed a little after it was made: a fault that began at most so long before the notice is still put
-/// down to it. The first failed probe makes the target be looked at, so more than this would be a look that failed.
-pub const NOTICE_LAG: Duration = Duration::from_secs(5);
+/// A deploy is noticed a little after it was made, and tools stop the old release before they switch to the new one: a
+/// fault that began at most so long before the notice is put down to it. The first failed probe makes the target be looked at, so more than this would be a look that failed.
+pub const NOTICE_LAG: Duration = Duration::from_secs(10);
 
 /// Everything that the gates look at.
 #[derive(Debug, Clone, Copy)]
@@ -89,9 +89,8 @@ impl<'a> Situation<'a> {
                 deployed.or_else(marked).cloned()
             }
             KnownGoodPolicy::Previous => {
-                let deployed = before.find(|version| *version != live).filter(|version| is_there(version));
-                let listed = || observation.available.iter().map(|release| &release.version).find(|one| *one != live);
-                deployed.or_else(listed).cloned()
+                // Only what was seen to run here: what merely lies at the target may be anything.
+                before.find(|version| *version != live).filter(|version| is_there(version)).cloned()
             }
         }
     }
@@ -122,7 +121,7 @@ impl<'a> Situation<'a> {
                 None => (Answer::Yes, "the watchdog's own network is well, as far as it is checked".to_owned()),
             },
             Gate::Store => match self.store_failing {
-                Some(why) => (Answer::No, format!("the journal cannot be written: {why}")),
+                Some(why) => (Answer::Unknown, format!("the journal cannot be written just now: {why}")),
                 None => (Answer::Yes, "the journal can be written".to_owned()),
             },
         }
@@ -187,11 +186,11 @@ impl<'a> Situation<'a> {
             let why = "it was so when the watch began, or no deploy is known: since when it is so is not known";
             return (Answer::Unknown, why.to_owned());
         };
-        let deployed = deploy.deploy.at;
-        if onset.after(NOTICE_LAG) >= deployed {
-            (Answer::Yes, format!("it began {} after the deploy was noticed", words(onset.since(deployed))))
+        let noticed = deploy.deploy.at;
+        if onset.after(NOTICE_LAG) >= noticed {
+            (Answer::Yes, format!("it began {} after the deploy was noticed", words(onset.since(noticed))))
         } else {
-            (Answer::No, format!("it began {} before the deploy", words(deployed.since(onset))))
+            (Answer::No, format!("it began {} before the deploy", words(noticed.since(onset))))
         }
     }
 
@@ -247,12 +246,14 @@ impl<'a> Situation<'a> {
     }
 
     fn not_denied(&self) -> (Answer, String) {
-        let denied = self.live().is_some_and(|live| live.denied);
-        let asked_again = self.incident.is_some_and(|incident| incident.verdict == VerdictKind::RollBack);
-        if denied && !asked_again {
-            (Answer::No, "a human denied the rollback of this deploy".to_owned())
+        let Some(denied) = self.live().and_then(|live| live.denied) else {
+            return (Answer::Yes, "nobody denied it".to_owned());
+        };
+        let verdict = self.incident.map_or(VerdictKind::Consider, |incident| incident.verdict);
+        if verdict > denied {
+            (Answer::Yes, format!("a human denied it at {denied}; at {verdict} it is asked for again"))
         } else {
-            (Answer::Yes, "nobody denied it".to_owned())
+            (Answer::No, "a human denied the rollback of this deploy".to_owned())
         }
     }
 

@@ -6,6 +6,7 @@ mod alarms;
 mod atom;
 mod authority;
 mod carry;
+mod failures;
 mod gap;
 mod path;
 mod reading;
@@ -364,6 +365,13 @@ impl Watch {
     /// Whether every critical probe has passed at least once in samples taken after `since`.
     pub fn critical_probes_passed_since(&self, since: BootTime) -> bool {
         self.critical_probes().all(|signal| signal.streak.passed_at.is_some_and(|passed| passed > since))
+    }
+
+    /// Failed samples of a critical probe taken at `since` or later, passes between them notwithstanding: those of the
+    /// probe that has the most. `since` is a rollout's start; cuts do not change the number. No more than the last 16 of
+    /// each probe are known, so that 16 stands for any number from there on.
+    pub fn failed_critical_samples_since(&self, since: BootTime) -> u32 {
+        self.critical_probes().map(|signal| signal.failures.since(since)).max().unwrap_or(0)
     }
 
     fn critical_probes(&self) -> impl Iterator<Item = &Signal> {

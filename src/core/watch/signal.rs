@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Recorded, SignalView, gap::GapBudget};
+use super::{Recorded, SignalView, failures::Failures, gap::GapBudget};
 use crate::core::{
     policy::{SignalKind, SignalPolicy},
     sample::{Measurement, Outcome, Reason, RequestCounts, Sample},
@@ -64,6 +64,7 @@ pub(super) struct Signal {
     pub(super) heard_at: Option<BootTime>,
     cut_at: BootTime,
     pub(super) streak: Streak,
+    pub(super) failures: Failures,
     gap: GapBudget,
     /// Every atom of this signal was answered no: another pass changes nothing.
     pub(super) quiet: bool,
@@ -94,6 +95,7 @@ impl Signal {
             heard_at: None,
             cut_at: now,
             streak: Streak::default(),
+            failures: Failures::default(),
             gap: GapBudget::new(policy.every, policy.timeout, now),
             quiet: false,
             requests,
@@ -164,6 +166,7 @@ impl Signal {
         }
         self.hear(at, Last::Failed);
         self.reason = Some(reason.clone());
+        self.failures.note(at);
         let streak = &mut self.streak;
         let first_failure = streak.failing == 0;
         streak.failing = streak.failing.saturating_add(1);

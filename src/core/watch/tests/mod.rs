@@ -270,6 +270,30 @@ fn a_rollout_under_way_opens_nothing() {
 }
 
 #[test]
+fn failed_samples_of_critical_probes_are_counted_since_a_rollout_began() {
+    let mut bench = Bench::new();
+    bench.fail(READY);
+    bench.wait(seconds(2));
+    let begun = bench.now.boot;
+    assert_eq!(bench.watch.failed_critical_samples_since(begun), 0);
+    bench.fail(READY);
+    bench.fail(SMOKE);
+    bench.fail(SMOKE);
+    assert_eq!(bench.watch.failed_critical_samples_since(begun), 1, "a feature is no critical probe");
+    bench.wait(seconds(2));
+    bench.pass(READY);
+    bench.wait(seconds(2));
+    bench.miss(READY);
+    bench.watch.cut(bench.now);
+    bench.wait(seconds(2));
+    bench.fail(READY);
+    bench.record_at(begun, READY, Measurement::Check(Outcome::Failed(Reason::new("late"))));
+    assert_eq!(bench.watch.failed_critical_samples_since(begun), 2);
+    assert_eq!(bench.watch.failed_critical_samples_since(bench.now.boot), 1);
+    assert_eq!(bench.watch.failed_critical_samples_since(BootTime::START), 3);
+}
+
+#[test]
 fn elevated_errors_must_last_and_a_blind_spell_is_neither() {
     let mut bench = Bench::new();
     bench.live(120, 100, |_| 0);
