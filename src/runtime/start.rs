@@ -72,6 +72,8 @@ pub enum RunError {
     Metrics(String),
     #[error("go on: the core panicked a second time")]
     PanickedTwice,
+    #[error("go on: the core panicked, and the journal could not be written within {0:?}")]
+    Unsettled(Duration),
     #[error("go on: the loop ended without being asked to")]
     LoopEnded,
 }

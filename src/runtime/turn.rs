@@ -17,6 +17,7 @@ use crate::{
         durable::Durable,
         engine::State,
         event::{Event, RequestId},
+        name::{ServiceIndex, SignalIndex},
         policy::Policy,
     },
     notify::Heartbeat,
@@ -130,6 +131,15 @@ impl Loop {
         }
     }
 
+    /// The new state knows nothing of the cadences that the old one asked for.
+    fn reset_cadences(&self) {
+        for (service, policy) in (0..).map(ServiceIndex).zip(&self.policy.services) {
+            for (signal, described) in (0..).map(SignalIndex).zip(&policy.signals) {
+                self.hands.prober.set_cadence(service, signal, described.every);
+            }
+        }
+    }
+
     /// The state is not to be trusted after a panic: it is folded anew from what is durable, and the service whose step
     /// panicked may only page from here on.
     fn fold_anew(&mut self) -> Result<(), RunError> {
@@ -143,6 +153,13 @@ impl Loop {
             // The one place where the loop waits: nothing may be decided before it is known what is durable.
             std::thread::sleep(Duration::from_millis(5));
         }
+        if self.hands.store.waiting() > 0 {
+            // What is still queued would become durable later, behind the back of a state that does not know of it.
+            return Err(RunError::Unsettled(SETTLE_AFTER_PANIC));
+        }
+        // Whoever waits for an answer is told that there is none: their requests went with the state.
+        self.hands.replies.clear();
+        self.reset_cadences();
         let mut durable = Durable::default();
         let mut error = None;
         SqliteStore::open_read_only(&self.store_path)?.read_all(
