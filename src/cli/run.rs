@@ -31,7 +31,9 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         end_on_signals(&shutdown)?;
         let running = runtime::start(config, shutdown).await.map_err(Failure::failed)?;
         tracing::info!(address = %running.address, "watching");
-        running.wait().await.map_err(Failure::failed)
+        running.wait().await.map_err(Failure::failed)?;
+        tracing::info!("stopped");
+        Ok(())
     })
 }
 
@@ -54,10 +56,11 @@ pub(crate) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let received = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("received {received}; stopping");
         shutdown.cancel();
     });
     Ok(())

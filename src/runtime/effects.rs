@@ -11,7 +11,7 @@ use super::{
     child::{KILL_WAIT, TERMINATE_GRACE},
     clock::Clock,
     files::Files,
-    looks,
+    log, looks,
 };
 use crate::{
     core::{
@@ -78,6 +78,7 @@ impl Hands {
         if !entries.is_empty() {
             for (sequence, entry) in &entries {
                 tracing::debug!(sequence = sequence.0, service = ?entry.service, fact = ?entry.fact, "append");
+                log::entry(entry);
                 self.metrics.entry_appended(entry);
             }
             if let Err(error) = self.store.append(entries) {
@@ -156,6 +157,7 @@ impl Hands {
         self.tasks.spawn(async move {
             let outcome = channels.deliver(&channel, &page, attempt, &external_url).await;
             metrics.delivery(&channel, &outcome);
+            log::delivery(&page.id, &channel, attempt, &outcome);
             completions.send(Event::DeliveryEnded { page: page.id.clone(), channel, outcome });
         });
     }

@@ -4,6 +4,7 @@ pub mod child;
 pub mod clock;
 mod effects;
 mod files;
+mod log;
 mod looks;
 mod publish;
 mod start;

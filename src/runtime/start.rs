@@ -13,6 +13,7 @@ use super::{
     clock::Clock,
     effects::{Completions, Hands},
     files::Files,
+    log::TargetTrouble,
     looks,
     publish::Press,
     turn::{Loop, SAMPLE_QUEUE_LIMIT},
@@ -194,6 +195,7 @@ async fn assemble(config: Config) -> Result<Parts, RunError> {
         samples,
         completions,
         asked,
+        trouble: TargetTrouble::default(),
         panicked: false,
     };
     Ok(Parts { address, board, turning, server })

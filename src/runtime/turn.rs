@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{effects::Hands, publish::Press, start::RunError};
+use super::{effects::Hands, log::TargetTrouble, publish::Press, start::RunError};
 use crate::{
     core::{
         action::Actions,
@@ -46,6 +46,7 @@ pub(super) struct Loop {
     pub(super) samples: mpsc::Receiver<Event>,
     pub(super) completions: mpsc::UnboundedReceiver<Event>,
     pub(super) asked: mpsc::Receiver<Asked>,
+    pub(super) trouble: TargetTrouble,
     pub(super) panicked: bool,
 }
 
@@ -120,11 +121,15 @@ impl Loop {
         Ok(())
     }
 
-    fn measure(&self, event: &Event) {
+    fn measure(&mut self, event: &Event) {
         match event {
             Event::Sample(sample) => {
                 self.hands.metrics.sample(sample.service, sample.signal, &sample.measurement);
                 self.hands.metrics.lag(sample.lag);
+            }
+            Event::Looked { service, look, .. } => {
+                let name = self.policy.services[service.get()].name.as_str();
+                self.trouble.looked(service.0, name, look);
             }
             Event::StoreFailing(reason) => tracing::error!(%reason, "the journal cannot be written"),
             _ => {}
