@@ -337,10 +337,15 @@ async fn what_is_live_is_known_even_where_nothing_to_go_back_to_is() {
 }
 
 #[tokio::test]
-async fn a_rollback_goes_on_where_what_is_live_cannot_be_told() {
+async fn nothing_is_switched_where_what_is_live_cannot_be_told() {
     let mut tools = Tools::new();
     tools.form.current = shell("echo no answer >&2; exit 1");
-    let note = done(tools.target().operate(&attempt(1, switch("v2", "v1"))).await);
-    assert!(note.contains("unknown") && note.contains("no answer"), "{note}");
-    assert_eq!(fs::read_to_string(tools.root.path().join("live")).expect("written"), "v1\n");
+    let target = tools.target();
+    let reason = unknown(target.operate(&attempt(1, switch("v2", "v1"))).await);
+    assert!(reason.contains("what is live cannot be told") && reason.contains("no answer"), "{reason}");
+    assert_eq!(fs::read_to_string(tools.root.path().join("live")).expect("written"), "v2\n");
+    assert_eq!(target.receipt(&key(1)).await, Ok(Receipt::Nothing), "the command never ran");
+    // The version to go back to is found all the same, if it is there.
+    done(target.operate(&attempt(2, Operation::EnsureAvailable { version: "v1".into() })).await);
+    failed(target.operate(&attempt(2, Operation::EnsureAvailable { version: "v9".into() })).await);
 }

@@ -40,7 +40,9 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         reload_on_hangup(&file.asked)?;
         let running = runtime::start(config, Some(file), shutdown).await.map_err(Failure::failed)?;
         tracing::info!(address = %running.address, "watching");
-        running.wait().await.map_err(Failure::failed)
+        running.wait().await.map_err(Failure::failed)?;
+        tracing::info!("stopped");
+        Ok(())
     })
 }
 
@@ -79,10 +81,11 @@ pub(crate) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let received = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("received {received}; stopping");
         shutdown.cancel();
         tokio::select! {
             _ = terminate.recv() => {}

@@ -14,7 +14,7 @@ use super::{
     completions::Completions,
     edges::Edges,
     files::Files,
-    looks,
+    log, looks,
 };
 use crate::{
     core::{
@@ -63,6 +63,7 @@ impl Hands {
         if !entries.is_empty() {
             for (sequence, entry) in &entries {
                 tracing::debug!(sequence = sequence.0, service = ?entry.service, fact = ?entry.fact, "append");
+                log::entry(entry);
                 self.metrics.entry_appended(entry);
             }
             if let Err(error) = self.store.append(entries) {
@@ -144,6 +145,7 @@ impl Hands {
         self.tasks.spawn(async move {
             let outcome = channels.deliver(&channel, &page, attempt, &external_url).await;
             metrics.delivery(&channel, &outcome);
+            log::delivery(&page.id, &channel, attempt, &outcome);
             completions.send(Event::DeliveryEnded { page: page.id.clone(), channel, outcome });
         });
     }

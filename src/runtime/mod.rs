@@ -7,6 +7,7 @@ mod edges;
 mod effects;
 mod exchange;
 mod files;
+mod log;
 mod looks;
 mod manager;
 mod publish;

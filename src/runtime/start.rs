@@ -19,6 +19,7 @@ use super::{
     edges,
     effects::Hands,
     files::Files,
+    log::TargetTrouble,
     manager::{Manager, Signs},
     publish::Press,
     reload::{ConfigurationFile, Reloader},
@@ -67,6 +68,8 @@ pub enum RunError {
     Metrics(String),
     #[error("go on: the core panicked a second time")]
     PanickedTwice,
+    #[error("go on: the core panicked, and the journal could not be written within {0:?}")]
+    Unsettled(Duration),
     #[error("go on: the loop ended without being asked to")]
     LoopEnded,
 }
@@ -221,6 +224,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         completions,
         asked,
         exchanges,
+        target_trouble: TargetTrouble::default(),
         panicked: false,
     };
     Ok(Parts { address, board, turning, server, reloader })

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     completions::{Completion, Register},
     effects::Hands,
+    log::TargetTrouble,
     manager::Signs,
     publish::Press,
     reload::Exchange,
@@ -24,6 +25,7 @@ use crate::{
         durable::Durable,
         engine::State,
         event::{Event, RequestId},
+        name::{ServiceIndex, SignalIndex},
         time::{BootTime, Now},
     },
     notify::Heartbeat,
@@ -59,6 +61,7 @@ pub(super) struct Loop {
     pub(super) completions: mpsc::UnboundedReceiver<Completion>,
     pub(super) asked: mpsc::Receiver<Asked>,
     pub(super) exchanges: mpsc::Receiver<Exchange>,
+    pub(super) target_trouble: TargetTrouble,
     pub(super) panicked: bool,
 }
 
@@ -184,14 +187,27 @@ impl Loop {
         Ok(())
     }
 
-    fn measure(&self, event: &Event) {
+    fn measure(&mut self, event: &Event) {
         match event {
             Event::Sample(sample) => {
                 self.hands.metrics.sample(sample.service, sample.signal, &sample.measurement);
                 self.hands.metrics.lag(sample.lag);
             }
+            Event::Looked { service, look, .. } => {
+                let name = self.hands.edges.config.policy.services[service.get()].name.as_str();
+                self.target_trouble.looked(service.0, name, look);
+            }
             Event::StoreFailing(reason) => tracing::error!(%reason, "the journal cannot be written"),
             _ => {}
+        }
+    }
+
+    /// The new state knows nothing of the cadences that the old one asked for.
+    fn reset_cadences(&self) {
+        for (service, policy) in (0..).map(ServiceIndex).zip(&self.hands.edges.config.policy.services) {
+            for (signal, described) in (0..).map(SignalIndex).zip(&policy.signals) {
+                self.hands.edges.prober.set_cadence(service, signal, described.every);
+            }
         }
     }
 
@@ -208,6 +224,13 @@ impl Loop {
             // The one place where the loop waits: nothing may be decided before it is known what is durable.
             std::thread::sleep(Duration::from_millis(5));
         }
+        if self.hands.store.waiting() > 0 {
+            // What is still queued would become durable later, behind the back of a state that does not know of it.
+            return Err(RunError::Unsettled(SETTLE_AFTER_PANIC));
+        }
+        // Whoever waits for an answer is told that there is none: their requests went with the state.
+        self.hands.replies.clear();
+        self.reset_cadences();
         let mut durable = Durable::default();
         let mut error = None;
         SqliteStore::open_read_only(&self.hands.edges.config.store)?.read_all(

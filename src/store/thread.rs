@@ -15,7 +15,7 @@ use super::{Journal, StoreError};
 use crate::core::{entry::Entry, event::Sequence, sample::Reason};
 
 /// Most entries of one transaction: everything that is queued goes together, and a long queue does not hold the first
-/// answer up.
+/// answer up. A batch is never divided, so a single larger one goes whole.
 const BATCH_LIMIT: usize = 4096;
 
 /// Wait after the first failure. A lock or a full disk may be over soon.
@@ -81,27 +81,28 @@ pub fn spawn(store: impl Journal + 'static, events: impl Fn(StoreEvent) + Send +
 }
 
 fn write(mut store: impl Journal, batches: &Receiver<Batch>, waiting: &AtomicUsize, events: &impl Fn(StoreEvent)) {
-    let mut queued: VecDeque<(Sequence, Arc<Entry>)> = VecDeque::new();
+    let mut queued: VecDeque<Batch> = VecDeque::new();
     let mut wait = FIRST_WAIT;
     let mut closing = false;
     // Ends when every handle is gone; each try is followed by a wait or by progress.
     loop {
         if queued.is_empty() {
             match batches.recv() {
-                Ok(batch) => queued.extend(batch),
+                Ok(batch) => queued.push_back(batch),
                 Err(_) => return,
             }
         }
-        queued.extend(batches.try_iter().flatten());
-        let count = queued.len().min(BATCH_LIMIT);
-        if count == 0 {
+        queued.extend(batches.try_iter());
+        join_first(&mut queued);
+        let Some(batch) = queued.front().filter(|batch| !batch.is_empty()) else {
+            queued.pop_front();
             continue;
-        }
-        let batch = &queued.make_contiguous()[..count];
+        };
+        let count = batch.len();
         match store.append(batch) {
             Ok(()) => {
                 let last = batch.iter().map(|(sequence, _)| *sequence).max().expect("it is not empty");
-                queued.drain(..count);
+                queued.pop_front();
                 waiting.fetch_sub(count, Ordering::Relaxed);
                 wait = FIRST_WAIT;
                 events(StoreEvent::Committed(last));
@@ -118,12 +119,22 @@ fn write(mut store: impl Journal, batches: &Receiver<Batch>, waiting: &AtomicUsi
     }
 }
 
+/// Makes one batch of as many as go into one transaction. One step's entries stay together: a store that ends between
+/// two of them would hold half a decision.
+fn join_first(queued: &mut VecDeque<Batch>) {
+    let Some(mut first) = queued.pop_front() else { return };
+    while let Some(next) = queued.pop_front_if(|next| first.len() + next.len() <= BATCH_LIMIT) {
+        first.extend(next);
+    }
+    queued.push_front(first);
+}
+
 /// Takes in what comes while waiting. False if nobody is left who wants it written.
-fn gather(batches: &Receiver<Batch>, queued: &mut VecDeque<(Sequence, Arc<Entry>)>, wait: Duration) -> bool {
+fn gather(batches: &Receiver<Batch>, queued: &mut VecDeque<Batch>, wait: Duration) -> bool {
     let until = Instant::now() + wait;
     loop {
         match batches.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(batch) => queued.extend(batch),
+            Ok(batch) => queued.push_back(batch),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
@@ -208,6 +219,50 @@ mod tests {
         assert_eq!(sizes.iter().sum::<usize>(), 5000);
         // The one being written when the others came may have been alone; the rest needs two transactions.
         assert!(sizes.len() <= 4 && sizes.iter().all(|size| *size <= BATCH_LIMIT), "{sizes:?}");
+    }
+
+    #[test]
+    fn no_batch_is_divided() {
+        let (tell, told) = channel();
+        let (open, gate) = channel();
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let store = Reluctant { gate: Some(gate), batches: Arc::clone(&batches), ..Reluctant::default() };
+        let handle = spawn(store, move |event| tell.send(event).expect("the test listens"));
+        handle.append(batch(1..=1)).expect("queued");
+        open.send(()).expect("it waits");
+        assert_eq!(told.recv(), Ok(StoreEvent::Committed(Sequence(1))));
+        // Larger than the limit itself, then two that go together and a third that does not.
+        for sequences in [2..=5001, 5002..=7001, 7002..=9001, 9002..=9501] {
+            handle.append(batch(sequences)).expect("queued");
+        }
+        for _ in 0..4 {
+            open.send(()).expect("it waits");
+        }
+        while told.recv().expect("told") != StoreEvent::Committed(Sequence(9501)) {}
+        let sizes = batches.lock().expect("no panic").clone();
+        let ends: Vec<usize> = sizes
+            .iter()
+            .scan(0, |end, size| {
+                *end += size;
+                Some(*end)
+            })
+            .collect();
+        // What a transaction holds depends on what was queued when it began, but it ends where a batch ends.
+        assert!(ends.iter().all(|end| [1, 5001, 7001, 9001, 9501].contains(end)), "{ends:?}");
+        assert_eq!(ends[..2], [1, 5001], "{ends:?}");
+    }
+
+    #[test]
+    fn batches_are_joined_whole_up_to_the_limit() {
+        let mut queued: VecDeque<Batch> = [1..=2000, 2001..=4096, 4097..=4097].map(batch).into();
+        join_first(&mut queued);
+        assert_eq!(queued.iter().map(Vec::len).collect::<Vec<_>>(), [4096, 1]);
+        let mut queued: VecDeque<Batch> = [1..=2000, 2001..=4097].map(batch).into();
+        join_first(&mut queued);
+        assert_eq!(queued.iter().map(Vec::len).collect::<Vec<_>>(), [2000, 2097]);
+        let mut queued: VecDeque<Batch> = [1..=5000, 5001..=5001].map(batch).into();
+        join_first(&mut queued);
+        assert_eq!(queued.iter().map(Vec::len).collect::<Vec<_>>(), [5000, 1]);
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl CommandTarget {
         version: &Version,
         within: Duration,
     ) -> Result<String, TargetError> {
+        // What is live need not be known here: the version is either seen live, or found among the older ones.
         let (current, previous) = tokio::join!(self.current(tools, within), self.previous(tools, within));
         if current.is_ok_and(|current| current == *version) {
             return Ok(format!("{version} is live already"));
@@ -114,15 +115,16 @@ impl CommandTarget {
         to: &Version,
     ) -> Result<String, TargetError> {
         let until = Instant::now() + attempt.deadline;
-        // A quarter for the look, so that most of the time is left for what matters.
-        let note = match self.current(tools, attempt.deadline / 4).await {
-            Ok(live) if live != *from && live != *to => {
-                return Err(TargetError::Overtaken { from: from.clone(), to: to.clone(), live });
-            }
-            Ok(live) => format!("{live} was live"),
-            // What is live cannot be told, and that must not keep us from going back.
-            Err(error) => format!("what was live before is unknown: failed to {error}"),
-        };
+        // A quarter for the look, so that most of the time is left for what matters. Where what is live cannot be told,
+        // nothing is changed: somebody's new deploy would be undone unseen. The core looks again, and decides.
+        let live = self.current(tools, attempt.deadline / 4).await.map_err(|error| TargetError::Unseen {
+            from: from.clone(),
+            to: to.clone(),
+            why: Box::new(error),
+        })?;
+        if live != *from && live != *to {
+            return Err(TargetError::Overtaken { from: from.clone(), to: to.clone(), live });
+        }
         let roll_back = Tool {
             name: "roll_back",
             command: &self.form.roll_back,
@@ -130,7 +132,7 @@ impl CommandTarget {
             deadline: until.saturating_duration_since(Instant::now()).min(self.form.rollout_timeout),
         };
         tools.change(roll_back, &attempt.key).await?;
-        Ok(format!("`roll_back` to {to} succeeded; {note}"))
+        Ok(format!("`roll_back` to {to} succeeded; {live} was live"))
     }
 
     async fn wait_rollout(&self, tools: &Toolbox, wanted: &Version, within: Duration) -> Result<String, TargetError> {

@@ -79,6 +79,16 @@ pub enum TargetError {
         /// What is live.
         live: Version,
     },
+    /// What is live cannot be told, so that a human's deploy might be undone.
+    #[error("switch from {from} to {to}: what is live cannot be told: failed to {why}")]
+    Unseen {
+        /// The accused version.
+        from: Version,
+        /// The older one.
+        to: Version,
+        /// Why it cannot be told.
+        why: Box<TargetError>,
+    },
     /// What should be live is not.
     #[error("see {wanted} live: {live} is")]
     NotLive {
@@ -142,6 +152,7 @@ impl TargetError {
         let reason = self.reason();
         match self {
             Self::Hanging { .. }
+            | Self::Unseen { .. }
             | Self::NotYetLive { .. }
             | Self::Lost(_)
             | Self::Run { source: ChildError::Supervisor(_), .. }

@@ -595,7 +595,7 @@ fn the_watchdog_itself() {
             "is ill: timed out",
         ),
         (Gate::Store, "works", |_| {}, Yes, "can be written"),
-        (Gate::Store, "fails", |case| case.store = Some("the disk is full"), No, "the disk is full"),
+        (Gate::Store, "fails", |case| case.store = Some("the disk is full"), Unknown, "the disk is full"),
     ]);
 }
 

@@ -1,0 +1,162 @@
+//! What an operator finds in the log: each decision as it goes into the journal, and trouble once for each change.
+
+use std::collections::BTreeMap;
+
+use crate::core::{
+    entry::{Entry, Fact, PlanOutcome, StepEvent},
+    name::{ChannelName, PageId},
+    operation::Look,
+    page::DeliveryOutcome,
+    sample::Reason,
+};
+
+/// Tells of one entry as it is appended. What only moves numbers (soaking, baselines, pages in the outbox) is not told.
+pub(super) fn entry(entry: &Entry) {
+    let service = entry.service.as_ref().map_or("", |name| name.as_str());
+    match &entry.fact {
+        Fact::Deployed { .. }
+        | Fact::RolloutEnded { .. }
+        | Fact::StandingChanged { .. }
+        | Fact::Marked { .. }
+        | Fact::Paused { .. }
+        | Fact::Resumed { .. } => release(service, &entry.fact),
+        Fact::IncidentOpened { incident, verdict, path, .. } => {
+            tracing::warn!(service, %incident, %verdict, "incident opened: {}", path.because);
+        }
+        Fact::VerdictRose { incident, verdict, path } => {
+            tracing::warn!(service, %incident, %verdict, "the verdict rose: {}", path.because);
+        }
+        Fact::Found { incident, finding, severity, detail, gate } => {
+            let incident = incident.as_ref().map(tracing::field::display);
+            tracing::warn!(service, incident, ?finding, ?severity, gate = gate.map(tracing::field::debug), "{detail}");
+        }
+        Fact::FindingOver { finding } => tracing::info!(service, ?finding, "over"),
+        Fact::IncidentResolved { incident, how } => tracing::info!(service, %incident, "resolved: {how}"),
+        Fact::ApprovalRequested { .. } | Fact::Approved { .. } | Fact::Denied { .. } | Fact::ApprovalVoided { .. } => {
+            approval(service, &entry.fact)
+        }
+        Fact::PlanStarted { .. } | Fact::Step { .. } | Fact::PlanEnded { .. } => plan(service, &entry.fact),
+        Fact::PageSettled { page, channel, delivered: false, why } => {
+            tracing::error!(%page, %channel, "gave up delivering a page: {why}");
+        }
+        _ => {}
+    }
+}
+
+fn release(service: &str, fact: &Fact) {
+    match fact {
+        Fact::Deployed { deploy } => {
+            tracing::info!(service, version = %deploy.release, deploy = deploy.number, source = ?deploy.source, "deploy");
+        }
+        Fact::RolloutEnded { deploy, healthy: true } => tracing::info!(service, deploy, "the rollout ended, healthy"),
+        Fact::RolloutEnded { deploy, healthy: false } => {
+            tracing::warn!(service, deploy, "the rollout ended without a healthy answer");
+        }
+        Fact::StandingChanged { version, standing, why } => {
+            tracing::info!(service, %version, standing = standing.as_str(), "{why}");
+        }
+        Fact::Marked { version, mark, by } => tracing::info!(service, %version, ?mark, by, "marked"),
+        Fact::Paused { until, by, reason } => {
+            tracing::info!(service, until = until.map(tracing::field::display), by, "paused: {reason}");
+        }
+        Fact::Resumed { by } => tracing::info!(service, by, "resumed"),
+        _ => {}
+    }
+}
+
+fn approval(service: &str, fact: &Fact) {
+    match fact {
+        Fact::ApprovalRequested { incident, approval, plan, from, to, expires, .. } => {
+            tracing::warn!(service, %incident, approval, %plan, %from, %to, %expires, "waits for approval");
+        }
+        Fact::Approved { incident, approval, by } => tracing::info!(service, %incident, approval, by, "approved"),
+        Fact::Denied { incident, approval, by, reason } => {
+            let reason = reason.as_deref().unwrap_or("no reason given");
+            tracing::info!(service, %incident, approval, by, "denied: {reason}");
+        }
+        Fact::ApprovalVoided { incident, approval, why } => {
+            tracing::info!(service, %incident, approval, "the approval is void: {why}");
+        }
+        _ => {}
+    }
+}
+
+fn plan(service: &str, fact: &Fact) {
+    match fact {
+        Fact::PlanStarted { incident, number, plan, from, to, approved_by, .. } => {
+            let approved_by = approved_by.as_deref();
+            tracing::warn!(service, %incident, number, %plan, %from, %to, approved_by, "plan started");
+        }
+        Fact::Step { incident, plan, step, event, note } => match event {
+            StepEvent::Failed | StepEvent::BecameUnknown | StepEvent::UndoStarted => {
+                tracing::warn!(service, %incident, plan, step, ?event, "{note}");
+            }
+            StepEvent::UndoFailed => tracing::error!(service, %incident, plan, step, ?event, "{note}"),
+            _ => tracing::info!(service, %incident, plan, step, ?event, "{note}"),
+        },
+        Fact::PlanEnded { incident, plan, outcome, detail } => {
+            let word = outcome.as_str();
+            match outcome {
+                PlanOutcome::Verified => {
+                    tracing::info!(service, %incident, plan, outcome = word, "plan ended: {detail}");
+                }
+                PlanOutcome::Failed | PlanOutcome::Stuck => {
+                    tracing::error!(service, %incident, plan, outcome = word, "plan ended: {detail}");
+                }
+                _ => tracing::warn!(service, %incident, plan, outcome = word, "plan ended: {detail}"),
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Tells of one try at delivering a page that did not succeed. What is refused for good is told as it is given up.
+pub(super) fn delivery(page: &PageId, channel: &ChannelName, attempt: u32, outcome: &DeliveryOutcome) {
+    if let DeliveryOutcome::Retry { reason, .. } = outcome {
+        tracing::warn!(%page, %channel, attempt, "failed to deliver a page: {reason}");
+    }
+}
+
+/// Which targets cannot be seen, so that each change is told once.
+#[derive(Debug, Default)]
+pub(super) struct TargetTrouble(BTreeMap<u32, Reason>);
+
+impl TargetTrouble {
+    /// Tells if a look is the first that fails, or the first that works again. True if it told.
+    pub(super) fn looked(&mut self, place: u32, service: &str, look: &Look) -> bool {
+        match &look.observation {
+            Ok(_) => {
+                let was = self.0.remove(&place);
+                if was.is_some() {
+                    tracing::info!(service, "the target can be seen again");
+                }
+                was.is_some()
+            }
+            Err(reason) => {
+                let is_new = self.0.insert(place, reason.clone()).is_none();
+                if is_new {
+                    tracing::warn!(service, "the target cannot be seen: failed to {reason}");
+                }
+                is_new
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::release::Observation;
+
+    #[test]
+    fn a_targets_trouble_is_told_once_for_each_change() {
+        let seen = Observation { current: None, available: Vec::new(), rolling_out: false, failing: None };
+        let good = Look { observation: Ok(seen), receipt: None, took: std::time::Duration::ZERO };
+        let bad =
+            Look { observation: Err(Reason::new("read the link")), receipt: None, took: std::time::Duration::ZERO };
+        let mut trouble = TargetTrouble::default();
+        let told = [&good, &bad, &bad, &good, &good, &bad].map(|look| trouble.looked(0, "api", look));
+        assert_eq!(told, [false, true, false, true, false, true]);
+        assert!(trouble.looked(1, "web", &bad), "each target by itself");
+    }
+}
