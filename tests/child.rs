@@ -69,8 +69,9 @@ fn is_gone(process: Pid) -> bool {
     if test_kill_process(process).is_err() {
         return true;
     }
-    fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+    // It may be gone between the two looks.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    !stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
 }
 
 /// A daemon's part, played by hand so that it can be killed: the supervisor and our end of its pipe.
@@ -353,7 +354,8 @@ async fn what_a_killed_supervisor_left_running_is_ended_by_who_asks() {
 async fn a_child_whose_supervisor_is_killed_under_a_living_daemon_is_ended() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("child");
-    let script = format!("echo $PPID > {0}.parent; echo $$ > {0}; exec sleep 1000", file.display());
+    // By then the supervisor has told the daemon which process it started.
+    let script = format!("echo $PPID > {0}.parent; sleep 1; echo $$ > {0}; exec sleep 1000", file.display());
     let running = tokio::spawn(run(shell(&script)));
     eventually("the child runs", || process_in(&file).is_some()).await;
     let supervisor = process_in(&directory.path().join("child.parent")).expect("written before");

@@ -3,11 +3,17 @@
 use std::{
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use backstop::{
-    core::{entry::PlanOutcome, policy::Mode},
-    testing::{Fault, Kill, Report, Scenario, simulate},
+    core::{
+        entry::PlanOutcome,
+        gate::night_of,
+        page::PageKind,
+        policy::{Finding, Mode, Severity},
+    },
+    testing::{Fault, Kill, Outage, Report, Scenario, Told, simulate},
 };
 
 /// Seeds of an ordinary run of the tests.
@@ -120,5 +126,140 @@ fn killed_at_every_effect_of_a_rollback() {
         });
         let told = told.into_inner();
         assert!(told * 5 <= undisturbed.effects, "{fault:?}: {told} of {} runs only told", undisturbed.effects * 2);
+    }
+}
+
+fn told(report: &Report, finding: Finding) -> Vec<&Told> {
+    report.told.iter().filter(|page| page.finding == Some(finding)).collect()
+}
+
+fn opened(report: &Report, service: &str) -> Vec<Severity> {
+    let of = |page: &&Told| page.kind == PageKind::IncidentOpened;
+    let pages = report.told.iter().filter(of);
+    pages
+        .filter(|page| page.service.as_ref().is_some_and(|name| name.as_str() == service))
+        .map(|page| page.severity)
+        .collect()
+}
+
+/// Three to five services that go down together are put down to what they share: told once, and none is rolled back.
+#[test]
+fn services_that_fail_together_are_not_rolled_back() {
+    for seed in 0..30 {
+        let services = 3 + usize::try_from(seed % 3).expect("small");
+        let mut scenario = Scenario::calm_crowd(seed, &vec![Fault::None; services]);
+        scenario.outage = Some(Outage { after: Duration::from_secs(80), services: (0..services).collect() });
+        scenario.chaos_until = Duration::from_secs(130);
+        let report = run(&scenario, Mode::Act, &[]);
+        assert_eq!(report.rolled_back, [], "seed {seed}");
+        assert_eq!((report.incidents, report.open), (services as u64, 0), "seed {seed}");
+        let pages: Vec<_> = told(&report, Finding::SharedCause);
+        let of_all: Vec<_> = pages.iter().filter(|page| page.service.is_none()).collect();
+        let [only] = of_all.as_slice() else { panic!("seed {seed}: {pages:#?}") };
+        assert_eq!((only.severity, only.kind), (Severity::S1, PageKind::IncidentEscalated));
+        for service in 0..services {
+            assert!(only.summary.contains(&format!("shop-{service}")), "seed {seed}: {}", only.summary);
+        }
+        assert_eq!(told(&report, Finding::RollbackRefused), Vec::<&Told>::new(), "seed {seed}: once for all");
+    }
+}
+
+#[test]
+fn one_bad_release_among_healthy_services_is_rolled_back() {
+    for fault in [Fault::DeadOnArrival, Fault::DownLater, Fault::Errors] {
+        for seed in 0..10 {
+            let scenario =
+                Scenario::calm_crowd(seed, &[Fault::None, fault, Fault::None, Fault::None, Fault::FewErrors]);
+            let report = run(&scenario, Mode::Act, &[]);
+            assert_eq!(report.outcomes, [PlanOutcome::Verified], "{fault:?}, seed {seed}");
+            assert_eq!(report.rolled_back, ["shop-1".into()], "{fault:?}, seed {seed}");
+        }
+    }
+}
+
+/// What depends on something ill is told quietly and is not rolled back; theirs is the page.
+#[test]
+fn a_dependency_that_is_down_is_to_blame() {
+    for seed in 0..20 {
+        let mut scenario = Scenario::calm_crowd(seed, &[Fault::NotTheRelease, Fault::None]);
+        scenario.depends_on_first = true;
+        // The first goes down 25 seconds after its deploy, and what depends on it a little later.
+        scenario.outage = Some(Outage { after: Duration::from_secs(71), services: vec![1] });
+        scenario.chaos_until = Duration::from_secs(130);
+        let report = run(&scenario, Mode::Act, &[]);
+        assert!(!report.rolled_back.contains(&"shop-1".into()), "seed {seed}");
+        assert_eq!(opened(&report, "shop-0"), [Severity::S1], "seed {seed}");
+        assert_eq!(opened(&report, "shop-1"), [Severity::S3], "seed {seed}: {:#?}", report.told);
+        let is_alarm = |page: &&Told| page.severity == Severity::S1 && page.kind != PageKind::IncidentResolved;
+        let loud = |page: &&Told| is_alarm(page) && page.service == Some("shop-1".into());
+        assert_eq!(report.told.iter().find(loud), None, "seed {seed}: {}", report.journal.join("\n"));
+    }
+}
+
+#[test]
+fn in_a_time_of_maintenance_nothing_is_done() {
+    for fault in [Fault::DownLater, Fault::Errors] {
+        for seed in 0..10 {
+            let mut scenario = Scenario::calm(seed, fault);
+            scenario.maintenance = Some((Duration::from_secs(30), Duration::from_secs(180)));
+            let report = run(&scenario, Mode::Act, &[]);
+            assert_eq!(report.rolled_back, [], "{fault:?}, seed {seed}");
+            assert_eq!(opened(&report, "shop-0"), [Severity::S1], "{fault:?}, seed {seed}: watched and told");
+            let refused = told(&report, Finding::RollbackRefused);
+            let refused: Vec<_> = refused.iter().filter(|page| page.kind == PageKind::RollbackRefused).collect();
+            let [refused] = refused.as_slice() else { panic!("{}", report.journal.join("\n")) };
+            assert!(refused.summary.contains("the switches are replaced"), "{}", refused.summary);
+            scenario.maintenance = Some((Duration::ZERO, Duration::from_secs(30)));
+            assert_eq!(run(&scenario, Mode::Act, &[]).outcomes, [PlanOutcome::Verified], "{fault:?}, seed {seed}");
+        }
+    }
+}
+
+/// While the watchdog's own network is ill nothing is opened and nothing is begun, whatever it seems to see: the
+/// simulator holds every entry against that. Afterwards it sees what is there.
+#[test]
+fn an_ill_watchdog_decides_nothing() {
+    let mut rolled_back = 0;
+    for seed in 0..40 {
+        let mut scenario = Scenario::calm_crowd(seed, &[Fault::DownLater]);
+        scenario.chaos.self_check_fails = 300;
+        scenario.chaos_until = Duration::from_secs(140);
+        scenario.ends_after = Duration::from_secs(400);
+        let report = run(&scenario, Mode::Act, &[]);
+        assert!(report.incidents >= 1, "seed {seed}");
+        rolled_back += report.rolled_back.len();
+    }
+    assert!(rolled_back > 0, "a packet that is lost is no refusal");
+}
+
+/// A run that begins a minute before the night's look at the first service.
+fn night(seed: u64) -> Scenario {
+    let mut scenario = Scenario::calm(seed, Fault::None);
+    let name = "shop-0".into();
+    let evening = scenario.starts_at;
+    let tonight = night_of(&name, evening) + 1;
+    let minutes = (0..24 * 60).map(|minute| evening.after(Duration::from_secs(60 * minute)));
+    let first = minutes.into_iter().find(|at| night_of(&name, *at) == tonight).expect("a night begins once a day");
+    scenario.starts_at = first.before(Duration::from_secs(120));
+    scenario
+}
+
+#[test]
+fn the_nightly_look_is_made_once_a_night_through_restarts() {
+    for seed in 0..20 {
+        let scenario = night(seed);
+        let calm = run(&scenario, Mode::Act, &[]);
+        assert_eq!(calm.nights, [("shop-0".into(), false)], "seed {seed}: it could be rolled back");
+        let report = run(&scenario, Mode::Act, &kills(seed, calm.effects));
+        assert!(report.nights.len() <= 1, "seed {seed}: {:?}", report.nights);
+        // The first release has not soaked when the second comes: there is nothing to go back to.
+        let early = Scenario { deploy_after: Duration::from_secs(4), ..scenario.clone() };
+        let report = run(&early, Mode::Act, &[]);
+        assert_eq!(report.nights, [("shop-0".into(), true)], "seed {seed}");
+        let tonight = |page: &&&Told| page.summary.contains("a rollback tonight would be refused");
+        let pages = told(&report, Finding::NothingToGoBackTo);
+        let [page] = pages.iter().filter(tonight).collect::<Vec<_>>()[..] else { panic!("{pages:#?}") };
+        assert_eq!(page.severity, Severity::S3);
+        assert_eq!(run(&early, Mode::Observe, &[]).nights, [], "who only observes rolls nothing back");
     }
 }

@@ -6,8 +6,8 @@ use backstop::core::{
     name::SignalIndex,
     policy::{
         Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Expression, GatesPolicy, KnownGoodPolicy, LatencyLimit,
-        Mode, Question, RateLimit, ReportKind, RollbacksPolicy, ServicePolicy, SignalKind, SignalPolicy, SustainIndex,
-        Then, ThresholdsPolicy, VerifyPolicy,
+        Mode, Question, RateLimit, ReportKind, RollbacksPolicy, ServicePolicy, SharedCausePolicy, SignalKind,
+        SignalPolicy, SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
     },
     verdict::VerdictKind::{Consider, RollBack},
 };
@@ -100,10 +100,13 @@ pub(crate) fn policy(name: &str) -> Arc<ServicePolicy> {
             deployed_within: seconds(86_400),
             rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3_600) },
             acting_wait: Duration::from_secs(3),
+            shared_cause: SharedCausePolicy { services: 3, within: Duration::from_secs(300) },
             cooldown: seconds(600),
             resume_within: seconds(900),
         },
         verify: VerifyPolicy { healthy_for: seconds(60), timeout: seconds(600) },
+        depends_on: Vec::new(),
+        maintenance: Vec::new(),
     })
 }
 

@@ -44,7 +44,6 @@ pub(crate) static LATER: &[Later] = &[
     key("severity_3", "quiet", "quiet times", "leave it out"),
     key("target", "kubernetes", "Kubernetes targets", "use a `command` target with your own tools"),
     key("target", "compose", "Docker Compose targets", "use a `command` target with your own tools"),
-    key("service", "depends_on", "dependencies between services", "leave it out"),
     key(
         "service",
         "integrity",
@@ -53,8 +52,6 @@ pub(crate) static LATER: &[Later] = &[
     ),
     key("service", "logs", "log watching", "leave it out"),
     key("service", "database", "database rollbacks", "leave it out"),
-    key("service", "maintenance", "maintenance times", "leave it out"),
-    key("gates", "shared_cause", "other limits for shared causes", "leave it out"),
     key("gates", "gitops", "other ways with GitOps controllers", "leave it out"),
     values("question", "plan", &["full", "restart_failing", "gather"], "this plan", "leave it out for the usual plan"),
 ];

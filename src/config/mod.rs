@@ -34,6 +34,8 @@ use form::Config;
 pub use schema::schema;
 pub use secret::{Secrets, SystemSecrets};
 
+use crate::{core::time::WallTime, runtime::clock::Clock};
+
 /// What came of a check.
 #[derive(Debug)]
 pub struct Checked {
@@ -64,13 +66,21 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Diagnostics> {
 /// Checks the file at `path`; without `secrets`, references are left alone.
 pub fn check(path: &Path, secrets: Option<&dyn Secrets>) -> Checked {
     match reader::read_file(path) {
-        Ok(bytes) => check_bytes(&path.display().to_string(), bytes, secrets),
+        Ok(bytes) => {
+            let now = Clock::new().now().wall;
+            check_bytes_at(&path.display().to_string(), bytes, secrets, Some(now))
+        }
         Err(diagnostics) => Checked { config: None, diagnostics },
     }
 }
 
 /// Checks `bytes` as if they were in a file called `name`.
 pub fn check_bytes(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>) -> Checked {
+    check_bytes_at(name, bytes, secrets, None)
+}
+
+/// The same at a certain time: what is over by then is warned of.
+pub fn check_bytes_at(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>, now: Option<WallTime>) -> Checked {
     let source = match reader::source(name, bytes) {
         Ok(source) => source,
         Err(diagnostics) => return Checked { config: None, diagnostics },
@@ -79,7 +89,7 @@ pub fn check_bytes(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>) ->
         Ok(root) => root,
         Err(diagnostics) => return Checked { config: None, diagnostics },
     };
-    let mut sink = sink::Sink::new(source);
+    let mut sink = sink::Sink::new(source, now);
     decode::decode(&mut root, secrets, &mut sink);
     let config = match root.value {
         node::Value::Map(_) => Some(compile::compile(&root, &mut sink)),

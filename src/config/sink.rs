@@ -8,12 +8,14 @@ use super::{
     node::Span,
     source::Source,
 };
+use crate::core::time::WallTime;
 
 /// Collects mistakes. What is shown of the file is cut out at the end, when every secret in it is known.
 pub(crate) struct Sink {
     source: Source,
     found: Vec<Found>,
     left_out: usize,
+    now: Option<WallTime>,
 }
 
 struct Found {
@@ -24,9 +26,14 @@ struct Found {
 }
 
 impl Sink {
-    /// An empty one for `source`.
-    pub(crate) fn new(source: Source) -> Self {
-        Self { source, found: Vec::new(), left_out: 0 }
+    /// An empty one for `source`; with `now`, what is over by then is told of.
+    pub(crate) fn new(source: Source, now: Option<WallTime>) -> Self {
+        Self { source, found: Vec::new(), left_out: 0, now }
+    }
+
+    /// Now, where that is known.
+    pub(crate) fn now(&self) -> Option<WallTime> {
+        self.now
     }
 
     /// The file that is read.

@@ -242,6 +242,13 @@ pub enum Fact {
         #[serde(skip_serializing_if = "String::is_empty", default)]
         why: String,
     },
+    /// The nightly look at the gates was made.
+    NightlyLook {
+        /// Gates that would have held a rollback.
+        held: Vec<Gate>,
+        /// Whether people were told of them.
+        told: bool,
+    },
     /// No new plans.
     Paused {
         /// Until when; absent: until resumed.

@@ -3,11 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{sync::oneshot, task::JoinSet};
 
-use super::{clock::Clock, completions::Completions, edges::Edges, files::Files, looks};
+use super::{
+    child::{KILL_WAIT, TERMINATE_GRACE},
+    clock::Clock,
+    completions::Completions,
+    edges::Edges,
+    files::Files,
+    looks,
+};
 use crate::{
     core::{
         action::{Action, Actions},
@@ -22,6 +30,10 @@ use crate::{
     serve::metrics::Metrics,
     store::StoreHandle,
 };
+
+/// A target keeps an operation's deadline by itself. A command that runs into it is then ended, which takes so long, and
+/// a second for the answer's way back: so what is told is how it ended, and nothing runs any more.
+const ENDING_TAKES: Duration = Duration::from_secs(TERMINATE_GRACE.as_secs() + KILL_WAIT.as_secs() + 1);
 
 /// What effects are carried out with.
 pub(super) struct Hands {
@@ -113,9 +125,10 @@ impl Hands {
         }
         let target = Arc::clone(&self.edges.targets[service.get()]);
         self.tasks.spawn(async move {
-            let outcome = match tokio::time::timeout(attempt.deadline, target.operate(&attempt)).await {
+            let limit = attempt.deadline + ENDING_TAKES;
+            let outcome = match tokio::time::timeout(limit, target.operate(&attempt)).await {
                 Ok(outcome) => outcome,
-                Err(_) => OperationOutcome::Unknown(Reason::new(&format!("no end within {:?}", attempt.deadline))),
+                Err(_) => OperationOutcome::Unknown(Reason::new(&format!("no end within {limit:?}"))),
             };
             tracing::info!(step = %key, ?outcome, "ended");
             completions.send(Event::OperationEnded { key, outcome });

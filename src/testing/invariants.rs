@@ -10,10 +10,11 @@ use crate::core::{
     answer::Answer,
     durable::Durable,
     entry::{Entry, Fact, PlanOutcome},
+    gate::night_of,
     name::{IncidentId, PageId, ServiceName},
     operation::{Attempt, StepKey},
     page::{Page, PageKind},
-    policy::{Finding, Mode},
+    policy::{Finding, Mode, Policy, SharedCausePolicy},
     release::{DeploySource, Standing},
     time::WallTime,
     verdict::VerdictKind,
@@ -78,7 +79,13 @@ impl Invariants {
     }
 
     /// An entry became durable; `before` is the fold without it.
-    pub(super) fn entry(&mut self, entry: &Entry, before: &Durable, mode: Mode) -> Result<(), Violation> {
+    pub(super) fn entry(
+        &mut self,
+        entry: &Entry,
+        before: &Durable,
+        mode: Mode,
+        policy: &Policy,
+    ) -> Result<(), Violation> {
         match &entry.fact {
             Fact::IncidentOpened { incident, .. } => {
                 let service = entry.service.clone().ok_or_else(|| Violation("an incident of no service".to_owned()))?;
@@ -106,6 +113,7 @@ impl Invariants {
                 if [&record.paused, &before.paused].into_iter().flatten().any(|pause| holds(pause.until)) {
                     return violated(format!("{name}: a plan begins while paused"));
                 }
+                check_surroundings(&name, entry.at, before, policy)?;
                 let deciding = incident.path.deciding();
                 if deciding.is_none_or(|question| question.answer != Answer::Yes) {
                     return violated(format!("{name}: a plan begins and no question says yes"));
@@ -113,6 +121,13 @@ impl Invariants {
                 let by_itself = mode == Mode::Act && incident.verdict == VerdictKind::RollBack && !incident.refused;
                 if approved_by.is_none() && !by_itself {
                     return violated(format!("{name}: a plan begins and nobody approved it"));
+                }
+            }
+            Fact::NightlyLook { .. } => {
+                let name = entry.service.as_ref().ok_or_else(|| Violation("a night of no service".to_owned()))?;
+                let last = before.service(name).night.as_ref().map(|night| night_of(name, night.at));
+                if last >= Some(night_of(name, entry.at)) {
+                    return violated(format!("{name}: two looks in one night"));
                 }
             }
             Fact::PlanEnded { outcome, .. } => {
@@ -161,5 +176,38 @@ impl Invariants {
             }
         }
         Ok(())
+    }
+}
+
+/// A plan begins: what several services share is not suspected, what it depends on is well, and it is no time of
+/// maintenance.
+fn check_surroundings(name: &ServiceName, at: WallTime, before: &Durable, policy: &Policy) -> Result<(), Violation> {
+    let index = policy.service_index(name.as_str()).expect("it is watched");
+    let service = &policy.services[index.get()];
+    if service.maintenance.iter().any(|time| time.is_on(at)) {
+        return violated(format!("{name}: a plan begins in a time of maintenance"));
+    }
+    let healthy_for = service.verify.healthy_for;
+    let is_ill =
+        |needed: &&ServiceName| {
+            before.incidents.values().filter(|incident| incident.service == **needed).any(|incident| {
+                incident.resolved.as_ref().is_none_or(|(resolved, _)| at.since(*resolved) < healthy_for)
+            })
+        };
+    if let Some(needed) = service.depends_on.iter().find(is_ill) {
+        return violated(format!("{name}: a plan begins, and {needed}, on which it depends, is not well"));
+    }
+    let SharedCausePolicy { services, within } = service.gates.shared_cause;
+    let own = before.open_incident(name).ok_or_else(|| Violation(format!("{name}: a plan without an incident")))?;
+    let opened = policy.services.iter().filter_map(|service| before.open_incident(&service.name));
+    let opened: Vec<WallTime> = opened.map(|incident| incident.opened_at).collect();
+    let holds = |first: &&WallTime| {
+        let is_in = |moment: WallTime| **first <= moment && moment <= first.after(within);
+        let count = opened.iter().filter(|moment| is_in(**moment)).count();
+        is_in(own.opened_at) && count >= usize::try_from(services).expect("a small number")
+    };
+    match opened.iter().find(holds) {
+        Some(_) => violated(format!("{name}: a plan begins, and what several services share is to be suspected")),
+        None => Ok(()),
     }
 }

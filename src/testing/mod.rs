@@ -4,6 +4,7 @@
 //! process is killed before or after any effect; targets fail, hang and do things by half; people act at the wrong
 //! moment. Every action is held against the invariants as it is handed out. The same seed gives the same run.
 
+mod bench;
 mod invariants;
 mod policy;
 mod random;
@@ -11,6 +12,7 @@ mod scenario;
 mod simulator;
 mod world;
 
+pub use bench::{Bench, Ends, SERVICE};
 pub use invariants::Violation;
-pub use scenario::{Chaos, Fault, Scenario};
-pub use simulator::{Kill, Report, simulate};
+pub use scenario::{Chaos, Fault, Outage, Scenario};
+pub use simulator::{Kill, Report, Told, simulate};

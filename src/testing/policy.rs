@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::scenario::Scenario;
 use crate::core::{
     name::{ChannelName, SignalIndex},
     policy::{
         Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Escalation, Expression, GatesPolicy, KnownGoodPolicy,
-        Mode, Policy, Question, RateLimit, RollbacksPolicy, ServicePolicy, SeverityPolicy, SignalKind, SignalPolicy,
-        SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
+        MaintenancePolicy, Mode, Policy, Question, RateLimit, RollbacksPolicy, ServicePolicy, SeverityPolicy,
+        SharedCausePolicy, SignalKind, SignalPolicy, SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
     },
     verdict::VerdictKind,
 };
@@ -19,7 +20,24 @@ const fn seconds(seconds: u64) -> Duration {
 /// The channel that every page goes to.
 pub(super) const CHANNEL: &str = "audit";
 
-pub(super) fn policy(services: usize, mode: Mode) -> Policy {
+/// So many services turning bad at once point to what they share.
+pub(super) const SHARED_CAUSE_SERVICES: u32 = 3;
+/// Within this of each other.
+pub(super) const SHARED_CAUSE_WITHIN: Duration = seconds(60);
+
+pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
+    let one = |place: usize| {
+        let mut service = service(&name(place), mode);
+        if scenario.depends_on_first && place > 0 {
+            service.depends_on.push(name(0).as_str().into());
+        }
+        service.maintenance.extend(scenario.maintenance.map(|(from, to)| MaintenancePolicy {
+            from: scenario.starts_at.after(from),
+            to: scenario.starts_at.after(to),
+            why: "the switches are replaced".to_owned(),
+        }));
+        Arc::new(service)
+    };
     let mut escalation = Escalation::default();
     for severity in escalation.severities.values_mut() {
         *severity = SeverityPolicy {
@@ -29,10 +47,14 @@ pub(super) fn policy(services: usize, mode: Mode) -> Policy {
         };
     }
     Policy {
-        services: (0..services).map(|place| Arc::new(service(&format!("shop-{place}"), mode))).collect(),
+        services: (0..scenario.services).map(one).collect(),
         channels: vec![ChannelName::from(CHANNEL)],
         escalation,
     }
+}
+
+fn name(place: usize) -> String {
+    format!("shop-{place}")
 }
 
 fn rate(above: f64) -> RateLimit {
@@ -93,9 +115,12 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             deployed_within: seconds(3600),
             rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3600) },
             acting_wait: seconds(3),
+            shared_cause: SharedCausePolicy { services: SHARED_CAUSE_SERVICES, within: SHARED_CAUSE_WITHIN },
             cooldown: seconds(30),
             resume_within: seconds(120),
         },
         verify: VerifyPolicy { healthy_for: seconds(6), timeout: seconds(60) },
+        depends_on: Vec::new(),
+        maintenance: Vec::new(),
     }
 }

@@ -19,17 +19,19 @@ use crate::core::{
     engine::State,
     entry::{Entry, Fact, PlanOutcome},
     event::{Event, Request, RequestId, Sequence},
-    name::{ServiceIndex, SignalIndex},
+    name::{ServiceIndex, ServiceName, SignalIndex},
     operation::{Attempt, Look, Operation, OperationOutcome},
-    page::DeliveryOutcome,
-    policy::{Mode, Policy},
+    page::{DeliveryOutcome, PageKind},
+    policy::{Finding, Mode, Policy, Severity},
     release::Mark,
     sample::{Measurement, Outcome, Reason, Sample},
-    time::{BootTime, Now, WallTime},
+    time::{BootTime, Now},
 };
 
-/// The simulated process starts at this wall time.
-const WALL_START: WallTime = WallTime::from_millis(1_780_000_000_000);
+/// The watchdog's own network is looked at so often.
+const SELF_CHECK_EVERY: Duration = Duration::from_secs(2);
+/// Looks at it in a thousand that fail after one that failed.
+const SELF_CHECK_GOES_ON_FAILING: u64 = 700;
 /// Steps of one run: a run that needs more does not come to rest.
 const HAPPENINGS_LIMIT: u64 = 400_000;
 /// The target is looked at so often without being asked.
@@ -48,6 +50,17 @@ pub struct Kill {
     pub before: bool,
 }
 
+/// A page that reached people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the same fields as `Page`")]
+pub struct Told {
+    pub kind: PageKind,
+    pub severity: Severity,
+    pub finding: Option<Finding>,
+    pub service: Option<ServiceName>,
+    pub summary: String,
+}
+
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -55,8 +68,16 @@ pub struct Report {
     pub effects: u64,
     /// How each plan ended.
     pub outcomes: Vec<PlanOutcome>,
+    /// Services of which a plan was begun, in order.
+    pub rolled_back: Vec<ServiceName>,
+    /// Pages that reached people, in the order of their queueing.
+    pub told: Vec<Told>,
+    /// Nightly looks: whose, and whether it was told.
+    pub nights: Vec<(ServiceName, bool)>,
     /// Incidents opened.
     pub incidents: u64,
+    /// Incidents still open at the end.
+    pub open: u64,
     /// A hash of the whole journal: equal for equal runs.
     pub fingerprint: u64,
     /// How often the process was killed.
@@ -74,6 +95,8 @@ enum Happening {
     Finish { epoch: u64, service: ServiceIndex, attempt: Attempt, fails: bool },
     Wake { epoch: u64 },
     Deploy { service: usize, release: usize },
+    SelfCheck { epoch: u64 },
+    Outage,
     Person,
     EndOfChaos,
     Restart,
@@ -105,11 +128,13 @@ struct Simulation<'a> {
     requests: u64,
     invariants: Invariants,
     last_deploy: BootTime,
+    /// The watchdog's own network is ill, as far as the running process was told.
+    impaired: bool,
 }
 
 /// Runs a scenario and holds it against the invariants.
 pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Report, Violation> {
-    let policy = Arc::new(policy::policy(scenario.services, mode));
+    let policy = Arc::new(policy::policy(scenario, mode));
     let boot = BootTime::from_nanos(3_600_000_000_000);
     let cadence = policy.services.iter().map(|one| one.signals.iter().map(|signal| signal.every).collect()).collect();
     let mut simulation = Simulation {
@@ -135,6 +160,7 @@ pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Repor
         requests: 0,
         invariants: Invariants::default(),
         last_deploy: boot,
+        impaired: false,
         policy,
     };
     simulation.run().map_err(|violation| simulation.explain(&violation))
@@ -146,7 +172,7 @@ const SHOWN_ENTRIES: usize = 60;
 impl Simulation<'_> {
     /// A violation with the end of the journal: what has to be read to mend it.
     fn explain(&self, violation: &Violation) -> Violation {
-        let at = self.now().wall.since(WALL_START).as_secs_f64();
+        let at = self.now().wall.since(self.scenario.starts_at).as_secs_f64();
         Violation(format!("{violation} (at {at:.3} s)\n{}", self.lines().join("\n")))
     }
 
@@ -159,7 +185,7 @@ impl Simulation<'_> {
             .filter(|(_, entry)| !matches!(entry.fact, Fact::PageSettled { .. } | Fact::Soaked { .. }))
             .take(SHOWN_ENTRIES)
             .map(|(sequence, entry)| {
-                let seconds = entry.at.since(WALL_START).as_secs_f64();
+                let seconds = entry.at.since(self.scenario.starts_at).as_secs_f64();
                 let service = entry.service.as_ref().map_or("", |name| name.as_str());
                 let fact = match &entry.fact {
                     Fact::PageQueued { page, .. } => format!("page {}: {}", page.kind.as_str(), page.summary),
@@ -175,7 +201,7 @@ impl Simulation<'_> {
 
     fn now(&self) -> Now {
         let since = self.boot.since(BootTime::from_nanos(3_600_000_000_000));
-        Now { boot: self.boot, wall: WALL_START.after(since) }
+        Now { boot: self.boot, wall: self.scenario.starts_at.after(since) }
     }
 
     fn plan(&mut self, after: Duration, happening: Happening) {
@@ -197,6 +223,9 @@ impl Simulation<'_> {
             self.plan(self.scenario.deploy_after, Happening::Deploy { service, release: 1 });
         }
         self.plan(self.scenario.chaos_until, Happening::EndOfChaos);
+        if let Some(outage) = &self.scenario.outage {
+            self.plan(outage.after, Happening::Outage);
+        }
         if self.scenario.chaos.people_every_seconds > 0 {
             self.plan(Duration::from_secs(self.scenario.chaos.people_every_seconds), Happening::Person);
         }
@@ -228,11 +257,39 @@ impl Simulation<'_> {
         Ok(Report {
             effects: self.effects,
             outcomes: self.invariants.plans.iter().filter_map(|(_, outcome)| *outcome).collect(),
+            rolled_back: self.invariants.plans.iter().map(|(service, _)| service.clone()).collect(),
+            told: self.told(),
+            nights: self.nights(),
+            open: self.disk.incidents.values().filter(|incident| incident.is_open()).count() as u64,
             incidents: self.disk.services.values().map(|service| service.incident_count).sum(),
             fingerprint,
             kills: self.killed,
             journal: self.lines(),
         })
+    }
+
+    fn told(&self) -> Vec<Told> {
+        let queued = self.journal.iter().filter_map(|(_, entry)| match &entry.fact {
+            Fact::PageQueued { page, .. } => self.invariants.delivered.get(&page.id),
+            _ => None,
+        });
+        queued
+            .map(|page| Told {
+                kind: page.kind,
+                severity: page.severity,
+                finding: page.finding,
+                service: page.service.clone(),
+                summary: page.summary.clone(),
+            })
+            .collect()
+    }
+
+    fn nights(&self) -> Vec<(ServiceName, bool)> {
+        let looks = self.journal.iter().filter_map(|(_, entry)| match (&entry.fact, &entry.service) {
+            (Fact::NightlyLook { told, .. }, Some(service)) => Some((service.clone(), *told)),
+            _ => None,
+        });
+        looks.collect()
     }
 
     /// A service with which nothing was ever wrong is never rolled back; each attempt restarts at most once.
@@ -273,6 +330,8 @@ impl Simulation<'_> {
             self.plan(LOOK_EVERY, Happening::RegularLook { epoch, service: index });
         }
         self.counted_to.fill(None);
+        self.impaired = false;
+        self.plan(SELF_CHECK_EVERY, Happening::SelfCheck { epoch });
         self.feed(Event::Started)
     }
 
@@ -291,7 +350,7 @@ impl Simulation<'_> {
                 return self.kill();
             }
             // One step's entries are one transaction; the store has it before anything else goes out.
-            self.append(appends);
+            self.append(appends)?;
             if self.kills.contains(&(self.effects, false)) {
                 return self.kill();
             }
@@ -319,12 +378,17 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    fn append(&mut self, appends: Vec<Action>) {
+    fn append(&mut self, appends: Vec<Action>) -> Result<(), Violation> {
         let entry = |action| match action {
             Action::Append { sequence, entry } => (sequence, entry),
             _ => unreachable!("partitioned by the caller"),
         };
         let batch: Vec<(Sequence, Arc<Entry>)> = appends.into_iter().map(entry).collect();
+        let decides = |fact: &Fact| matches!(fact, Fact::IncidentOpened { .. } | Fact::PlanStarted { .. });
+        if let Some((_, entry)) = batch.iter().find(|(_, entry)| self.impaired && decides(&entry.fact)) {
+            let fact = &entry.fact;
+            return Err(Violation(format!("decided while the watchdog's own network is ill: {fact:?}")));
+        }
         self.batches.push_back(batch);
         if !self.committing {
             self.committing = true;
@@ -332,6 +396,7 @@ impl Simulation<'_> {
             let takes = self.random.between(Duration::from_millis(1), Duration::from_millis(20));
             self.plan(takes, Happening::Commit { epoch });
         }
+        Ok(())
     }
 
     fn carry_out(&mut self, action: Action) -> Result<(), Violation> {
@@ -413,6 +478,14 @@ impl Simulation<'_> {
                 self.worlds[service].deploy(release, self.boot, &mut self.random);
                 Ok(())
             }
+            Happening::SelfCheck { epoch } if epoch == self.epoch => self.check_self(),
+            Happening::Outage => {
+                let services = self.scenario.outage.iter().flat_map(|outage| &outage.services);
+                for service in services {
+                    self.worlds[*service].begin_outage(self.boot);
+                }
+                Ok(())
+            }
             Happening::Person => self.person(),
             Happening::EndOfChaos => {
                 for world in &mut self.worlds {
@@ -424,6 +497,19 @@ impl Simulation<'_> {
             // Of a process that is gone.
             _ => Ok(()),
         }
+    }
+
+    fn check_self(&mut self) -> Result<(), Violation> {
+        let epoch = self.epoch;
+        self.plan(SELF_CHECK_EVERY, Happening::SelfCheck { epoch });
+        let chance = match self.scenario.chaos.self_check_fails {
+            0 => return Ok(()),
+            _ if self.impaired => SELF_CHECK_GOES_ON_FAILING,
+            first => first,
+        };
+        self.impaired = self.chance(chance);
+        let ill = || Outcome::Failed(Reason::new("no route to host"));
+        self.feed(Event::SelfCheck(if self.impaired { ill() } else { Outcome::Passed }))
     }
 
     fn take(&mut self, service: ServiceIndex, signal: SignalIndex) -> Result<(), Violation> {
@@ -481,7 +567,7 @@ impl Simulation<'_> {
             }
             return Ok(());
         }
-        self.invariants.entry(&entry, &self.disk, self.mode)?;
+        self.invariants.entry(&entry, &self.disk, self.mode, &self.policy)?;
         if let Fact::PlanEnded { outcome: PlanOutcome::Verified, .. } = &entry.fact {
             self.check_verified(&entry)?;
         }

@@ -33,6 +33,8 @@ pub(super) struct World {
     before: usize,
     /// It was restarted although nothing new was deployed: an outage that no release explains.
     restarted_by_hand: bool,
+    /// Something that it shares with others broke once.
+    was_out: bool,
     /// When the fault that no release explains began.
     broken_since: Option<BootTime>,
     probes: u64,
@@ -53,6 +55,7 @@ impl World {
             restarting_until: now,
             before: 0,
             restarted_by_hand: false,
+            was_out: false,
             broken_since: None,
             probes: 0,
             receipts: std::collections::BTreeMap::new(),
@@ -77,6 +80,12 @@ impl World {
         self.restarting_since = now;
         self.restarting_until = now.after(takes);
         self.running_since = self.restarting_until;
+    }
+
+    /// What it needs breaks.
+    pub(super) fn begin_outage(&mut self, now: BootTime) {
+        self.was_out = true;
+        self.broken_since = Some(now);
     }
 
     /// What no release explains is over.
@@ -192,6 +201,7 @@ impl World {
     /// Whether anything was ever really wrong with it.
     pub(super) fn ever_bad(&self) -> bool {
         self.restarted_by_hand
+            || self.was_out
             || self.releases.iter().any(|(_, fault)| !matches!(fault, Fault::None | Fault::FewErrors))
     }
 }

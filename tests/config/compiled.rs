@@ -3,19 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use backstop::{
-    config::form::{Role, SignalSource, Target},
+    config::{
+        self,
+        form::{Role, SignalSource, Target},
+    },
     core::{
         name::SignalIndex,
         policy::{
-            Atom, Expression, Finding, LatencyLimit, Mode, RateLimit, ReportKind, ServicePolicy, Severity, SignalKind,
-            SustainIndex, Then,
+            Atom, Expression, Finding, LatencyLimit, MaintenancePolicy, Mode, RateLimit, ReportKind, ServicePolicy,
+            Severity, SharedCausePolicy, SignalKind, SustainIndex, Then,
         },
+        time::WallTime,
         verdict::{PlanKind, VerdictKind},
     },
 };
 use secrecy::ExposeSecret;
 
-use crate::support::{check, good, in_tree};
+use crate::support::{check, good, in_tree, tables};
 
 const HEAD: &str = r#"
 prometheus: {url: http://127.0.0.1:9090, bearer_token: "${env:TOKEN}"}
@@ -344,4 +348,31 @@ fn contradictions_that_a_snapshot_does_not_show() {
             "{extra}: {messages:#?}"
         );
     }
+}
+
+#[test]
+fn neighbours_and_maintenance() {
+    let more = "    depends_on: [cart]\n    gates: {shared_cause: {services: 5, within: 2m, wait: 4s}}\n    maintenance: \
+                [{from: 2026-01-07T10:30:00Z, to: \"2026-01-07T12:30:00+01:00\", why: the disks are replaced}]\n  - \
+                name: cart\n    target: {command: {current: [a], previous: [b], roll_back: [c]}}\n    probes: {ready: {tcp: \
+                \"127.0.0.1:1\"}}\n";
+    let text = format!("{HEAD}{SERVICE}{more}");
+    let service = only_service(&text);
+    assert_eq!(service.depends_on, ["cart".into()]);
+    assert_eq!(service.gates.shared_cause, SharedCausePolicy { services: 5, within: Duration::from_secs(120) });
+    assert_eq!(service.gates.acting_wait, Duration::from_secs(4));
+    let at = |text: &str| -> WallTime { serde_json::from_str(&format!("\"{text}\"")).expect("a time") };
+    let (from, to) = (at("2026-01-07T10:30:00Z"), at("2026-01-07T11:30:00Z"));
+    assert_eq!(service.maintenance, [MaintenancePolicy { from, to, why: "the disks are replaced".to_owned() }]);
+    let warnings = |now: &str| -> Vec<String> {
+        let checked =
+            config::check_bytes_at("backstop.yaml", text.clone().into_bytes(), Some(&tables()), Some(at(now)));
+        assert!(checked.config.is_some(), "{}", checked.diagnostics);
+        checked.diagnostics.list.into_iter().map(|one| one.message).collect()
+    };
+    assert_eq!(warnings("2026-01-07T11:29:59Z"), [""; 0]);
+    assert_eq!(warnings("2026-01-07T11:30:00Z"), ["services(api).maintenance[1]: this time is over"]);
+    let defaults = only_service(&format!("{HEAD}{SERVICE}"));
+    assert_eq!((&defaults.depends_on[..], &defaults.maintenance[..]), (&[][..], &[][..]));
+    assert_eq!(defaults.gates.shared_cause, SharedCausePolicy { services: 3, within: Duration::from_secs(300) });
 }

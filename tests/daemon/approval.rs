@@ -6,21 +6,25 @@ use serde_json::{Value, json};
 
 use crate::world::{
     QUICK, World,
+    daemon::Daemon,
+    port::Port,
     wait::{all_along, eventually, until},
 };
 
 /// A key feature that only v1 has: broken, the tree says consider.
-fn with_feature(world: &World, more: &str) -> String {
+fn with_feature(world: &World) -> String {
     let port = world.service.number;
     format!(
-        "    features:\n      smoke: {{http: {{url: http://127.0.0.1:{port}/health, body: v1}}, every: 500ms, timeout: 500ms}}\n{more}{QUICK}"
+        "    features:
+      smoke: {{http: {{url: http://127.0.0.1:{port}/health, body: v1}}, every: 500ms, timeout: 500ms}}
+{QUICK}"
     )
 }
 
 /// A world in which v2 was deployed over a trusted v1 and waits for an approval, and the daemon that asked.
-fn asked(more: &str) -> (World, crate::world::daemon::Daemon, Value) {
+fn asked(top: &str) -> (World, Daemon, Value) {
     let world = World::new(&[("v1", json!({})), ("v2", json!({}))]);
-    world.configure_service(&with_feature(&world, more));
+    world.configure(top, &world.service_yaml(&world.releases_target(), &with_feature(&world)));
     let daemon = world.watch();
     world.wait_until_good("v1");
     world.deploy("v2");
@@ -91,11 +95,29 @@ fn a_human_denies_and_it_holds() {
 
 #[test]
 fn an_approval_that_a_gate_holds_is_refused_with_its_own_exit_code() {
+    let witness = Port::reserve();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", witness.number)).expect("the port is ours");
+    let (world, _daemon, _) = asked(&format!("self_check: {{tcp: [\"127.0.0.1:{}\"]}}", witness.number));
+    drop(listener);
+    until("the watchdog sees that it is ill", || !world.cli.json(&["status"])["daemon"]["observer_impaired"].is_null());
+    let (code, said) = world.cli.refused(&["incident", "approve", "api-1", "--approval", "1"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("self_check"), "it names the gate: {said}");
+    assert_eq!(world.restarts(), Vec::<String>::new());
+    // It was refused, not used up.
+    let _listener = std::net::TcpListener::bind(("127.0.0.1", witness.number)).expect("the port is ours");
+    until("it is well again", || world.cli.json(&["status"])["daemon"]["observer_impaired"].is_null());
+    world.cli.text(&["incident", "approve", "api-1", "--approval", "1"]);
+    world.wait_for_outcome("api-1", "verified");
+}
+
+#[test]
+fn an_approval_whose_older_release_was_marked_bad_meanwhile_is_void() {
     let (world, _daemon, _) = asked("");
-    // What it would go back to is taken away meanwhile.
     world.cli.text(&["deploys", "mark", "api", "v1", "bad"]);
     let (code, said) = world.cli.refused(&["incident", "approve", "api-1", "--approval", "1"]);
-    assert!(code == 3 || said.contains("void"), "{code}: {said}");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("void"), "{said}");
     assert_eq!(world.restarts(), Vec::<String>::new());
     assert_eq!(world.live(), "v2");
 }

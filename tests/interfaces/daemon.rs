@@ -17,7 +17,8 @@ use backstop::{
         name::ServiceIndex,
         policy::{
             Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Escalation, Expression, GatesPolicy, KnownGoodPolicy,
-            Mode, Policy, RollbacksPolicy, ServicePolicy, SignalKind, SignalPolicy, ThresholdsPolicy, VerifyPolicy,
+            Mode, Policy, RollbacksPolicy, ServicePolicy, SharedCausePolicy, SignalKind, SignalPolicy,
+            ThresholdsPolicy, VerifyPolicy,
         },
         time::BootTime,
     },
@@ -61,8 +62,11 @@ pub(crate) fn policy(names: &[&str]) -> Policy {
                 cooldown: seconds(600),
                 resume_within: seconds(900),
                 acting_wait: seconds(3),
+                shared_cause: SharedCausePolicy { services: 3, within: Duration::from_secs(300) },
             },
             verify: VerifyPolicy { healthy_for: seconds(60), timeout: seconds(600) },
+            depends_on: Vec::new(),
+            maintenance: Vec::new(),
         })
     };
     Policy {

@@ -2,7 +2,7 @@
 
 use super::{Sink, View, duration, shown_duration};
 use crate::core::policy::{
-    ConsiderPolicy, ConsiderThen, GatesPolicy, KnownGoodPolicy, Mode, RollbacksPolicy, VerifyPolicy,
+    ConsiderPolicy, ConsiderThen, GatesPolicy, KnownGoodPolicy, Mode, RollbacksPolicy, SharedCausePolicy, VerifyPolicy,
 };
 
 pub(super) fn gates(view: &View<'_>, min_requests: u32, sink: &mut Sink) -> GatesPolicy {
@@ -19,6 +19,7 @@ pub(super) fn gates(view: &View<'_>, min_requests: u32, sink: &mut Sink) -> Gate
         sink.error(at, message, "shorten it, or lengthen `deployed_within`");
     }
     let rollbacks = view.object("rollbacks");
+    let shared_cause = view.object("shared_cause");
     GatesPolicy {
         known_good: match view.text("known_good") {
             Some(word) if word.value == "previous" => KnownGoodPolicy::Previous,
@@ -32,7 +33,11 @@ pub(super) fn gates(view: &View<'_>, min_requests: u32, sink: &mut Sink) -> Gate
             at_most: rollbacks.whole("at_most").map_or(1, |at_most| at_most.value),
             over: duration(&rollbacks, "over"),
         },
-        acting_wait: duration(&view.object("shared_cause"), "wait"),
+        acting_wait: duration(&shared_cause, "wait"),
+        shared_cause: SharedCausePolicy {
+            services: shared_cause.whole("services").map_or(2, |services| services.value),
+            within: duration(&shared_cause, "within"),
+        },
         cooldown: duration(view, "cooldown"),
         resume_within: duration(view, "resume_within"),
     }

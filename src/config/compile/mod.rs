@@ -7,6 +7,7 @@ mod condition;
 mod expression;
 mod gate;
 mod limit;
+mod neighbour;
 mod notify;
 mod ordering;
 mod server;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    super::decode::{did_you_mean, shown},
+    super::decode::shown,
     Node, Sink, View, condition, duration, expression, gate,
     limit::{self, Limits},
-    signal, target, tree, unique, visible,
+    neighbour, signal, target, tree, unique, visible,
 };
 use crate::{
     config::form::Service,
@@ -32,15 +32,15 @@ pub(super) fn services(root: &View<'_>, sink: &mut Sink) -> (Vec<Service>, Vec<A
         let path = name.map_or_else(|| format!("services[{}]", place + 1), |name| format!("services({})", shown(name)));
         let span = node.get("name").map_or(&node.span, |name| &name.span);
         let view = View::of(node, root.shape("services"), span, path);
-        depends_on(&view, &names, sink);
-        let (service, policy) = service(&view, root, sink);
+        let (service, policy) = service(&view, root, &names, sink);
         edges.push(service);
         policies.push(Arc::new(policy));
     }
+    neighbour::circles(nodes, sink);
     (edges, policies)
 }
 
-fn service(view: &View<'_>, root: &View<'_>, sink: &mut Sink) -> (Service, ServicePolicy) {
+fn service(view: &View<'_>, root: &View<'_>, names: &[&Node], sink: &mut Sink) -> (Service, ServicePolicy) {
     let name = ServiceName::from(view.text("name").map(|name| name.value).unwrap_or_default());
     let (target, can_stop_traffic) = target::target(&view.object("target"), sink);
     let version = signal::version(view, sink);
@@ -68,6 +68,8 @@ fn service(view: &View<'_>, root: &View<'_>, sink: &mut Sink) -> (Service, Servi
         reports_expire: duration(&view.object("reports"), "expire"),
         gates: gate::gates(&view.object("gates"), limits.min_requests, sink),
         verify: gate::verify(&view.object("verify"), sink),
+        depends_on: neighbour::depends_on(view, names, sink),
+        maintenance: neighbour::maintenance(view, sink),
     };
     (Service { name, target, version, signals: signals.sources }, policy)
 }
@@ -94,19 +96,4 @@ fn hold_back_when(view: &View<'_>, sink: &mut Sink) -> Vec<ReportKind> {
         }
     }
     kinds
-}
-
-fn depends_on(view: &View<'_>, names: &[&Node], sink: &mut Sink) {
-    let path = view.path_of("depends_on");
-    let own = view.written("name").and_then(Node::text);
-    for node in view.list("depends_on") {
-        let Some(name) = node.known_text() else { continue };
-        if own == Some(name) {
-            sink.error(&node.span, format!("{path}: a service cannot depend on itself"), "leave it out");
-        } else if !names.iter().any(|other| other.text() == Some(name)) {
-            let message = format!("{path}: there is no service called `{}`", shown(visible(node)));
-            let others = names.iter().filter(|other| own != other.text()).map(|other| visible(other));
-            sink.error(&node.span, message, did_you_mean(visible(node), others));
-        }
-    }
 }

@@ -152,7 +152,7 @@ mod tests {
         let lines: Vec<String> = keys.map(|key| format!("{key}: ~")).chain(["another_key: ~".to_owned()]).collect();
         let text = lines.join("\n");
         let mut root: Node = serde_saphyr::from_str(&text).expect("YAML");
-        let mut sink = Sink::new(Source::new("x", text));
+        let mut sink = Sink::new(Source::new("x", text), None);
         crate::config::decode::decode(&mut root, None, &mut sink);
         let unknown: Vec<String> = sink
             .finish()

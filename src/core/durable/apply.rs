@@ -2,7 +2,7 @@
 
 use super::{
     ApprovalRecord, ApprovalState, DeployRecord, Durable, ENDED_INCIDENTS_LIMIT, FindingRecord, IncidentRecord,
-    PauseRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
+    NightRecord, PauseRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
     service::{DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
 };
 use crate::core::{
@@ -123,6 +123,14 @@ impl Fold<'_> {
                 self.durable.outbox.settle(page, channel);
                 Ok(())
             }
+            Fact::NightlyLook { held, told } => {
+                let at = self.at;
+                let record = self.service()?;
+                let before = record.night.as_ref().and_then(|night| night.told_at);
+                let told_at = if *told { Some(at) } else { before.filter(|_| !held.is_empty()) };
+                record.night = Some(NightRecord { at, held: held.clone(), told_at });
+                Ok(())
+            }
             Fact::Paused { until, by, reason } => {
                 let pause = PauseRecord { until: *until, by: by.clone(), reason: reason.clone() };
                 *self.pause_place()? = Some(pause);
@@ -236,7 +244,8 @@ impl Fold<'_> {
             Fact::Found { incident, finding, severity, detail, .. } => {
                 if let Some(incident) = incident {
                     let record = self.incident(incident)?;
-                    record.refused |= matches!(finding, Finding::RollbackRefused | Finding::NoDeployToBlame);
+                    record.refused |=
+                        matches!(finding, Finding::RollbackRefused | Finding::NoDeployToBlame | Finding::SharedCause);
                     let (finding, severity, detail) = (*finding, *severity, detail.clone());
                     record.tell(at, format!("{severity} {finding}: {detail}"));
                     record.findings.push(FindingRecord { finding, severity, at, detail });

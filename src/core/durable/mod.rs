@@ -12,7 +12,7 @@ pub use incident::{
     ApprovalRecord, ApprovalState, FindingRecord, IncidentRecord, PlanRecord, StepRecord, verdict_severity,
 };
 pub use outbox::{Outbox, Pending};
-pub use service::{DeployRecord, PauseRecord, Rollout, ServiceRecord, StandingRecord};
+pub use service::{DeployRecord, NightRecord, PauseRecord, Rollout, ServiceRecord, StandingRecord};
 
 use std::collections::{BTreeMap, BTreeSet};
 

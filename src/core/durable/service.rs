@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::core::{
+    gate::Gate,
     name::{IncidentId, Version},
     policy::Finding,
     release::{Deploy, DeploySource, Standing},
@@ -33,6 +34,19 @@ pub struct ServiceRecord {
     pub paused: Option<PauseRecord>,
     /// Findings outside incidents that are not over.
     pub findings: BTreeSet<Finding>,
+    /// The last nightly look at the gates.
+    pub night: Option<NightRecord>,
+}
+
+/// A nightly look at the gates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NightRecord {
+    /// When it was made.
+    pub at: WallTime,
+    /// Gates that would have held a rollback.
+    pub held: Vec<Gate>,
+    /// When people were last told, if something has held since.
+    pub told_at: Option<WallTime>,
 }
 
 /// One deploy.
@@ -100,6 +114,7 @@ impl ServiceRecord {
         last_rollback_ended: None,
         paused: None,
         findings: BTreeSet::new(),
+        night: None,
     };
 
     /// The live deploy.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{page::Draft, service::Service, turn::Turn};
+use super::{page::Draft, service::Service, surroundings::told_first, turn::Turn};
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
@@ -100,7 +100,7 @@ impl Service {
     }
 
     /// The name of the condition behind the question that decided.
-    fn deciding_condition(&self) -> Option<&str> {
+    pub(super) fn deciding_condition(&self) -> Option<&str> {
         let place = self.watch.verdict().decided_by?;
         let question = nth_question(&self.policy.tree, &mut { place })?;
         Some(self.policy.conditions[usize::from(question.when)].name.as_str())
@@ -117,8 +117,9 @@ impl Service {
         }
         let gates = self.gates(turn, &NOT_FOR_HUMANS);
         let Some((from, to)) = self.versions(turn).filter(|_| together(&gates) == Answer::Yes) else {
-            // Consider asks; a rollback that was due and is held has to be told.
-            if self.watch.verdict().kind == VerdictKind::RollBack {
+            // Consider asks; a rollback that was due and is held has to be told, and so has what several services share.
+            let is_shared = told_first(&gates).is_some_and(|held| held.gate == Gate::NoSharedCause);
+            if self.watch.verdict().kind == VerdictKind::RollBack || is_shared {
                 self.refuse_when_held(turn, &gates);
             }
             return;
@@ -180,7 +181,7 @@ impl Service {
         if incident.refused {
             return;
         }
-        let no = gates.iter().find(|report| report.answer == Answer::No);
+        let no = told_first(gates);
         if no.is_none() {
             let since = *self.held_since.get_or_insert(turn.now.boot);
             let until = since.after(UNKNOWN_HOLDS_FOR);
@@ -191,6 +192,11 @@ impl Service {
             }
         }
         let Some(held) = no.or_else(|| gates.iter().find(|report| report.answer != Answer::Yes)) else { return };
+        match (held.gate, held.answer) {
+            (Gate::NoSharedCause, Answer::No) => return self.tell_shared_cause(turn, held),
+            (Gate::DependenciesWell, Answer::No) => return self.tell_held_by_dependency(turn, held),
+            _ => {}
+        }
         let finding = match held.gate {
             Gate::DeployedRecently | Gate::FaultAfterDeploy => Finding::NoDeployToBlame,
             _ => Finding::RollbackRefused,

@@ -11,7 +11,7 @@ use crate::core::{
     gate::words,
     name::IncidentId,
     page::PageKind,
-    policy::{ConsiderThen, Finding, Mode},
+    policy::{ConsiderThen, Finding, Mode, Severity},
     time::BootTime,
     verdict::{Onset, VerdictKind},
 };
@@ -39,7 +39,9 @@ impl Service {
             _ => Some(self.suspected_since.unwrap_or(turn.now.boot)),
         };
         let Some(incident) = turn.open_incident(&self.name) else {
-            if verdict.kind >= VerdictKind::Consider && !self.must_look_first(turn) {
+            // While the watchdog's own network is ill nothing new is opened: what was seen may be us.
+            let is_us = turn.observer.impaired().is_some();
+            if verdict.kind >= VerdictKind::Consider && !is_us && !self.must_look_first(turn) {
                 self.open(turn);
             }
             return;
@@ -86,6 +88,7 @@ impl Service {
         let action = self.intention(turn, verdict);
         let draft = Draft::about(PageKind::IncidentOpened, turn.incident(&id), self.headline(turn, &id));
         let draft = draft.action(action).details(self.since_when(turn, &id));
+        let draft = self.quieten(turn, draft);
         turn.page(draft);
         self.keep_opening(turn, &id);
         self.keep_evidence(turn, &id);
@@ -120,6 +123,7 @@ impl Service {
         let action = self.intention(turn, verdict);
         let draft = Draft::about(PageKind::IncidentEscalated, turn.incident(&id), self.headline(turn, &id));
         let draft = draft.action(action).details(self.since_when(turn, &id));
+        let draft = self.quieten(turn, draft);
         turn.page(draft);
         self.keep_evidence(turn, &id);
     }
@@ -152,10 +156,11 @@ impl Service {
         match (self.policy.mode, verdict) {
             (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to roll back to {to}."),
             (Mode::Act, VerdictKind::RollBack) => {
-                let held = words(self.policy.thresholds.down_for);
-                format!(
-                    "Backstop rolls back to {to} if every gate allows it; an outage must last {held} unbroken first."
-                )
+                let wait = match self.deciding_condition() {
+                    Some("system_down") => format!("after {} unbroken", words(self.policy.thresholds.down_for)),
+                    _ => format!("in {}", words(self.policy.gates.acting_wait)),
+                };
+                format!("If it is still so {wait} and every gate allows it, Backstop rolls back to {to}.")
             }
             (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to roll back to {to}."),
             _ if self.policy.consider.then == ConsiderThen::RollBack => {
@@ -210,7 +215,8 @@ impl Service {
     /// Tells an open incident again, as its severity wants it.
     fn repeat(&mut self, turn: &mut Turn<'_>) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
-        let severity = incident.severity();
+        let is_quiet = self.ill_dependency(turn).is_some();
+        let severity = if is_quiet { Severity::S3 } else { incident.severity() };
         let Some(every) = turn.policy.escalation.severities.get(&severity).and_then(|policy| policy.repeat) else {
             return;
         };
@@ -220,12 +226,16 @@ impl Service {
             return;
         }
         self.told_at = Some(turn.now.boot);
+        if self.is_repeated_elsewhere(turn) {
+            return;
+        }
         let open_for = words(turn.now.wall.since(incident.opened_at));
         let because = &incident.path.because;
         let summary = format!("{}: still open after {open_for}: {because}", self.name);
         let found = incident.findings.iter().max_by_key(|found| found.severity).map(|found| found.finding);
         let mut draft = Draft::about(PageKind::IncidentEscalated, incident, summary);
         draft = match found {
+            _ if is_quiet => self.quieten(turn, draft),
             Some(finding) => draft.found(finding),
             None => draft.action("It has neither cleared nor been resolved."),
         };

@@ -6,11 +6,13 @@ mod deploys;
 mod drive;
 mod incident;
 mod ledger;
+mod nightly;
 mod page;
 mod reload;
 mod request;
 mod service;
 mod sight;
+mod surroundings;
 mod turn;
 mod verification;
 mod view;
@@ -27,6 +29,7 @@ use super::{
     durable::Durable,
     entry::Fact,
     event::{Event, Refusal, Reply, Request},
+    gate::{Impaired, Neighbours},
     name::{IncidentId, PageId, ServiceIndex, ServiceName},
     operation::{Look, StepKey},
     page::PageKind,
@@ -53,6 +56,11 @@ impl Observer {
         self.self_check.as_ref().map(|(reason, _)| reason.as_str())
     }
 
+    fn impairment(&self, now: Now) -> Option<Impaired<'_>> {
+        let (reason, since) = self.self_check.as_ref()?;
+        Some(Impaired { why: reason.as_str(), certain: now.boot.since(*since) >= IMPAIRED_TOLD_AFTER })
+    }
+
     fn store_failing(&self) -> Option<&str> {
         self.store.as_ref().map(|(reason, _)| reason.as_str())
     }
@@ -66,6 +74,7 @@ pub struct State {
     ledger: Ledger,
     services: Vec<Service>,
     observer: Observer,
+    neighbours: Neighbours,
     courier: Courier,
     wakes: BTreeSet<(BootTime, ServiceIndex)>,
     late_samples: u64,
@@ -87,6 +96,7 @@ impl State {
         }
         let wakes = services.iter().map(|service| (service.wake, service.index)).collect();
         Self {
+            neighbours: Neighbours::new(&policy, &durable, now),
             policy,
             installation: installation.to_owned(),
             ledger: Ledger::folded(durable),
@@ -192,6 +202,7 @@ impl State {
             installation: &self.installation,
             ledger: &mut self.ledger,
             observer: &self.observer,
+            neighbours: &mut self.neighbours,
             actions,
         }
     }
@@ -203,6 +214,7 @@ impl State {
             installation: &self.installation,
             ledger: &mut self.ledger,
             observer: &self.observer,
+            neighbours: &mut self.neighbours,
             actions,
         };
         (&mut self.services[index.get()], turn)

@@ -112,6 +112,7 @@ impl State {
         }
         done.removed = old.len();
         self.policy = Arc::clone(&reload.policy);
+        self.neighbours = std::mem::take(&mut self.neighbours).carried_over(&self.policy, &self.ledger.durable, now);
         done.places = old_names.iter().map(|name| self.policy.service_index(name.as_str())).collect();
         self.ledger.move_services(|index| done.places.get(index.get()).copied().flatten());
         self.wakes = self.services.iter().map(|service| (service.wake, service.index)).collect();
@@ -164,6 +165,7 @@ impl Service {
         next.rollout = self.rollout;
         next.soak = self.soak;
         next.told_at = self.told_at;
+        next.night = self.night;
         next.page_only = self.page_only;
         next
     }
@@ -172,6 +174,7 @@ impl Service {
     fn forget(&mut self, turn: &mut Turn<'_>) {
         self.void_approval(turn, NO_LONGER_WATCHED);
         self.resolve(turn, NO_LONGER_WATCHED);
+        self.tell_neighbours(turn);
         let finding = Finding::SignalLost;
         if turn.record(&self.name).findings.contains(&finding) {
             turn.append(Some(&self.name), Fact::FindingOver { finding });

@@ -55,6 +55,7 @@ pub(super) struct Service {
     /// When lost signals were last looked for.
     pub(super) lost_checked_at: Option<BootTime>,
     pub(super) drive: Drive,
+    pub(super) night: super::nightly::Night,
     /// Its state was folded anew after a panic: it may only page.
     pub(super) page_only: bool,
     /// When it wants to be assessed next.
@@ -102,6 +103,7 @@ impl Service {
             told_at: None,
             lost_checked_at: None,
             drive: Drive::default(),
+            night: super::nightly::Night::default(),
             page_only: false,
             wake: now.boot,
         }
@@ -161,7 +163,9 @@ impl Service {
         self.follow_soak(turn);
         self.follow_signals(turn);
         self.follow_incident(turn);
+        self.tell_neighbours(turn);
         self.act(turn);
+        self.look_tonight(turn);
         if let Some(wake) = self.watch.next_wake(turn.now) {
             self.wake_by(wake);
         }
@@ -204,9 +208,11 @@ impl Service {
             observation: self.sight.observation(),
             blind: self.sight.trouble().map(crate::core::sample::Reason::as_str),
             paused_all: durable.paused.as_ref(),
-            observer_impaired: turn.observer.impaired(),
+            observer_impaired: turn.observer.impairment(turn.now),
             store_failing: turn.observer.store_failing(),
-            now: turn.now.wall,
+            neighbours: turn.neighbours,
+            index: self.index,
+            now: turn.now,
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::core::{
     action::{Action, Actions},
     durable::{IncidentRecord, ServiceRecord},
     entry::Fact,
+    gate::Neighbours,
     name::{IncidentId, ServiceName},
     policy::Policy,
     time::Now,
@@ -17,6 +18,7 @@ pub(super) struct Turn<'a> {
     pub(super) installation: &'a str,
     pub(super) ledger: &'a mut Ledger,
     pub(super) observer: &'a Observer,
+    pub(super) neighbours: &'a mut Neighbours,
     pub(super) actions: &'a mut Actions,
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Gate, GateReport};
+use super::{Dependency, Gate, GateReport, Neighbours, Wellness};
 use crate::core::{
     answer::Answer,
     durable::{DeployRecord, IncidentRecord, PauseRecord, ServiceRecord},
-    name::Version,
+    name::{ServiceIndex, Version},
     policy::{KnownGoodPolicy, ServicePolicy},
     release::{DeploySource, Observation, Standing},
-    time::WallTime,
+    time::Now,
     verdict::VerdictKind,
 };
 
@@ -32,13 +32,29 @@ pub struct Situation<'a> {
     pub blind: Option<&'a str>,
     /// The pause of all services.
     pub paused_all: Option<&'a PauseRecord>,
-    /// Why the watchdog's own network is ill, if it is.
-    pub observer_impaired: Option<&'a str>,
+    /// How the watchdog's own network is ill, if it is.
+    pub observer_impaired: Option<Impaired<'a>>,
     /// Why the journal cannot be written, if it cannot.
     pub store_failing: Option<&'a str>,
+    /// The other services.
+    pub neighbours: &'a Neighbours,
+    /// This one's place among them.
+    pub index: ServiceIndex,
     /// Now.
-    pub now: WallTime,
+    pub now: Now,
 }
+
+/// How the watchdog's own network is ill.
+#[derive(Debug, Clone, Copy)]
+pub struct Impaired<'a> {
+    /// Why.
+    pub why: &'a str,
+    /// It has been so for long enough to be told; before that it may be one lost packet.
+    pub certain: bool,
+}
+
+/// Services that a gate names; the others are counted.
+const NAMED_LIMIT: usize = 8;
 
 impl<'a> Situation<'a> {
     /// Every gate's answer, in order.
@@ -88,8 +104,16 @@ impl<'a> Situation<'a> {
             Gate::Budget => self.budget(),
             Gate::Cooldown => self.cooldown(),
             Gate::NotPaused => self.not_paused(),
+            Gate::NotInMaintenance => self.not_in_maintenance(),
+            Gate::NoSharedCause => self.no_shared_cause(),
+            Gate::DependenciesWell => self.dependencies_well(),
             Gate::SelfCheck => match self.observer_impaired {
-                Some(why) => (Answer::No, format!("the watchdog's own network is ill: {why}")),
+                Some(Impaired { why, certain: true }) => {
+                    (Answer::No, format!("the watchdog's own network is ill: {why}"))
+                }
+                Some(Impaired { why, certain: false }) => {
+                    (Answer::Unknown, format!("the watchdog's own network may be ill: {why}"))
+                }
                 None => (Answer::Yes, "the watchdog's own network is well, as far as it is checked".to_owned()),
             },
             Gate::Store => match self.store_failing {
@@ -139,7 +163,7 @@ impl<'a> Situation<'a> {
         let Some(live) = self.live() else {
             return (Answer::Unknown, "no deploy is known".to_owned());
         };
-        let age = self.now.since(live.deploy.at);
+        let age = self.now.wall.since(live.deploy.at);
         match live.deploy.source {
             DeploySource::FirstSeen if age <= within => {
                 (Answer::Unknown, "it was live already when the watch first began: its deploy was not seen".to_owned())
@@ -224,7 +248,7 @@ impl<'a> Situation<'a> {
 
     fn budget(&self) -> (Answer, String) {
         let budget = self.policy.gates.rollbacks;
-        let since = self.now.before(budget.over);
+        let since = self.now.wall.before(budget.over);
         let made = self.record.rollbacks.iter().filter(|&&began| began > since).count();
         let answer = Answer::from(made < budget.at_most as usize);
         (answer, format!("{made} of {} in the last {}", budget.at_most, words(budget.over)))
@@ -235,7 +259,7 @@ impl<'a> Situation<'a> {
         match self.record.last_rollback_ended {
             None => (Answer::Yes, "no rollback before".to_owned()),
             Some(ended) => {
-                let ago = self.now.since(ended);
+                let ago = self.now.wall.since(ended);
                 let why = format!("the last rollback ended {} ago; cooldown {}", words(ago), words(cooldown));
                 (Answer::from(ago >= cooldown), why)
             }
@@ -243,12 +267,75 @@ impl<'a> Situation<'a> {
     }
 
     fn not_paused(&self) -> (Answer, String) {
-        let now = self.now;
+        let now = self.now.wall;
         let holds = |pause: &&PauseRecord| pause.until.is_none_or(|until| until > now);
         match self.record.paused.as_ref().filter(holds).or(self.paused_all.filter(holds)) {
             None => (Answer::Yes, "not paused".to_owned()),
             Some(pause) => (Answer::No, format!("paused by {}: {}", pause.by, pause.reason)),
         }
+    }
+}
+
+impl Situation<'_> {
+    fn not_in_maintenance(&self) -> (Answer, String) {
+        let now = self.now.wall;
+        match self.policy.maintenance.iter().find(|time| time.is_on(now)) {
+            Some(time) => (Answer::No, format!("in maintenance until {}: {}", time.to, time.why)),
+            None => (Answer::Yes, "no maintenance time is on".to_owned()),
+        }
+    }
+
+    fn no_shared_cause(&self) -> (Answer, String) {
+        let policy = self.policy.gates.shared_cause;
+        let together = self.neighbours.together(self.now, self.index, policy);
+        let limit = usize::try_from(policy.services).unwrap_or(usize::MAX);
+        let (bad, unknown) = (together.bad.len(), together.unknown.len());
+        let within = words(policy.within);
+        let names = |all: &[ServiceIndex]| list(all.iter().map(|one| self.neighbours.name(*one).as_str()));
+        if bad >= limit {
+            let why = format!("{bad} services turned bad within {within}: {}", names(&together.bad));
+            return (Answer::No, why);
+        }
+        if bad + unknown >= limit {
+            let why = format!(
+                "{bad} of {limit} services turned bad within {within}, and nothing is known of {}",
+                names(&together.unknown)
+            );
+            return (Answer::Unknown, why);
+        }
+        let others = bad.saturating_sub(1);
+        (Answer::Yes, format!("{others} others turned bad within {within}; {limit} together would be too many"))
+    }
+
+    fn dependencies_well(&self) -> (Answer, String) {
+        let all = || self.neighbours.dependencies(self.now, self.index);
+        let those = |which| {
+            let names: Vec<&str> = all().filter(|one| one.wellness == which).map(|one| one.name.as_str()).collect();
+            (!names.is_empty()).then(|| list(names.into_iter()))
+        };
+        if let Some(names) = those(Wellness::NotWell) {
+            return (Answer::No, format!("depends on {names}, which is not well"));
+        }
+        // What it did is still in this one's windows for a while.
+        let lingers = |one: &Dependency<'_>| one.ill_ago.is_some_and(|ago| ago < self.policy.verify.healthy_for);
+        if let Some(one) = all().find(lingers) {
+            let ago = words(one.ill_ago.unwrap_or_default());
+            return (Answer::No, format!("depends on {}, which was not well until {ago} ago", one.name));
+        }
+        if let Some(names) = those(Wellness::Unknown) {
+            return (Answer::Unknown, format!("depends on {names}, of which it is not known whether it is down"));
+        }
+        let why = if all().next().is_none() { "it depends on nothing here" } else { "what it depends on is well" };
+        (Answer::Yes, why.to_owned())
+    }
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let shown = names[..names.len().min(NAMED_LIMIT)].join(", ");
+    match names.len().saturating_sub(NAMED_LIMIT) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

@@ -1,8 +1,14 @@
 //! Gates: may this rollback happen, and would it help? Each answers yes, no or unknown; unknown holds.
 
 mod evaluate;
+mod neighbours;
+mod nightly;
+#[cfg(test)]
+mod tests;
 
-pub use evaluate::{NOTICE_LAG, Situation, words};
+pub use evaluate::{Impaired, NOTICE_LAG, Situation, words};
+pub use neighbours::{Dependency, Neighbours, Together, Wellness, last_incident, was_its_own};
+pub use nightly::{NIGHTLY, holds_tonight, night_of};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +55,12 @@ gates! {
     Cooldown "cooldown";
     /// Not paused.
     NotPaused "not_paused";
+    /// No maintenance time is on.
+    NotInMaintenance "not_in_maintenance";
+    /// Not so many services turned bad at once that what they share is to be suspected.
+    NoSharedCause "no_shared_cause";
+    /// What the service depends on is well.
+    DependenciesWell "dependencies_well";
     /// The watchdog's own network is well.
     SelfCheck "self_check";
     /// The journal can be written.

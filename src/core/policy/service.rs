@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Atom, ConditionPolicy, Question};
-use crate::core::name::{ServiceName, SignalName};
+use crate::core::{
+    name::{ServiceName, SignalName},
+    time::WallTime,
+};
 
 /// Whether Backstop acts by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
@@ -100,6 +103,28 @@ pub struct ServicePolicy {
     pub gates: GatesPolicy,
     /// How a rollback is proved.
     pub verify: VerifyPolicy,
+    /// Other services that it needs: theirs is the page, and a rollback here is held while one of them is not well.
+    pub depends_on: Vec<ServiceName>,
+    /// Times in which it is watched and told, and nothing is done.
+    pub maintenance: Vec<MaintenancePolicy>,
+}
+
+/// A time in which nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaintenancePolicy {
+    /// Its beginning; in it.
+    pub from: WallTime,
+    /// Its end; not in it any more.
+    pub to: WallTime,
+    /// Why.
+    pub why: String,
+}
+
+impl MaintenancePolicy {
+    /// Whether it is on.
+    pub fn is_on(&self, now: WallTime) -> bool {
+        self.from <= now && now < self.to
+    }
 }
 
 /// When probes make an incident.
@@ -152,6 +177,15 @@ pub struct RollbacksPolicy {
     pub over: Duration,
 }
 
+/// When several services point to what they share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedCausePolicy {
+    /// So many services, this one among them.
+    pub services: u32,
+    /// Turned bad within this of each other.
+    pub within: Duration,
+}
+
 /// What must hold before a rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatesPolicy {
@@ -170,6 +204,8 @@ pub struct GatesPolicy {
     /// A verdict of `roll_back` must have stood so long before anything is done: what else fails in the same moments
     /// (other services, the probes) is seen by then.
     pub acting_wait: Duration,
+    /// So many services that turn bad at once point to what they share.
+    pub shared_cause: SharedCausePolicy,
     /// Time between two rollbacks.
     pub cooldown: Duration,
     /// An unfinished plan found at start goes on within this time.

@@ -13,7 +13,7 @@ mod scrape_tests;
 mod signal;
 mod sustained;
 #[cfg(test)]
-mod tests;
+pub(in crate::core) mod tests;
 mod tree;
 mod words;
 
@@ -358,7 +358,7 @@ impl Watch {
     }
 
     /// Latency quantiles before the deploy that is noticed now, in seconds, for its [`Facts::baseline`]; only where there
-    /// is enough evidence. What was seen since [`NOTICED_WITHIN`] may be the new release's already, and is left out.
+    /// is enough evidence. What was seen since `NOTICED_WITHIN` may be the new release's already, and is left out.
     pub fn baseline(&self, now: Now) -> Vec<(String, f64)> {
         let before = now.boot.before(NOTICED_WITHIN);
         let mut baseline: Vec<(String, f64)> = Vec::new();

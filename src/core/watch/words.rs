@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// As in "5 %" or "12.1 %": at most one decimal from 1 % on, more below.
+/// As in "5%" or "12.1%": at most one decimal from 1 % on, more below.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     let factor = if percent >= 1.0 { 10.0 } else { 1_000.0 };
-    format!("{} %", (percent * factor).round() / factor)
+    format!("{}%", (percent * factor).round() / factor)
 }
 
 /// As in "400 ms", "60 s", "5 min" or "1 h": a unit in which the number is whole, or nearly so.
@@ -46,14 +46,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_exact_enough() {
-        let shares = [
-            (0.05, "5 %"),
-            (0.120_83, "12.1 %"),
-            (0.008, "0.8 %"),
-            (0.000_25, "0.025 %"),
-            (1.0, "100 %"),
-            (0.0, "0 %"),
-        ];
+        let shares =
+            [(0.05, "5%"), (0.120_83, "12.1%"), (0.008, "0.8%"), (0.000_25, "0.025%"), (1.0, "100%"), (0.0, "0%")];
         for (share, text) in shares {
             assert_eq!(percent(share), text);
         }

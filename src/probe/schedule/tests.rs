@@ -21,7 +21,7 @@ use crate::{
         event::Event,
         policy::{
             ConsiderPolicy, ConsiderThen, Escalation, GatesPolicy, KnownGoodPolicy, Mode, RollbacksPolicy,
-            ServicePolicy, SignalKind, SignalPolicy, ThresholdsPolicy, VerifyPolicy,
+            ServicePolicy, SharedCausePolicy, SignalKind, SignalPolicy, ThresholdsPolicy, VerifyPolicy,
         },
         sample::{Measurement, Sample},
     },
@@ -60,10 +60,13 @@ fn policy(signals: &[(&str, Duration, Duration)]) -> Policy {
             deployed_within: SECOND,
             rollbacks: RollbacksPolicy { at_most: 1, over: SECOND },
             acting_wait: SECOND,
+            shared_cause: SharedCausePolicy { services: 3, within: Duration::from_secs(300) },
             cooldown: SECOND,
             resume_within: SECOND,
         },
         verify: VerifyPolicy { healthy_for: SECOND, timeout: SECOND },
+        depends_on: Vec::new(),
+        maintenance: Vec::new(),
     };
     let escalation =
         Escalation { severities: BTreeMap::new(), findings: BTreeMap::new(), rollback_too_long_over: SECOND };

@@ -96,6 +96,22 @@ impl Receiver {
         eventually(&format!("an event {kind}; came: {:?}", self.kinds()), || self.of(kind).into_iter().next())
     }
 
+    /// The first event of a kind about an incident, once it is there.
+    #[track_caller]
+    pub(crate) fn wait_for_of(&self, kind: &str, incident: &str) -> Received {
+        eventually(&format!("an event {kind} of {incident}; came: {:?}", self.kinds()), || {
+            self.told_of(incident).into_iter().find(|one| one.kind == kind)
+        })
+    }
+
+    /// The first event of a finding, once it is there.
+    #[track_caller]
+    pub(crate) fn wait_for_finding(&self, finding: &str) -> Received {
+        eventually(&format!("an event of {finding}; came: {:?}", self.kinds()), || {
+            self.all().into_iter().find(|one| one.text("finding") == finding)
+        })
+    }
+
     pub(crate) fn kinds(&self) -> Vec<String> {
         self.shared.received.lock().expect("no panic").iter().map(|one| one.kind.clone()).collect()
     }

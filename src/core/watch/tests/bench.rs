@@ -28,7 +28,7 @@ pub(super) fn question(when: u16, then: VerdictKind) -> Question {
 }
 
 /// The service of the runbook's own configuration, without its database.
-pub(in super::super) fn policy() -> ServicePolicy {
+pub(in crate::core) fn policy() -> ServicePolicy {
     let signal = |name: &str, kind, every, timeout| SignalPolicy {
         name: name.into(),
         kind,
@@ -97,10 +97,13 @@ pub(in super::super) fn policy() -> ServicePolicy {
             deployed_within: seconds(86_400),
             rollbacks: RollbacksPolicy { at_most: 2, over: seconds(3_600) },
             acting_wait: Duration::from_secs(3),
+            shared_cause: SharedCausePolicy { services: 3, within: Duration::from_secs(300) },
             cooldown: seconds(600),
             resume_within: seconds(900),
         },
         verify: VerifyPolicy { healthy_for: seconds(60), timeout: seconds(600) },
+        depends_on: Vec::new(),
+        maintenance: Vec::new(),
     }
 }
 

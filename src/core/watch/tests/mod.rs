@@ -1,6 +1,6 @@
 //! The watch as a whole: samples in, answers, verdict, path and wakes out.
 
-mod bench;
+pub(in crate::core) mod bench;
 mod properties;
 
 use std::{sync::Arc, time::Duration};
@@ -157,7 +157,7 @@ fn a_high_error_rate_is_found_explained_and_cleared_with_hysteresis() {
     assert!((*over_seconds - 60.0).abs() < 5.0);
     assert_eq!(
         path.because,
-        format!("Error rate 12.5 % (60 of 480 requests in 60 s) is above 5 %; {needed} would have been enough.")
+        format!("Error rate 12.5% (60 of 480 requests in 60 s) is above 5%; {needed} would have been enough.")
     );
     assert_eq!(deciding.would_change, "at most 19 errors among 480 requests, for 15 s");
     let Onset::Ago(ago) = bench.watch.onset(bench.now) else { panic!("it was healthy before") };
@@ -335,7 +335,7 @@ fn latency_is_compared_with_what_it_was_before() {
     assert_eq!(bench.answer("performance_degraded"), Answer::Yes);
     assert_eq!(bench.watch.verdict().kind, VerdictKind::Consider);
     let path = bench.watch.path(bench.now, bench.facts());
-    assert!(path.because.starts_with("Share of requests slower than 200 ms 5 %"), "{}", path.because);
+    assert!(path.because.starts_with("Share of requests slower than 200 ms 5%"), "{}", path.because);
     // Had it been as slow before, nothing would have changed.
     bench.baseline = vec![("requests p99".to_owned(), 0.7)];
     live(&mut bench, 120, 95, 5);

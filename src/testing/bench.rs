@@ -1,0 +1,283 @@
+//! One service on a bench: a script says what the world is like, and looks at what the core wants done. Commits are
+//! immediate, looks are true, and nothing happens by chance.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::policy;
+use crate::core::{
+    action::{Action, Actions},
+    durable::{Durable, IncidentRecord, ServiceRecord},
+    engine::State,
+    entry::Entry,
+    event::{Event, Reply, Request, RequestId, Sequence},
+    name::{ServiceIndex, ServiceName, SignalIndex, Version},
+    operation::{Attempt, Look, Operation, OperationOutcome, Receipt},
+    page::{DeliveryOutcome, Page, PageKind},
+    policy::{Mode, Policy, ServicePolicy},
+    release::{Observation, Release},
+    sample::{Measurement, Outcome, Reason, RequestCounts, Sample},
+    time::{BootTime, Now, WallTime},
+};
+
+/// The service on the bench.
+pub const SERVICE: &str = "shop-0";
+
+/// Steps of the bench's clock: quick enough for the quickest probe.
+const TICK: Duration = Duration::from_millis(250);
+/// Requests are counted so often.
+const COUNT_EVERY_TICKS: u64 = 4;
+
+/// How the next operations end; afterwards all succeed.
+#[derive(Debug, Clone)]
+pub enum Ends {
+    /// It is done: a switch has changed what is live.
+    Well,
+    /// It fails and changes nothing.
+    Failing,
+    /// A switch changes what is live, and fails.
+    HalfDone,
+    /// Nothing is heard of it until its deadline.
+    Silent,
+}
+
+/// The bench.
+#[derive(Debug)]
+pub struct Bench {
+    /// The core.
+    pub state: State,
+    /// The bench's clocks.
+    pub now: Now,
+    /// What the target says is live; [`None`] where it cannot be seen.
+    pub live: Option<&'static str>,
+    /// Whether the probe passes; [`None`] where it is missed.
+    pub ready: Option<bool>,
+    /// Requests in each count, and errors among them.
+    pub requests: (u64, u64),
+    /// How the next operations end.
+    pub ends: VecDeque<Ends>,
+    /// Operations begun, oldest first.
+    pub operations: Vec<Attempt>,
+    /// Pages written, oldest first.
+    pub pages: Vec<Page>,
+    /// The journal.
+    pub journal: Vec<(Sequence, Arc<Entry>)>,
+    policy: Arc<Policy>,
+    replies: Vec<(RequestId, Reply)>,
+    silent: Vec<(BootTime, Attempt)>,
+    ticks: u64,
+    asked: u64,
+}
+
+impl Bench {
+    /// A bench whose service has `v1` live and known to be good.
+    pub fn new(mode: Mode, change: impl FnOnce(&mut ServicePolicy)) -> Self {
+        let mut policy = policy::policy(1, mode);
+        change(Arc::get_mut(&mut policy.services[0]).expect("nobody else has it yet"));
+        let now = Now { boot: BootTime::from_nanos(5_000_000_000_000), wall: WallTime::from_millis(1_780_000_000_000) };
+        let policy = Arc::new(policy);
+        let mut bench = Self {
+            state: State::new(Arc::clone(&policy), "bench", Durable::default(), now),
+            policy,
+            now,
+            live: Some("v1"),
+            ready: Some(true),
+            requests: (40, 0),
+            ends: VecDeque::new(),
+            operations: Vec::new(),
+            pages: Vec::new(),
+            journal: Vec::new(),
+            replies: Vec::new(),
+            silent: Vec::new(),
+            ticks: 0,
+            asked: 0,
+        };
+        bench.feed(Event::Started);
+        bench.pass(30);
+        bench
+    }
+
+    /// The same with the release `v2` just deployed and answering.
+    pub fn with_v2(mode: Mode, change: impl FnOnce(&mut ServicePolicy)) -> Self {
+        let mut bench = Self::new(mode, change);
+        bench.live = Some("v2");
+        bench.pass(5);
+        bench
+    }
+
+    /// kill -9, and a start after `seconds`.
+    pub fn restart(&mut self, seconds: u64) {
+        self.silent.clear();
+        self.now = self.now.after(Duration::from_secs(seconds));
+        let mut durable = Durable::default();
+        for (sequence, entry) in &self.journal {
+            durable.apply(*sequence, entry).expect("the journal folds");
+        }
+        self.state = State::new(Arc::clone(&self.policy), "bench", durable, self.now);
+        self.feed(Event::Started);
+    }
+
+    /// So many seconds pass.
+    pub fn pass(&mut self, seconds: u64) {
+        let until = self.now.boot.after(Duration::from_secs(seconds));
+        while self.now.boot < until {
+            self.tick();
+        }
+    }
+
+    /// Time passes until `holds`, at most ten minutes.
+    ///
+    /// # Panics
+    /// If it does not hold by then.
+    pub fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..2400 {
+            if holds(self) {
+                return;
+            }
+            self.tick();
+        }
+        panic!("{what}: not within ten minutes; the pages were\n{}", self.told().join("\n"));
+    }
+
+    fn tick(&mut self) {
+        self.now = self.now.after(TICK);
+        self.ticks += 1;
+        let due = |(at, _): &(BootTime, Attempt)| *at <= self.now.boot;
+        let (over, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.silent).into_iter().partition(due);
+        self.silent = waiting;
+        for (_, attempt) in over {
+            let outcome = OperationOutcome::Unknown(Reason::new("no end in time"));
+            self.feed(Event::OperationEnded { key: attempt.key, outcome });
+        }
+        self.look(None);
+        let check = match self.ready {
+            Some(true) => Outcome::Passed,
+            Some(false) => Outcome::Failed(Reason::new("connection refused")),
+            None => Outcome::Missed(Reason::new("no descriptors left")),
+        };
+        self.sample(0, Measurement::Check(check));
+        if self.ticks.is_multiple_of(COUNT_EVERY_TICKS) {
+            let (total, errors) = self.requests;
+            self.sample(1, Measurement::Requests(RequestCounts { total, errors, latency: None }));
+        }
+        if self.state.next_wake().is_some_and(|wake| wake <= self.now.boot) {
+            self.feed(Event::Woke);
+        }
+    }
+
+    fn sample(&mut self, signal: u16, measurement: Measurement) {
+        let sample = Sample {
+            service: ServiceIndex(0),
+            signal: SignalIndex(signal),
+            taken_at: self.now.boot,
+            lag: Duration::ZERO,
+            measurement,
+        };
+        self.feed(Event::Sample(sample));
+    }
+
+    fn look(&mut self, key: Option<crate::core::operation::StepKey>) {
+        let observation = match self.live {
+            None => Err(Reason::new("timed out")),
+            Some(live) => Ok(Observation {
+                current: Some(Release::of(live)),
+                available: ["v3", "v2", "v1"].into_iter().filter(|one| *one != live).map(Release::of).collect(),
+                rolling_out: false,
+                failing: None,
+            }),
+        };
+        let receipt = key.as_ref().map(|_| Receipt::Interrupted);
+        self.feed(Event::Looked { service: ServiceIndex(0), key, look: Look { observation, receipt } });
+    }
+
+    /// A person asks for something.
+    ///
+    /// # Panics
+    /// If no answer comes.
+    pub fn ask(&mut self, request: Request) -> Reply {
+        self.asked += 1;
+        let id = RequestId(self.asked);
+        self.feed(Event::Requested { id, by: "somebody".to_owned(), request });
+        let reply = self.replies.iter().position(|(answered, _)| *answered == id).expect("commits are immediate");
+        self.replies.remove(reply).1
+    }
+
+    /// Gives the core an event, and does what it wants.
+    pub fn feed(&mut self, event: Event) {
+        let mut actions = Actions::new();
+        self.state.step(self.now, event, &mut actions);
+        let mut last = None;
+        for action in actions {
+            match action {
+                Action::Append { sequence, entry } => {
+                    last = Some(sequence);
+                    self.journal.push((sequence, entry));
+                }
+                Action::Look { key: Some(key), .. } => self.look(Some(key)),
+                Action::Operate { attempt, .. } => self.operate(attempt),
+                Action::Deliver { page, channel, .. } => {
+                    self.pages.push((*page).clone());
+                    let outcome = DeliveryOutcome::Delivered;
+                    self.feed(Event::DeliveryEnded { page: page.id.clone(), channel, outcome });
+                }
+                Action::Reply { id, reply } => self.replies.push((id, reply)),
+                Action::Look { key: None, .. } | Action::SetCadence { .. } | Action::WriteEvidence { .. } => {}
+            }
+        }
+        if let Some(last) = last {
+            self.feed(Event::Committed(last));
+        }
+    }
+
+    fn operate(&mut self, attempt: Attempt) {
+        self.operations.push(attempt.clone());
+        let ends = self.ends.pop_front().unwrap_or(Ends::Well);
+        let switches = match (&attempt.operation, &ends) {
+            (Operation::Switch { to, .. }, Ends::Well | Ends::HalfDone) => Some(to.clone()),
+            _ => None,
+        };
+        if let Some(to) = switches {
+            self.live = ["v1", "v2", "v3"].into_iter().find(|known| Version::from(*known) == to);
+        }
+        let outcome = match ends {
+            Ends::Well => OperationOutcome::Done(String::new()),
+            Ends::Failing | Ends::HalfDone => OperationOutcome::Failed(Reason::new("exit status 1")),
+            Ends::Silent => {
+                self.silent.push((self.now.boot.after(attempt.deadline), attempt));
+                return;
+            }
+        };
+        self.feed(Event::OperationEnded { key: attempt.key, outcome });
+    }
+
+    /// The service's durable record.
+    pub fn record(&self) -> &ServiceRecord {
+        self.state.durable().service(&ServiceName::from(SERVICE))
+    }
+
+    /// The incident of that number.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn incident(&self, number: u64) -> &IncidentRecord {
+        self.state.durable().incidents.get(format!("{SERVICE}-{number}").as_str()).expect("an incident")
+    }
+
+    /// Whether a page of that kind was written.
+    pub fn was_told(&self, kind: PageKind) -> bool {
+        self.pages.iter().any(|page| page.kind == kind)
+    }
+
+    /// Pages as one line each.
+    pub fn told(&self) -> Vec<String> {
+        self.pages.iter().map(|page| format!("{} {} {}", page.severity, page.kind.as_str(), page.summary)).collect()
+    }
+
+    /// What switches were begun, as `v2>v1`.
+    pub fn switches(&self) -> Vec<String> {
+        let switch = |attempt: &Attempt| match &attempt.operation {
+            Operation::Switch { from, to } => Some(format!("{from}>{to}")),
+            _ => None,
+        };
+        self.operations.iter().filter_map(switch).collect()
+    }
+}
