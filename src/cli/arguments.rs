@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
+use super::arguments_by_hand::{Abort, Completions, Man, Notify, Pause, Pin, Report, Resume, RollBack, Unpin, Verify};
 use crate::core::release::Mark;
 
 /// Stands watch beside production and undoes a bad release.
@@ -49,7 +50,7 @@ pub(super) enum Command {
     /// Watch a small shop of its own being deployed, broken and rolled back, within a minute
     Demo(Demo),
     /// Show every service: what is live, what the tree says, whether a rollback would be possible
-    Status(Json),
+    Status(Status),
     /// Show how a service's verdict came about, with every number, and what would have changed it
     Explain(Explain),
     /// Look at incidents, and decide about rollbacks that wait for a human
@@ -58,6 +59,28 @@ pub(super) enum Command {
     Deploys(Deploys),
     /// List the rollbacks of the history file
     History(History),
+    /// Report something about a service, or take it back
+    Report(Report),
+    /// Begin no new plan, for one service or for all
+    Pause(Pause),
+    /// Take a pause back
+    Resume(Resume),
+    /// Keep a version: while it is live nothing is rolled back from it
+    Pin(Pin),
+    /// Take a pin away
+    Unpin(Unpin),
+    /// End the plan of an incident safely
+    Abort(Abort),
+    /// Roll a service back by hand
+    Rollback(RollBack),
+    /// Verify what is live, as after a rollback
+    Verify(Verify),
+    /// Try the ways by which people are told
+    Notify(Notify),
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Write the manual's pages into a directory, or print the first one
+    Man(Man),
     /// Look after the store
     Store(Store),
     /// The demonstration's shop
@@ -77,10 +100,13 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Json {
+pub(super) struct Status {
     /// As JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Again each second, until Ctrl-C
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@
 //! a gate, 78 configuration.
 
 mod arguments;
+mod arguments_by_hand;
+mod by_hand;
 pub mod check;
 mod client;
 mod configuration;
@@ -13,8 +15,11 @@ mod explain;
 mod failure;
 mod history;
 mod incident;
+mod manual;
+mod notify;
 pub(crate) mod output;
 pub mod render;
+mod rollback;
 mod run;
 pub mod schema;
 mod status;
@@ -65,11 +70,22 @@ fn dispatch(arguments: &Arguments) -> Result<ExitCode, Failure> {
             output::print(&String::from_utf8_lossy(&text))
         }
         Command::Demo(demo) => demo::run(demo),
-        Command::Status(json) => client::block_on(status::run(access, json.json)),
+        Command::Status(status) => client::block_on(status::run(access, status)),
         Command::Explain(explain) => client::block_on(explain::run(access, explain)),
         Command::Incident(incident) => client::block_on(incident::run(access, &incident.command)),
         Command::Deploys(deploys) => client::block_on(deploys::run(access, deploys)),
         Command::History(history) => history::run(access, history),
+        Command::Report(report) => client::block_on(by_hand::report(access, report)),
+        Command::Pause(pause) => client::block_on(by_hand::pause(access, pause)),
+        Command::Resume(resume) => client::block_on(by_hand::resume(access, resume)),
+        Command::Pin(pin) => client::block_on(by_hand::pin(access, pin)),
+        Command::Unpin(unpin) => client::block_on(by_hand::unpin(access, unpin)),
+        Command::Abort(abort) => client::block_on(by_hand::abort(access, abort)),
+        Command::Rollback(order) => client::block_on(rollback::run(access, order)),
+        Command::Verify(verify) => client::block_on(by_hand::verify(access, verify)),
+        Command::Notify(notify) => client::block_on(notify::run(access, notify)),
+        Command::Completions(completions) => manual::completions(completions),
+        Command::Man(man) => manual::man(man),
         Command::Store(store) => store::run(access, &store.command),
         Command::DemoShop { current, port } => return Ok(crate::demo::shop(current, *port)),
         Command::DemoRestart { socket } => crate::demo::restart(socket).map_err(Failure::failed),

@@ -9,12 +9,16 @@ use super::{Failure, render::Layout};
 /// Writes data to standard output; colour is dropped where that is no terminal. A reader that has gone away (`| head`)
 /// has what it wanted.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_while_read(text).map(|_gone| ())
+}
+
+/// The same; tells whether anybody still reads.
+pub(super) fn print_while_read(text: &str) -> Result<bool, Failure> {
     let mut stdout = anstream::stdout();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::failed(format!("write to standard output: {error}"))),
+        Ok(()) => Ok(true),
     }
 }
 

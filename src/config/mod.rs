@@ -46,6 +46,11 @@ pub struct Checked {
     pub diagnostics: Diagnostics,
 }
 
+/// A duration as the configuration spells it; what is wrong with it, and how to mend that.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    value::duration(text).map_err(|wrong| format!("this {}: {}", wrong.message, wrong.help))
+}
+
 /// Reads, checks and compiles the file at `path` for running. The warnings come beside the configuration.
 pub fn load(path: &Path, secrets: &dyn Secrets) -> Result<(Config, Vec<Diagnostic>), Diagnostics> {
     let checked = check(path, Some(secrets));

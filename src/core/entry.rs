@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    event::Authority,
     gate::Gate,
-    name::{ChannelName, IncidentId, PageId, ServiceName, Version},
+    name::{ChannelName, ConditionName, IncidentId, PageId, ServiceName, Version},
     operation::Operation,
     page::Page,
-    policy::{Finding, Severity},
+    policy::{Finding, ReportKind, Severity},
     release::{Deploy, Mark, Standing},
     time::WallTime,
     verdict::{Path, PlanKind, VerdictKind},
@@ -94,6 +95,9 @@ pub enum Fact {
         /// When the fault began, if that is known.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         onset: Option<WallTime>,
+        /// Who opened it by rolling back by hand; absent where the verdict opened it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        by: Option<String>,
     },
     /// The incident's verdict rose.
     VerdictRose {
@@ -197,6 +201,21 @@ pub enum Fact {
         /// Who approved it, if someone did.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         approved_by: Option<String>,
+        /// Who ordered it, if nobody but a person did.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        by_hand: Option<ByHand>,
+    },
+    /// A person wants the plan under way to end safely.
+    AbortAsked {
+        /// Of which incident.
+        incident: IncidentId,
+        /// The plan's number.
+        plan: u16,
+        /// Who.
+        by: String,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
     },
     /// Something happened to a step; `saga::next_status` says what follows.
     Step {
@@ -264,6 +283,97 @@ pub enum Fact {
         /// Who.
         by: String,
     },
+    /// Somebody reported something about a service.
+    Reported {
+        /// What.
+        kind: ReportKind,
+        /// Who.
+        by: String,
+        /// How far it may lead.
+        authority: Authority,
+        /// In words.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        detail: Option<String>,
+        /// The incident that was open, which it belongs to.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        incident: Option<IncidentId>,
+    },
+    /// Reports of one kind were taken back.
+    ReportRetracted {
+        /// Of which kind.
+        kind: ReportKind,
+        /// Who.
+        by: String,
+        /// Only those of this one; absent for all.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        whose: Option<String>,
+    },
+    /// While this version is live it stays: nothing is rolled back from it.
+    Pinned {
+        /// Which.
+        version: Version,
+        /// Who.
+        by: String,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
+    },
+    /// The pin is taken away.
+    Unpinned {
+        /// Of which version.
+        version: Version,
+        /// Who.
+        by: String,
+    },
+    /// A verification of what is live began, without a plan: somebody rolled back by hand.
+    VerificationBegun {
+        /// Counts up in each service.
+        number: u64,
+        /// Who asked for it.
+        by: String,
+        /// What is to be proved healthy.
+        version: Version,
+        /// What fired, and must be no by evidence, beside what must always be.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        must_clear: Vec<ConditionName>,
+    },
+    /// That verification ended.
+    VerificationEnded {
+        /// Which.
+        number: u64,
+        /// Verified, persists or unverified.
+        outcome: PlanOutcome,
+        /// In words.
+        note: String,
+    },
+}
+
+/// Who ordered a rollback, and what that person knew and set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByHand {
+    /// Who.
+    pub by: String,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Gates that did not say yes, and were overridden by name.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub overridden: Vec<Gate>,
+}
+
+impl ByHand {
+    /// Who ordered it, why, and what was set aside.
+    pub fn words(&self) -> String {
+        let mut said = format!("ordered by {}", self.by);
+        if let Some(reason) = &self.reason {
+            said += &format!(" ({reason})");
+        }
+        if !self.overridden.is_empty() {
+            let gates: Vec<_> = self.overridden.iter().map(|gate| gate.as_str()).collect();
+            said += &format!("; overridden: {}", gates.join(", "));
+        }
+        said
+    }
 }
 
 /// One step of a plan, as the journal keeps it.
@@ -344,6 +454,8 @@ pub enum PlanOutcome {
     Stuck,
     /// Ended because a human or a deploy came between.
     Overtaken,
+    /// Ended safely because a person wanted it so.
+    Aborted,
 }
 
 impl PlanOutcome {
@@ -356,6 +468,7 @@ impl PlanOutcome {
             Self::Failed => "failed",
             Self::Stuck => "stuck",
             Self::Overtaken => "overtaken",
+            Self::Aborted => "aborted",
         }
     }
 }

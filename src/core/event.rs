@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    gate::Gate,
     name::{ChannelName, IncidentId, PageId, ServiceIndex, ServiceName, Version},
     operation::{Look, OperationOutcome, StepKey},
     page::DeliveryOutcome,
+    policy::ReportKind,
     release::Mark,
     sample::{Outcome, Reason, Sample},
+    verdict::PlanKind,
 };
 
 /// Counts the journal's entries, from 1. The journal has no gaps.
@@ -127,6 +130,86 @@ pub enum Request {
         /// Of this service, or the one of all.
         service: Option<ServiceName>,
     },
+    /// Report something about a service.
+    Report {
+        /// Which.
+        service: ServiceName,
+        /// What.
+        kind: ReportKind,
+        /// In words.
+        detail: Option<String>,
+        /// The reporter's.
+        authority: Authority,
+    },
+    /// Take reports of one kind back: an operator everybody's, a reporter only the own ones.
+    RetractReport {
+        /// Of which service.
+        service: ServiceName,
+        /// Of which kind.
+        kind: ReportKind,
+        /// Of whoever takes them back.
+        authority: Authority,
+    },
+    /// Keep a version: nothing is rolled back from it.
+    Pin {
+        /// Of which service.
+        service: ServiceName,
+        /// Which.
+        version: Version,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Take a pin away.
+    Unpin {
+        /// Of which service.
+        service: ServiceName,
+        /// Of which version.
+        version: Version,
+    },
+    /// End the plan under way safely.
+    Abort {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Roll back by hand.
+    RollBack {
+        /// Which service.
+        service: ServiceName,
+        /// How.
+        order: RollbackOrder,
+    },
+    /// Verify what is live, as after a rollback.
+    Verify {
+        /// Which service.
+        service: ServiceName,
+    },
+}
+
+/// How much may follow from what somebody says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authority {
+    /// Never more than a verdict of consider.
+    Reporter,
+    /// Whatever the tree says.
+    Operator,
+}
+
+/// A rollback by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct RollbackOrder {
+    /// To which version; absent: the one that Backstop itself would go back to.
+    pub to: Option<Version>,
+    /// By which plan; absent: the quick one.
+    pub plan: Option<PlanKind>,
+    /// Only tell what would be done. The reply is a [`super::view::RollbackPreview`] as JSON.
+    pub dry_run: bool,
+    /// Gates whose no or unknown does not hold it.
+    pub overrides: Vec<Gate>,
+    /// Why; must be given with overrides.
+    pub reason: Option<String>,
 }
 
 /// The answer to a request.

@@ -80,6 +80,8 @@ pub struct Verdict {
     pub decided_by: Option<u16>,
     /// A `hold_back_when` fact turned consider into monitor.
     pub held_back: bool,
+    /// It would be to roll back, had an operator reported what reporters did.
+    pub unconfirmed: bool,
 }
 
 /// One question as it was asked.

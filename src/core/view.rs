@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answer::Answer,
-    entry::PlanOutcome,
-    gate::GateReport,
+    entry::{ByHand, PlanOutcome},
+    event::Authority,
+    gate::{Gate, GateReport},
     name::{ConditionName, IncidentId, ServiceName, Version},
-    policy::{Finding, Mode, Severity},
+    policy::{Finding, Mode, ReportKind, Severity},
     release::{DeploySource, Release, Standing},
     saga::StepStatus,
     time::WallTime,
@@ -60,6 +61,15 @@ pub struct ServiceView {
     /// Who paused it, until when and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<PauseView>,
+    /// Pinned versions.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub pins: Vec<PinView>,
+    /// Reports that count.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub reports: Vec<ReportView>,
+    /// The last verification without a plan.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub verification: Option<VerificationView>,
     /// Whether a rollback would be possible just now, gate by gate.
     pub gates: Vec<GateReport>,
     /// Where it would go back to.
@@ -102,6 +112,9 @@ pub struct DeployView {
     pub why: String,
     /// Whether it is the live one.
     pub live: bool,
+    /// Who pinned its version, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pinned: Option<PinView>,
 }
 
 /// One incident, as people see it.
@@ -116,6 +129,9 @@ pub struct IncidentView {
     /// When the fault began, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub onset: Option<WallTime>,
+    /// Who opened it by rolling back by hand.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub opened_by: Option<String>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<WallTime>,
@@ -184,6 +200,12 @@ pub struct PlanView {
     pub outcome: Option<PlanOutcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
+    /// Who ordered it by hand, why, and which gates were overridden.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by_hand: Option<ByHand>,
+    /// Who wanted it to end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub aborted_by: Option<String>,
     pub steps: Vec<StepView>,
 }
 
@@ -207,6 +229,102 @@ pub struct StepView {
 pub struct TimelineView {
     pub at: WallTime,
     pub text: String,
+}
+
+/// What a rollback by hand would do just now. Nothing of it was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RollbackPreview {
+    /// Of which service.
+    pub service: ServiceName,
+    /// From which version.
+    pub version_from: Version,
+    /// To which.
+    pub version_to: Version,
+    /// By which plan.
+    pub plan: PlanKind,
+    /// Whether it would begin.
+    pub possible: bool,
+    /// Every gate.
+    pub gates: Vec<GatePreview>,
+    /// Every step.
+    pub steps: Vec<StepPreview>,
+}
+
+/// What a gate says to a rollback by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the first three are the fields of `GateReport`")]
+pub struct GatePreview {
+    pub gate: Gate,
+    pub answer: Answer,
+    pub why: String,
+    /// Whether it binds a person.
+    pub binds: bool,
+    /// Whether it may be overridden by name.
+    pub can_be_overridden: bool,
+    /// Whether the order overrides it.
+    pub overridden: bool,
+}
+
+impl GatePreview {
+    /// Whether it holds the rollback.
+    pub fn holds(&self) -> bool {
+        self.binds && !self.overridden && self.answer != Answer::Yes
+    }
+}
+
+/// A step of a plan that was not begun.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepPreview {
+    /// What it is called.
+    pub title: String,
+    /// How long one attempt may take, in seconds.
+    pub deadline_seconds: f64,
+    /// What undoes it, in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub undo: Option<String>,
+    /// The plan goes on when it fails.
+    pub optional: bool,
+}
+
+/// A report that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the same fields as `Fact::Reported`")]
+pub struct ReportView {
+    pub kind: ReportKind,
+    pub at: WallTime,
+    pub by: String,
+    pub authority: Authority,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
+    /// It counts until then.
+    pub expires: WallTime,
+}
+
+/// A pinned version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the same fields as `Fact::Pinned`")]
+pub struct PinView {
+    pub version: Version,
+    pub at: WallTime,
+    pub by: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// The last verification without a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the same fields as `Fact::VerificationBegun` and `Fact::VerificationEnded`")]
+pub struct VerificationView {
+    pub number: u64,
+    pub by: String,
+    pub version: Version,
+    pub began: WallTime,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended: Option<WallTime>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outcome: Option<PlanOutcome>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub note: String,
 }
 
 /// What the daemon says about itself.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
+        action::Action,
         engine::State,
         event::Sequence,
         name::ServiceIndex,
@@ -34,6 +35,15 @@ pub(super) struct Press {
 impl Press {
     pub(super) fn new(publisher: Publisher, metrics: Arc<Metrics>) -> Self {
         Self { publisher, metrics, published_at: None, last: Sequence(0), next_quiet: 0, renews_all: true }
+    }
+
+    /// Hands what was appended to the readers of events.
+    pub(super) fn appended(&self, actions: &[Action]) {
+        for action in actions {
+            if let Action::Append { sequence, entry } = action {
+                self.publisher.appended(*sequence, entry);
+            }
+        }
     }
 
     /// From here on the services are those of `policy`.

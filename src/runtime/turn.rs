@@ -178,6 +178,7 @@ impl Loop {
             self.hands.metrics.evaluation_duration(took);
         }
         if !actions.is_empty() {
+            self.press.appended(actions);
             self.hands.carry_out(actions);
         }
         Ok(())
@@ -227,6 +228,7 @@ impl Loop {
         }
         let mut actions = Actions::new();
         self.state.step(now, Event::Started, &mut actions);
+        self.press.appended(&actions);
         self.hands.carry_out(&mut actions);
         Ok(())
     }

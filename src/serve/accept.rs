@@ -67,6 +67,9 @@ const HEAD_LIMIT_BYTES: usize = 16 * 1024;
 /// A pause after a connection could not be taken (no descriptors left): without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// An event stream ends so long before its connection is cut, so that its reader sees a whole end.
+const STREAM_ENDS_BEFORE: Duration = Duration::from_secs(5);
+
 /// Histograms are folded so often, scraped or not, so that they never grow.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -77,6 +80,8 @@ pub struct Server {
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    /// Ends the event streams.
+    ending: CancellationToken,
 }
 
 impl std::fmt::Debug for Server {
@@ -95,11 +100,18 @@ impl Server {
         requests: mpsc::Sender<Asked>,
         limits: Limits,
     ) -> Self {
-        let shared =
-            routes::Shared { board, metrics: metrics.clone(), requests, reply_deadline: limits.reply_deadline };
+        let ending = CancellationToken::new();
+        let shared = routes::Shared {
+            board,
+            metrics: metrics.clone(),
+            requests,
+            reply_deadline: limits.reply_deadline,
+            ending: ending.clone(),
+            stream_lifetime: limits.connection_lifetime.saturating_sub(STREAM_ENDS_BEFORE),
+        };
         let tokens = Arc::new(Tokens::new(tokens));
         let router = routes::router(shared, Arc::clone(&tokens), &limits);
-        Self { listeners, router, tokens, metrics, limits }
+        Self { listeners, router, tokens, metrics, limits, ending }
     }
 
     /// Who may speak; may be replaced while it serves.
@@ -109,16 +121,21 @@ impl Server {
 
     /// Serves until `shutdown`, then lets requests under way end within the grace, and removes the socket's file.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listeners: Listeners { tcp, socket, path }, router, tokens: _, metrics, limits } = self;
+        let Self { listeners: Listeners { tcp, socket, path }, router, tokens: _, metrics, limits, ending } = self;
+        let shutdown_of_streams = shutdown.clone();
         let serving = Arc::new(Serving { router, limits, shutdown, tracker: TaskTracker::new() });
         let over_tcp = serving.clone().accept(serving.limits.connections, tcp);
         let over_socket = serving.clone().accept(serving.limits.socket_connections, socket);
+        let end_streams = async {
+            shutdown_of_streams.cancelled().await;
+            ending.cancel();
+        };
         let upkeep = async {
             while serving.shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP_EVERY)).await.is_some() {
                 metrics.upkeep();
             }
         };
-        tokio::join!(over_tcp, over_socket, upkeep);
+        tokio::join!(over_tcp, over_socket, upkeep, end_streams);
         serving.tracker.close();
         if tokio::time::timeout(serving.limits.shutdown_grace, serving.tracker.wait()).await.is_err() {
             tracing::warn!(

@@ -10,7 +10,10 @@ use crate::core::{
     release::{Release, Standing},
     time::WallTime,
     verdict::{Path, VerdictKind},
-    view::{ApprovalView, DaemonView, DeployView, IncidentView, PauseView, ServiceView},
+    view::{
+        ApprovalView, DaemonView, DeployView, IncidentView, PauseView, PinView, ReportView, ServiceView,
+        VerificationView,
+    },
     watch::SignalView,
 };
 
@@ -59,6 +62,15 @@ pub struct ServiceSummary {
     /// Who paused it, until when and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub paused: Option<PauseView>,
+    /// Who pinned what is live, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pinned: Option<PinView>,
+    /// Reports that count.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub reports: Vec<ReportView>,
+    /// The last verification without a plan.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub verification: Option<VerificationView>,
     /// When this was so.
     pub at: WallTime,
 }
@@ -84,9 +96,17 @@ impl From<&ServiceView> for ServiceSummary {
             rollback_to: view.rollback_to.clone(),
             incident: view.incident.clone(),
             paused: view.paused.clone(),
+            pinned: live_pin(view),
+            reports: view.reports.clone(),
+            verification: view.verification.clone(),
             at: view.at,
         }
     }
+}
+
+fn live_pin(view: &ServiceView) -> Option<PinView> {
+    let live = &view.release.as_ref()?.version;
+    view.pins.iter().find(|pin| pin.version == *live).cloned()
 }
 
 /// Kleene's *and* over the gates; without any, nobody knows.

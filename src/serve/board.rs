@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 
 use crate::core::{
+    entry::Entry,
+    event::Sequence,
     name::{ServiceIndex, ServiceName},
     policy::Policy,
     time::BootTime,
@@ -21,6 +23,16 @@ use crate::core::{
 /// A loop that has not turned for so long is taken for stuck: it turns several times a second, and even a machine under
 /// heavy load schedules it within a few.
 pub const LOOP_TURN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Journal entries that wait for the slowest reader of events; who is further behind is dropped. A rollback has a few
+/// dozen entries, and a reader on the same machine is never behind by more than a turn of the loop.
+const EVENTS_LIMIT: usize = 1024;
+
+/// Most readers of events at once: each takes a connection, and the rest of the API needs some too.
+const EVENT_READERS_LIMIT: usize = 32;
+
+/// A journal entry on its way to readers of events.
+pub(super) type Followed = (Sequence, Arc<Entry>);
 
 /// Reads the boot clock. Handed in, so that one place makes the clock.
 pub type BootClock = Arc<dyn Fn() -> BootTime + Send + Sync>;
@@ -47,6 +59,7 @@ pub struct Publisher {
     places: watch::Sender<Arc<Shelves>>,
     incidents: watch::Sender<Arc<Vec<Arc<IncidentView>>>>,
     daemon: watch::Sender<Arc<DaemonView>>,
+    events: broadcast::Sender<Followed>,
     liveness: Arc<Liveness>,
 }
 
@@ -96,6 +109,12 @@ impl Publisher {
         self.incidents.send_replace(Arc::new(incidents));
     }
 
+    /// An entry was appended to the journal.
+    pub fn appended(&self, sequence: Sequence, entry: &Arc<Entry>) {
+        // Without any reader it is nobody's news.
+        let _nobody = self.events.send((sequence, Arc::clone(entry)));
+    }
+
     /// The daemon's own state.
     pub fn daemon(&self, view: DaemonView) {
         self.daemon.send_replace(Arc::new(view));
@@ -117,6 +136,8 @@ pub struct Board {
     services: watch::Receiver<Arc<Shelves>>,
     incidents: watch::Receiver<Arc<Vec<Arc<IncidentView>>>>,
     daemon: watch::Receiver<Arc<DaemonView>>,
+    events: broadcast::WeakSender<Followed>,
+    readers: Arc<Semaphore>,
     liveness: Arc<Liveness>,
     clock: BootClock,
 }
@@ -133,11 +154,22 @@ pub fn board(policy: &Policy, clock: BootClock) -> (Publisher, Board) {
     let (places, services) = watch::channel(Arc::new(shelves));
     let (incidents, incidents_seen) = watch::channel(Arc::default());
     let (daemon, daemon_seen) = watch::channel(Arc::default());
+    let (events, _) = broadcast::channel(EVENTS_LIMIT);
+    let events_seen = events.downgrade();
+    let readers = Arc::new(Semaphore::new(EVENT_READERS_LIMIT));
     let liveness = Arc::new(Liveness::default());
     liveness.turned_nanos.store(clock().as_nanos(), Ordering::Release);
     (
-        Publisher { services: pins, places, incidents, daemon, liveness: liveness.clone() },
-        Board { services, incidents: incidents_seen, daemon: daemon_seen, liveness, clock },
+        Publisher { services: pins, places, incidents, daemon, events, liveness: liveness.clone() },
+        Board {
+            services,
+            incidents: incidents_seen,
+            daemon: daemon_seen,
+            events: events_seen,
+            readers,
+            liveness,
+            clock,
+        },
     )
 }
 
@@ -177,6 +209,12 @@ impl Board {
     /// The daemon's own state.
     pub fn daemon(&self) -> Arc<DaemonView> {
         self.daemon.borrow().clone()
+    }
+
+    /// The journal's entries from now on, with a place among the readers; none if there is no place, or no loop any more.
+    pub(super) fn follow(&self) -> Option<(broadcast::Receiver<Followed>, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.readers).try_acquire_owned().ok()?;
+        Some((self.events.upgrade()?.subscribe(), place))
     }
 
     /// How long ago the loop turned.

@@ -43,7 +43,7 @@ pub(super) enum Peer {
 pub(super) struct Caller {
     /// A token's name or a user's.
     pub(super) by: Arc<str>,
-    role: Role,
+    pub(super) role: Role,
     /// Why it may not do more.
     limit: &'static str,
 }

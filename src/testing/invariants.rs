@@ -9,8 +9,9 @@ use crate::core::{
     action::Action,
     answer::Answer,
     durable::Durable,
-    entry::{Entry, Fact, PlanOutcome},
-    gate::night_of,
+    entry::{Entry, Fact, PlanOutcome, StepAction, StepEvent},
+    event::Authority,
+    gate::{Gate, night_of},
     name::{IncidentId, PageId, ServiceName},
     operation::{Attempt, StepKey},
     page::{Page, PageKind},
@@ -37,6 +38,8 @@ pub(super) struct Invariants {
     /// Incidents opened and resolved, as far as that is durable.
     opened: BTreeMap<IncidentId, ServiceName>,
     resolved: BTreeSet<IncidentId>,
+    /// Services whose release a person accused: the truth of the world does not explain their rollbacks.
+    pub(super) accused_by_people: BTreeSet<ServiceName>,
     pub(super) plans: Vec<(ServiceName, Option<PlanOutcome>)>,
 }
 
@@ -94,33 +97,18 @@ impl Invariants {
             Fact::IncidentResolved { incident, .. } => {
                 self.resolved.insert(incident.clone());
             }
-            Fact::PlanStarted { incident, from, to, approved_by, .. } => {
-                let name = entry.service.clone().ok_or_else(|| Violation("a plan of no service".to_owned()))?;
-                self.plans.push((name.clone(), None));
-                let record = before.service(&name);
-                let incident = &before.incidents[incident];
-                let live = record.live().ok_or_else(|| Violation("a plan without a live release".to_owned()))?;
-                if incident.active_plan().is_some() {
-                    return violated(format!("{name}: two plans at once"));
+            Fact::PlanStarted { .. } => self.plan_started(entry, before, mode, policy)?,
+            Fact::Step { incident, plan, step, event: StepEvent::Started, .. } => {
+                let plan = before.incidents[incident].plans.iter().find(|one| one.number == *plan);
+                let step = plan.and_then(|plan| plan.steps.get(usize::from(*step)));
+                let on_record = step.is_some_and(|step| step.planned.action == StepAction::Record);
+                if plan.is_some_and(|plan| plan.aborted.is_some()) && !on_record {
+                    return violated(format!("{incident}: a step begins in a plan that was aborted"));
                 }
-                if live.deploy.source == DeploySource::Rollback || live.rolled_back {
-                    return violated(format!("{name}: a second hop, from {from} to {to}"));
-                }
-                if matches!(record.standing(to), Standing::KnownBad | Standing::Suspect) {
-                    return violated(format!("{name}: back to {to}, which is {}", record.standing(to).as_str()));
-                }
-                let holds = |until: Option<crate::core::time::WallTime>| until.is_none_or(|until| until > entry.at);
-                if [&record.paused, &before.paused].into_iter().flatten().any(|pause| holds(pause.until)) {
-                    return violated(format!("{name}: a plan begins while paused"));
-                }
-                check_surroundings(&name, entry.at, before, policy)?;
-                let deciding = incident.path.deciding();
-                if deciding.is_none_or(|question| question.answer != Answer::Yes) {
-                    return violated(format!("{name}: a plan begins and no question says yes"));
-                }
-                let by_itself = mode == Mode::Act && incident.verdict == VerdictKind::RollBack && !incident.refused;
-                if approved_by.is_none() && !by_itself {
-                    return violated(format!("{name}: a plan begins and nobody approved it"));
+            }
+            Fact::Reported { authority, .. } => {
+                if let (Authority::Operator, Some(service)) = (authority, &entry.service) {
+                    self.accused_by_people.insert(service.clone());
                 }
             }
             Fact::NightlyLook { .. } => {
@@ -143,6 +131,63 @@ impl Invariants {
         Ok(())
     }
 
+    fn plan_started(&mut self, entry: &Entry, before: &Durable, mode: Mode, policy: &Policy) -> Result<(), Violation> {
+        let Fact::PlanStarted { incident, from, to, approved_by, by_hand, .. } = &entry.fact else { return Ok(()) };
+        let name = entry.service.clone().ok_or_else(|| Violation("a plan of no service".to_owned()))?;
+        self.plans.push((name.clone(), None));
+        let record = before.service(&name);
+        let incident = &before.incidents[incident];
+        let live = record.live().ok_or_else(|| Violation("a plan without a live release".to_owned()))?;
+        // What a person overrode by name is that person's; everything else holds for people, too.
+        let is_overridden = |gate: Gate| by_hand.as_ref().is_some_and(|order| order.overridden.contains(&gate));
+        if by_hand.is_some() || approved_by.is_some() {
+            self.accused_by_people.insert(name.clone());
+        }
+        if by_hand.as_ref().is_some_and(|order| !order.overridden.is_empty() && order.reason.is_none()) {
+            return violated(format!("{name}: gates overridden without a reason"));
+        }
+        if incident.active_plan().is_some() {
+            return violated(format!("{name}: two plans at once"));
+        }
+        if (live.deploy.source == DeploySource::Rollback || live.rolled_back)
+            && !is_overridden(Gate::OneRollbackForADeploy)
+        {
+            return violated(format!("{name}: a second hop, from {from} to {to}"));
+        }
+        if matches!(record.standing(to), Standing::KnownBad | Standing::Suspect) && !is_overridden(Gate::NotKnownBad) {
+            return violated(format!("{name}: back to {to}, which is {}", record.standing(to).as_str()));
+        }
+        if record.standing(to) != Standing::KnownGood && !is_overridden(Gate::KnownGood) {
+            return violated(format!("{name}: back to {to}, which is not known to be good"));
+        }
+        if record.pins.contains_key(from) && !is_overridden(Gate::NotPinned) {
+            return violated(format!("{name}: a plan leads away from {from}, which is pinned"));
+        }
+        let holds = |until: Option<crate::core::time::WallTime>| until.is_none_or(|until| until > entry.at);
+        let is_paused = [&record.paused, &before.paused].into_iter().flatten().any(|pause| holds(pause.until));
+        if is_paused && !is_overridden(Gate::NotPaused) {
+            return violated(format!("{name}: a plan begins while paused"));
+        }
+        if by_hand.is_some() {
+            return Ok(());
+        }
+        check_surroundings(&name, entry.at, before, policy)?;
+        let deciding = incident.path.deciding();
+        if deciding.is_none_or(|question| question.answer != Answer::Yes) {
+            return violated(format!("{name}: a plan begins and no question says yes"));
+        }
+        let by_itself = mode == Mode::Act && incident.verdict == VerdictKind::RollBack && !incident.refused;
+        if approved_by.is_none() && !by_itself {
+            return violated(format!("{name}: a plan begins and nobody approved it"));
+        }
+        let by_report = deciding.is_some_and(|question| question.when.as_str() == "data_at_risk");
+        let operators = record.reports.iter().any(|report| report.authority == Authority::Operator);
+        if approved_by.is_none() && by_report && !operators {
+            return violated(format!("{name}: a plan begins by itself, and only a reporter said so"));
+        }
+        Ok(())
+    }
+
     /// Everything has come to rest.
     pub(super) fn rest(&self, disk: &Durable, mode: Mode, now: WallTime) -> Result<(), Violation> {
         if let Some(pending) = disk.outbox.pending().next() {
@@ -157,6 +202,11 @@ impl Invariants {
             }
             if self.resolved.contains(incident) && !told(incident, PageKind::IncidentResolved) {
                 return violated(format!("the end of incident {incident} was never told"));
+            }
+        }
+        for (name, service) in &disk.services {
+            if service.verification.as_ref().is_some_and(|one| one.ended.is_none()) {
+                return violated(format!("{name}: a verification never came to an end"));
             }
         }
         for incident in disk.incidents.values().filter(|incident| incident.is_open()) {

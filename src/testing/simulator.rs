@@ -18,11 +18,12 @@ use crate::core::{
     durable::Durable,
     engine::State,
     entry::{Entry, Fact, PlanOutcome},
-    event::{Event, Request, RequestId, Sequence},
+    event::{Authority, Event, Request, RequestId, RollbackOrder, Sequence},
+    gate::Gate,
     name::{ServiceIndex, ServiceName, SignalIndex},
     operation::{Attempt, Look, Operation, OperationOutcome},
     page::{DeliveryOutcome, PageKind},
-    policy::{Finding, Mode, Policy, Severity},
+    policy::{Finding, Mode, Policy, ReportKind, Severity},
     release::Mark,
     sample::{Measurement, Outcome, Reason, Sample},
     time::{BootTime, Now},
@@ -296,7 +297,8 @@ impl Simulation<'_> {
     fn check_against_the_truth(&self) -> Result<(), Violation> {
         for (service, world) in self.policy.services.iter().zip(&self.worlds) {
             let rolled_back = self.invariants.plans.iter().any(|(name, _)| *name == service.name);
-            if rolled_back && !world.ever_bad() {
+            let accused = self.invariants.accused_by_people.contains(&service.name);
+            if rolled_back && !accused && !world.ever_bad() {
                 return Err(Violation(format!("{} was rolled back, and nothing was wrong with it", service.name)));
             }
             if let Some((key, count)) = world.restarts.iter().find(|(_, count)| **count > 1) {
@@ -626,7 +628,7 @@ impl Simulation<'_> {
             .disk
             .open_incident(&service)
             .and_then(|incident| incident.open_approval().map(|approval| (incident.id.clone(), approval.number)));
-        let request = match (self.random.below(8), open) {
+        let request = match (self.random.below(20), open) {
             (0..=3, Some((incident, approval))) => Request::Approve { incident, approval: Some(approval) },
             (4, Some((incident, approval))) => Request::Deny { incident, approval: Some(approval), reason: None },
             (0, None) => {
@@ -641,10 +643,39 @@ impl Simulation<'_> {
                 self.plan(Duration::ZERO, Happening::Deploy { service: place, release });
                 return Ok(());
             }
+            (6..=16, _) => match self.by_hand(service) {
+                Some(request) => request,
+                None => return Ok(()),
+            },
             _ => return Ok(()),
         };
         self.requests += 1;
         let id = RequestId(self.requests);
         self.feed(Event::Requested { id, by: "somebody".to_owned(), request })
+    }
+
+    /// Something that people do by hand, at any moment.
+    fn by_hand(&mut self, service: ServiceName) -> Option<Request> {
+        let open = self.disk.open_incident(&service).map(|incident| incident.id.clone());
+        let version = self.random.pick(&["v1", "v2", "v3"]);
+        let authority = self.random.pick(&[Authority::Reporter, Authority::Operator]);
+        let complaint = self.random.pick(&[ReportKind::Complaint, ReportKind::DataCorruption, ReportKind::MinorUi]);
+        let reason = Some("somebody's reason".to_owned());
+        Some(match self.random.below(8) {
+            0 | 1 => Request::Abort { incident: open?, reason },
+            2 => Request::Report { service, kind: complaint, detail: reason, authority },
+            3 => Request::RetractReport { service, kind: complaint, authority },
+            4 => Request::Pin { service, version: version.into(), reason },
+            5 => Request::Unpin { service, version: version.into() },
+            6 => Request::Verify { service },
+            _ => {
+                let to = self.random.pick(&[None, Some("v1"), Some("v3")]).map(Into::into);
+                let gates =
+                    [Gate::OneRollbackForADeploy, Gate::NotPinned, Gate::NotPaused, Gate::KnownGood, Gate::NotKnownBad];
+                let overrides = gates.into_iter().filter(|_| self.random.per_mille(400)).collect();
+                let dry_run = self.random.per_mille(200);
+                Request::RollBack { service, order: RollbackOrder { to, plan: None, dry_run, overrides, reason } }
+            }
+        })
     }
 }

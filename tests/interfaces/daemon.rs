@@ -109,6 +109,12 @@ pub(crate) fn reply(asked: &Asked) -> Result<String, Refusal> {
             Err(Refusal::Gate("cooldown: the last rollback was 2m ago, 10m are needed".to_owned()))
         }
         Request::Deny { reason: Some(reason), .. } if reason == "busy" => Err(Refusal::Busy("too many".to_owned())),
+        Request::RollBack { order, .. } if order.reason.as_deref() == Some("gate") => {
+            Err(Refusal::Gate("gate not_pinned says no: v1.2.4 is pinned by oncall".to_owned()))
+        }
+        Request::RollBack { order, .. } if order.dry_run => {
+            Ok(serde_json::to_string(&views::preview(order.overrides.is_empty())).expect("JSON"))
+        }
         request => Ok(format!("{} asked: {}", asked.by, serde_json::to_string(request).expect("JSON"))),
     }
 }

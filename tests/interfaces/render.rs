@@ -138,3 +138,14 @@ fn history() {
     };
     insta::assert_snapshot!(render::history(&[record, ours], PLAIN()));
 }
+
+#[test]
+fn a_rollback_by_hand_that_would_be_held_and_one_that_would_not() {
+    let both = [true, false].map(|held| render::rollback(&views::preview(held), PLAIN()));
+    insta::assert_snapshot!(both.join("----\n"));
+}
+
+#[test]
+fn an_incident_opened_by_hand_and_aborted() {
+    insta::assert_snapshot!(render::incident(&views::aborted_incident(), PLAIN()));
+}

@@ -33,7 +33,7 @@ use crate::{
     views,
 };
 
-fn client() -> reqwest::ClientBuilder {
+pub(crate) fn client() -> reqwest::ClientBuilder {
     let _already_there = rustls::crypto::ring::default_provider().install_default();
     let tls =
         rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
@@ -41,15 +41,15 @@ fn client() -> reqwest::ClientBuilder {
 }
 
 impl Daemon {
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         client().build().expect("a client").get(self.url(path)).send().await.expect("an answer")
     }
 
-    async fn send(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Response {
+    pub(crate) async fn send(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Response {
         let mut request = client().build().expect("a client").request(method, self.url(path));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -60,7 +60,7 @@ impl Daemon {
         request.send().await.expect("an answer")
     }
 
-    async fn by_socket(&self, method: Method, path: &str, body: Option<Value>) -> Response {
+    pub(crate) async fn by_socket(&self, method: Method, path: &str, body: Option<Value>) -> Response {
         let client = client().unix_socket(self.socket.as_path()).build().expect("a client");
         let mut request = client.request(method, format!("http://backstop{path}"));
         if let Some(body) = body {
@@ -70,7 +70,7 @@ impl Daemon {
     }
 }
 
-async fn problem(response: Response, status: StatusCode) -> Value {
+pub(crate) async fn problem(response: Response, status: StatusCode) -> Value {
     assert_eq!(response.status(), status);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
     let problem: Value = response.json().await.expect("JSON");
@@ -79,7 +79,7 @@ async fn problem(response: Response, status: StatusCode) -> Value {
     problem
 }
 
-async fn plain() -> Daemon {
+pub(crate) async fn plain() -> Daemon {
     daemon(&[], Core::Answers, Limits::default()).await
 }
 
@@ -351,7 +351,7 @@ async fn a_full_queue_says_come_again() {
     problem(response, StatusCode::SERVICE_UNAVAILABLE).await;
 }
 
-fn impatient() -> Limits {
+pub(crate) fn impatient() -> Limits {
     let short = Duration::from_millis(200);
     Limits { header_deadline: short, request_deadline: short, shutdown_grace: short, ..Limits::default() }
 }
@@ -543,6 +543,7 @@ fn metrics_count_what_happened() {
             path: views::path(),
             deploy: Some(3),
             onset: None,
+            by: None,
         },
     ));
     metrics.entry_appended(&entry(
@@ -567,6 +568,7 @@ fn metrics_count_what_happened() {
             deploy: 3,
             steps: Vec::new(),
             approved_by: None,
+            by_hand: None,
         },
     ));
     metrics.entry_appended(&entry(

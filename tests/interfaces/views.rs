@@ -2,17 +2,18 @@
 
 use backstop::core::{
     answer::Answer,
-    entry::PlanOutcome,
+    entry::{ByHand, PlanOutcome},
+    event::Authority,
     gate::{Gate, GateReport},
-    policy::{Finding, Mode, Severity},
+    policy::{Finding, Mode, ReportKind, Severity},
     reading::Reading,
     release::{DeploySource, Release, Standing},
     saga::StepStatus,
     time::WallTime,
     verdict::{AskedQuestion, Path, PlanKind, VerdictKind},
     view::{
-        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PlanView, ServiceView, StepView,
-        TimelineView,
+        ApprovalView, DaemonView, DeployView, FindingView, GatePreview, IncidentView, PauseView, PinView, PlanView,
+        ReportView, RollbackPreview, ServiceView, StepPreview, StepView, TimelineView, VerificationView,
     },
     watch::SignalView,
 };
@@ -195,6 +196,16 @@ pub(crate) fn rolling_back() -> ServiceView {
         ],
         incident: Some("solvereign-api-17".into()),
         paused: None,
+        pins: Vec::new(),
+        reports: vec![ReportView {
+            kind: ReportKind::Complaint,
+            at: at(-40),
+            by: "support".to_owned(),
+            authority: Authority::Reporter,
+            detail: Some("checkout is empty".to_owned()),
+            expires: at(3560),
+        }],
+        verification: None,
         gates: vec![
             gate(Gate::Accused, Answer::Yes, "v1.2.4 is live and accused"),
             gate(Gate::DeployedRecently, Answer::Yes, "deployed 6m ago, at most 24h"),
@@ -234,6 +245,22 @@ pub(crate) fn healthy() -> ServiceView {
             by: "oncall".to_owned(),
             reason: "database migration".to_owned(),
         }),
+        pins: vec![PinView {
+            version: "2026-01-05".into(),
+            at: at(-86_400),
+            by: "oncall".to_owned(),
+            reason: Some("schema is one way".to_owned()),
+        }],
+        reports: Vec::new(),
+        verification: Some(VerificationView {
+            number: 1,
+            by: "oncall".to_owned(),
+            version: "2026-01-05".into(),
+            began: at(-100),
+            ended: Some(at(-40)),
+            outcome: Some(PlanOutcome::Verified),
+            note: "clear for 1m".to_owned(),
+        }),
         gates: vec![gate(Gate::Store, Answer::Yes, "the journal can be written")],
         rollback_to: Some("2025-12-20".into()),
         at: at(0),
@@ -251,6 +278,7 @@ pub(crate) fn deploys() -> Vec<DeployView> {
         standing,
         why: why.to_owned(),
         live: number == 3,
+        pinned: (number == 2).then(|| PinView { version: version.into(), at, by: "oncall".to_owned(), reason: None }),
     };
     vec![
         deploy(3, "v1.2.4", at(-360), DeploySource::Reported, Standing::Unproven, "", Some("ci")),
@@ -282,6 +310,7 @@ pub(crate) fn open_incident() -> IncidentView {
         service: "solvereign-api".into(),
         opened_at: at(-60),
         onset: Some(at(-75)),
+        opened_by: None,
         resolved_at: None,
         state: "waits for approval".to_owned(),
         verdict: VerdictKind::Consider,
@@ -319,6 +348,7 @@ pub(crate) fn resolved_incident() -> IncidentView {
         service: "solvereign-api".into(),
         opened_at: at(-7200),
         onset: None,
+        opened_by: None,
         resolved_at: Some(at(-7000)),
         state: "rolled back, verified".to_owned(),
         verdict: VerdictKind::RollBack,
@@ -349,6 +379,8 @@ pub(crate) fn resolved_incident() -> IncidentView {
             ended_at: Some(at(-7000)),
             outcome: Some(PlanOutcome::Verified),
             approved_by: Some("root".to_owned()),
+            by_hand: None,
+            aborted_by: None,
             steps: vec![
                 step(
                     "make sure the older version is there",
@@ -377,5 +409,53 @@ pub(crate) fn daemon() -> DaemonView {
         configuration: None,
         late_samples: 4,
         paused: None,
+    }
+}
+
+/// A rollback that a person ordered although a gate said no, and then wanted to end.
+pub(crate) fn aborted_incident() -> IncidentView {
+    let mut view = resolved_incident();
+    view.opened_by = Some("oncall".to_owned());
+    view.plans[0].approved_by = None;
+    view.plans[0].outcome = Some(PlanOutcome::Aborted);
+    view.plans[0].aborted_by = Some("root".to_owned());
+    view.plans[0].by_hand = Some(ByHand {
+        by: "oncall".to_owned(),
+        reason: Some("the shop is empty".to_owned()),
+        overridden: vec![Gate::NotPinned],
+    });
+    view
+}
+
+/// What a rollback by hand would do; `held` by a pin, or not.
+pub(crate) fn preview(held: bool) -> RollbackPreview {
+    let gate = |gate: Gate, answer, why: &str, overridden| GatePreview {
+        gate,
+        answer,
+        why: why.to_owned(),
+        binds: gate.binds_people(),
+        can_be_overridden: gate.can_be_overridden(),
+        overridden,
+    };
+    RollbackPreview {
+        service: "solvereign-api".into(),
+        version_from: "v1.2.4".into(),
+        version_to: "v1.2.3".into(),
+        plan: PlanKind::Quick,
+        possible: !held,
+        gates: vec![
+            gate(Gate::Accused, Answer::Yes, "v1.2.4 is live", false),
+            gate(Gate::DeployedRecently, Answer::No, "deployed 3d ago, more than 1d", false),
+            gate(Gate::NotPinned, Answer::No, "v1.2.4 is pinned by oncall", !held),
+        ],
+        steps: vec![
+            StepPreview {
+                title: "roll back the target".to_owned(),
+                deadline_seconds: 120.0,
+                undo: Some("switch back from v1.2.3 to v1.2.4".to_owned()),
+                optional: false,
+            },
+            StepPreview { title: "verify".to_owned(), deadline_seconds: 600.0, undo: None, optional: true },
+        ],
     }
 }

@@ -42,7 +42,12 @@ fn one(service: &Deploys, layout: Layout) -> String {
                 time_cell(deploy.at),
                 source,
                 deploy.standing.as_str().replace('_', " "),
-                deploy.why.clone(),
+                match &deploy.pinned {
+                    Some(pin) => {
+                        format!("{}{}pinned by {}", deploy.why, if deploy.why.is_empty() { "" } else { "; " }, pin.by)
+                    }
+                    None => deploy.why.clone(),
+                },
             ],
         );
     }

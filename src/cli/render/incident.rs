@@ -62,6 +62,9 @@ pub fn incident(view: &IncidentView, layout: Layout) -> String {
     layout.hang(&mut out, &format!("{id}: {severity}, verdict {verdict}: "), width, &plain(&view.state));
     out.push('\n');
     layout.field(&mut out, "service", &plain(view.service.as_str()));
+    if let Some(by) = &view.opened_by {
+        layout.field(&mut out, "by hand", &plain(by));
+    }
     if let Some(accused) = &view.accused {
         layout.field(&mut out, "accused", &plain(accused.as_str()));
     }
@@ -133,6 +136,12 @@ fn plan(out: &mut String, plan: &PlanView, moments: Moments, layout: Layout) {
     layout.heading(out, &plain(&format!("{heading}, {outcome}")));
     if let Some(by) = &plan.approved_by {
         layout.hang(out, "  ", 2, &plain(&format!("approved by {by}")));
+    }
+    if let Some(order) = &plan.by_hand {
+        layout.hang(out, "  ", 2, &plain(&order.words()));
+    }
+    if let Some(by) = &plan.aborted_by {
+        layout.hang(out, "  ", 2, &plain(&format!("aborted by {by}")));
     }
     for step in &plan.steps {
         self::step(out, step, moments, layout);

@@ -3,7 +3,7 @@
 use super::{
     explain::pause,
     table::{finish, row, table},
-    text::{ALARM, Layout, WARNING, count, plain, span},
+    text::{ALARM, Layout, WARNING, count, plain, span, time},
 };
 use crate::{
     core::{answer::Answer, verdict::VerdictKind, view::DaemonView},
@@ -107,6 +107,22 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
     }
     if let Some(paused) = &service.paused {
         lines.push(format!("paused {}", pause(paused)));
+    }
+    if let Some(pin) = &service.pinned {
+        let reason = pin.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        lines.push(format!("{} is pinned by {}{reason}", pin.version, pin.by));
+    }
+    for report in &service.reports {
+        let detail = report.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        lines.push(format!("{} reported {} (counts until {}){detail}", report.by, report.kind, time(report.expires)));
+    }
+    if let Some(verification) = &service.verification {
+        lines.push(match verification.outcome {
+            None => format!("{} has {} verified", verification.by, verification.version),
+            Some(outcome) => {
+                format!("{} was {}: {}", verification.version, outcome.as_str(), verification.note)
+            }
+        });
     }
     if lines.is_empty() {
         return;

@@ -2,7 +2,7 @@
 
 use super::{
     ApprovalRecord, ApprovalState, DeployRecord, Durable, ENDED_INCIDENTS_LIMIT, FindingRecord, IncidentRecord,
-    NightRecord, PauseRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
+    NightRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
     service::{DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
 };
 use crate::core::{
@@ -59,29 +59,29 @@ impl Durable {
     }
 }
 
-struct Fold<'a> {
-    durable: &'a mut Durable,
-    sequence: Sequence,
-    at: WallTime,
-    service: Option<&'a ServiceName>,
+pub(super) struct Fold<'a> {
+    pub(super) durable: &'a mut Durable,
+    pub(super) sequence: Sequence,
+    pub(super) at: WallTime,
+    pub(super) service: Option<&'a ServiceName>,
 }
 
 impl Fold<'_> {
-    fn dangling(&self, what: impl Into<String>) -> FoldError {
+    pub(super) fn dangling(&self, what: impl Into<String>) -> FoldError {
         FoldError::Dangling { at: self.sequence, what: what.into() }
     }
 
-    fn service(&mut self) -> Result<&mut ServiceRecord, FoldError> {
+    pub(super) fn service(&mut self) -> Result<&mut ServiceRecord, FoldError> {
         let Some(name) = self.service else { return Err(self.dangling("no service")) };
         Ok(self.durable.services.entry(name.clone()).or_default())
     }
 
-    fn incident(&mut self, id: &IncidentId) -> Result<&mut IncidentRecord, FoldError> {
+    pub(super) fn incident(&mut self, id: &IncidentId) -> Result<&mut IncidentRecord, FoldError> {
         let error = FoldError::Dangling { at: self.sequence, what: format!("incident {id}") };
         self.durable.incidents.get_mut(id).ok_or(error)
     }
 
-    fn plan(&mut self, id: &IncidentId, number: u16) -> Result<&mut PlanRecord, FoldError> {
+    pub(super) fn plan(&mut self, id: &IncidentId, number: u16) -> Result<&mut PlanRecord, FoldError> {
         let error = FoldError::Dangling { at: self.sequence, what: format!("plan {number} of incident {id}") };
         self.incident(id)?.plans.iter_mut().find(|plan| plan.number == number).ok_or(error)
     }
@@ -91,7 +91,7 @@ impl Fold<'_> {
         self.incident(id)?.approvals.iter_mut().find(|approval| approval.number == number).ok_or(error)
     }
 
-    fn tell(&mut self, id: &IncidentId, text: String) -> Result<(), FoldError> {
+    pub(super) fn tell(&mut self, id: &IncidentId, text: String) -> Result<(), FoldError> {
         let at = self.at;
         self.incident(id)?.tell(at, text);
         Ok(())
@@ -131,20 +131,16 @@ impl Fold<'_> {
                 record.night = Some(NightRecord { at, held: held.clone(), told_at });
                 Ok(())
             }
-            Fact::Paused { until, by, reason } => {
-                let pause = PauseRecord { until: *until, by: by.clone(), reason: reason.clone() };
-                *self.pause_place()? = Some(pause);
-                Ok(())
-            }
-            Fact::Resumed { .. } => {
-                *self.pause_place()? = None;
-                Ok(())
-            }
+            Fact::Paused { .. }
+            | Fact::Resumed { .. }
+            | Fact::Reported { .. }
+            | Fact::ReportRetracted { .. }
+            | Fact::Pinned { .. }
+            | Fact::Unpinned { .. }
+            | Fact::AbortAsked { .. }
+            | Fact::VerificationBegun { .. }
+            | Fact::VerificationEnded { .. } => self.fact_by_hand(fact),
         }
-    }
-
-    fn pause_place(&mut self) -> Result<&mut Option<PauseRecord>, FoldError> {
-        if self.service.is_some() { Ok(&mut self.service()?.paused) } else { Ok(&mut self.durable.paused) }
     }
 
     fn release_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
@@ -193,11 +189,13 @@ impl Fold<'_> {
                     Mark::Bad => Standing::KnownBad,
                     Mark::Clear => {
                         self.service()?.standings.remove(version);
+                        self.tell_open(&format!("{version} cleared by {by}"));
                         return Ok(());
                     }
                 };
                 let record = StandingRecord { standing, why: format!("marked by {by}"), by_hand: true };
                 self.service()?.standings.insert(version.clone(), record);
+                self.tell_open(&format!("{version} marked {} by {by}", standing.as_str().replace('_', " ")));
             }
             _ => unreachable!("dispatched by `fact`"),
         }
@@ -207,11 +205,14 @@ impl Fold<'_> {
     fn incident_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
         let at = self.at;
         match fact {
-            Fact::IncidentOpened { incident, verdict, path, deploy, onset } => {
+            Fact::IncidentOpened { incident, verdict, path, deploy, onset, by } => {
                 let Some(name) = self.service.cloned() else { return Err(self.dangling("no service")) };
                 let record = self.service()?;
                 record.incident_count += 1;
                 record.open_incident = Some(incident.clone());
+                for report in record.reports.iter_mut().filter(|report| report.incident.is_none()) {
+                    report.incident = Some(incident.clone());
+                }
                 let accused = deploy
                     .and_then(|number| record.deploy(number))
                     .map(|record| (record.deploy.number, record.deploy.release.version.clone()));
@@ -220,6 +221,7 @@ impl Fold<'_> {
                     service: name,
                     opened_at: at,
                     onset: *onset,
+                    opened_by: by.clone(),
                     resolved: None,
                     verdict: *verdict,
                     path: path.clone(),
@@ -231,7 +233,8 @@ impl Fold<'_> {
                     plans: Vec::new(),
                     timeline: Vec::new(),
                 };
-                opened.tell(at, format!("opened with verdict {verdict}: {}", path.because));
+                let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+                opened.tell(at, format!("opened{by} with verdict {verdict}: {}", path.because));
                 self.durable.incidents.insert(incident.clone(), opened);
             }
             Fact::VerdictRose { incident, verdict, path } => {
@@ -266,7 +269,9 @@ impl Fold<'_> {
                 let record = self.incident(incident)?;
                 record.resolved = Some((at, how.clone()));
                 record.tell(at, format!("resolved: {how}"));
-                self.service()?.open_incident = None;
+                let record = self.service()?;
+                record.open_incident = None;
+                record.reports.retain(|report| report.incident.as_ref() != Some(incident));
                 self.durable.ended.push_back(incident.clone());
                 if self.durable.ended.len() > ENDED_INCIDENTS_LIMIT
                     && let Some(oldest) = self.durable.ended.pop_front()
@@ -322,7 +327,7 @@ impl Fold<'_> {
     fn plan_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
         let at = self.at;
         match fact {
-            Fact::PlanStarted { incident, number, plan, from, to, deploy, steps, approved_by } => {
+            Fact::PlanStarted { incident, number, plan, from, to, deploy, steps, approved_by, by_hand } => {
                 let begun = PlanRecord {
                     number: *number,
                     plan: *plan,
@@ -331,6 +336,8 @@ impl Fold<'_> {
                     deploy: *deploy,
                     started_at: at,
                     approved_by: approved_by.clone(),
+                    by_hand: by_hand.clone(),
+                    aborted: None,
                     steps: steps
                         .iter()
                         .map(|planned| StepRecord {
@@ -347,7 +354,8 @@ impl Fold<'_> {
                     touched_at: at,
                 };
                 self.incident(incident)?.plans.push(begun);
-                self.tell(incident, format!("plan {plan} begun: from {from} to {to}"))?;
+                let ordered = by_hand.as_ref().map(|order| format!(", {}", order.words())).unwrap_or_default();
+                self.tell(incident, format!("plan {plan} begun: from {from} to {to}{ordered}"))?;
                 let record = self.service()?;
                 if record.rollbacks.len() == ROLLBACKS_LIMIT {
                     record.rollbacks.pop_front();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::core::{
-    entry::{PlanOutcome, PlannedStep, StepAction},
+    entry::{ByHand, PlanOutcome, PlannedStep, StepAction},
     name::{ConditionName, IncidentId, ServiceName, Version},
     operation::StepKey,
     policy::{Finding, Severity},
@@ -26,6 +26,8 @@ pub struct IncidentRecord {
     pub opened_at: WallTime,
     /// When the fault began, if that is known.
     pub onset: Option<WallTime>,
+    /// Who opened it by hand; [`None`] where the verdict did.
+    pub opened_by: Option<String>,
     /// When and how it ended.
     pub resolved: Option<(WallTime, String)>,
     /// The gravest verdict in it.
@@ -96,6 +98,9 @@ pub struct PlanRecord {
     pub deploy: u64,
     pub started_at: WallTime,
     pub approved_by: Option<String>,
+    pub by_hand: Option<ByHand>,
+    /// Who wants it to end, and why.
+    pub aborted: Option<(String, Option<String>)>,
     /// Its steps.
     pub steps: Vec<StepRecord>,
     /// How it ended, and when.

@@ -3,6 +3,7 @@
 //! Nothing here decides. A live step appends an entry and folds it in at once; its effects wait until it is durable.
 
 mod apply;
+mod by_hand;
 mod incident;
 mod outbox;
 mod service;
@@ -12,7 +13,10 @@ pub use incident::{
     ApprovalRecord, ApprovalState, FindingRecord, IncidentRecord, PlanRecord, StepRecord, verdict_severity,
 };
 pub use outbox::{Outbox, Pending};
-pub use service::{DeployRecord, NightRecord, PauseRecord, Rollout, ServiceRecord, StandingRecord};
+pub use service::{
+    DeployRecord, NightRecord, PINS_LIMIT, PauseRecord, PinRecord, REPORTS_LIMIT, ReportRecord, Rollout, ServiceRecord,
+    StandingRecord, VerificationRecord,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::core::{
+    entry::PlanOutcome,
+    event::Authority,
     gate::Gate,
-    name::{IncidentId, Version},
-    policy::Finding,
+    name::{ConditionName, IncidentId, Version},
+    policy::{Finding, ReportKind},
     release::{Deploy, DeploySource, Standing},
     time::WallTime,
 };
@@ -14,6 +16,11 @@ use crate::core::{
 pub(super) const DEPLOYS_LIMIT: usize = 100;
 /// Rollbacks that are kept for each service; the budget looks no further back than its own number.
 pub(super) const ROLLBACKS_LIMIT: usize = 100;
+
+/// Reports that are kept for each service: a flood of complaints is one fact, and needs no more to be seen as one.
+pub const REPORTS_LIMIT: usize = 200;
+/// Versions that may be pinned in one service.
+pub const PINS_LIMIT: usize = 100;
 
 /// One service's durable state.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,6 +43,12 @@ pub struct ServiceRecord {
     pub findings: BTreeSet<Finding>,
     /// The last nightly look at the gates.
     pub night: Option<NightRecord>,
+    /// What was reported and not taken back, oldest first; expired ones too, until they are pushed out.
+    pub reports: VecDeque<ReportRecord>,
+    /// Versions that stay while they are live.
+    pub pins: BTreeMap<Version, PinRecord>,
+    /// The last verification without a plan.
+    pub verification: Option<VerificationRecord>,
 }
 
 /// A nightly look at the gates.
@@ -47,6 +60,41 @@ pub struct NightRecord {
     pub held: Vec<Gate>,
     /// When people were last told, if something has held since.
     pub told_at: Option<WallTime>,
+}
+
+/// Something that was reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the same fields as `Fact::Reported`")]
+pub struct ReportRecord {
+    pub kind: ReportKind,
+    pub at: WallTime,
+    pub by: String,
+    pub authority: Authority,
+    pub detail: Option<String>,
+    /// The incident that it belongs to: it counts no longer than that is open.
+    pub incident: Option<IncidentId>,
+}
+
+/// Who pinned a version, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the same fields as `Fact::Pinned`")]
+pub struct PinRecord {
+    pub at: WallTime,
+    pub by: String,
+    pub reason: Option<String>,
+}
+
+/// A verification without a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the same fields as `Fact::VerificationBegun`")]
+pub struct VerificationRecord {
+    pub number: u64,
+    pub by: String,
+    pub version: Version,
+    pub must_clear: BTreeSet<ConditionName>,
+    pub began: WallTime,
+    /// When and how it ended.
+    pub ended: Option<(WallTime, PlanOutcome, String)>,
 }
 
 /// One deploy.
@@ -115,6 +163,9 @@ impl ServiceRecord {
         paused: None,
         findings: BTreeSet::new(),
         night: None,
+        reports: VecDeque::new(),
+        pins: BTreeMap::new(),
+        verification: None,
     };
 
     /// The live deploy.

@@ -6,7 +6,7 @@ use super::{page::Draft, service::Service, surroundings::told_first, turn::Turn}
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
-    entry::{Fact, PlanOutcome},
+    entry::{ByHand, Fact, PlanOutcome},
     gate::{Gate, GateReport, together, words},
     name::Version,
     page::PageKind,
@@ -216,6 +216,18 @@ impl Service {
 
     /// Begins the plan.
     pub(super) fn start(&mut self, turn: &mut Turn<'_>, from: &Version, to: &Version, approved_by: Option<String>) {
+        self.start_by(turn, from, to, approved_by, None);
+    }
+
+    /// Begins the plan, by a person's order where there is one.
+    pub(super) fn start_by(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Version,
+        to: &Version,
+        approved_by: Option<String>,
+        by_hand: Option<ByHand>,
+    ) {
         let incident = turn.open_incident(&self.name).expect("a plan belongs to an open incident");
         assert!(incident.active_plan().is_none(), "one plan at a time for a service");
         assert!(from != to, "a rollback leads to another version");
@@ -231,6 +243,7 @@ impl Service {
             deploy,
             steps: plan::quick(&self.policy, from, to),
             approved_by: approved_by.clone(),
+            by_hand: by_hand.clone(),
         };
         turn.append(Some(&self.name), fact);
         self.held_since = None;
@@ -246,7 +259,8 @@ impl Service {
                 format!("Action: rolling back from {from} to {to}"),
                 "ETA: under 5 minutes, verification included if it clears at once".to_owned(),
             ])
-            .details(approved_by.map(|by| format!("Approved by {by}.")));
+            .details(approved_by.map(|by| format!("Approved by {by}.")))
+            .details(by_hand.as_ref().map(|order| format!("It was {}.", order.words())));
         turn.page(draft);
         self.drive(turn);
     }

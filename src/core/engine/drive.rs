@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{page::Draft, service::Service, sight::same_version, turn::Turn};
+use super::{abort::is_aborted, page::Draft, service::Service, sight::same_version, turn::Turn};
 use crate::core::{
     action::Action,
     durable::{IncidentRecord, PlanRecord, StepRecord},
@@ -93,6 +93,12 @@ impl Service {
                 self.end_plan(turn);
                 return;
             };
+            if let Some(goes_on) = self.follow_abort(turn, &current) {
+                if goes_on {
+                    continue;
+                }
+                return;
+            }
             if let Some(not_before) = self.drive.not_before {
                 if turn.now.boot < not_before {
                     self.wake_by(not_before);
@@ -133,7 +139,7 @@ impl Service {
         self.operate(turn, current, operation)
     }
 
-    fn operate(&mut self, turn: &mut Turn<'_>, current: &Current, operation: Operation) -> bool {
+    pub(super) fn operate(&mut self, turn: &mut Turn<'_>, current: &Current, operation: Operation) -> bool {
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
         let key = plan.key(&current.incident, current.step);
@@ -218,6 +224,10 @@ impl Service {
 
     fn undo_ended(&mut self, turn: &mut Turn<'_>, current: &Current, outcome: OperationOutcome) {
         match outcome {
+            OperationOutcome::Done(note) if is_aborted(turn, current) => {
+                self.step(turn, current, StepEvent::Undone, note);
+                self.leave_rest(turn, current);
+            }
             OperationOutcome::Done(note) => {
                 self.step(turn, current, StepEvent::Undone, note);
                 self.give_up(turn, current, false);
@@ -234,22 +244,7 @@ impl Service {
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
         let note = plan.steps[usize::from(current.step)].note.clone();
-        let rest = plan
-            .steps
-            .iter()
-            .enumerate()
-            .filter(|(_, step)| step.status == StepStatus::Pending && step.planned.action != StepAction::Record);
-        let rest: Vec<u16> = rest.map(|(place, _)| u16::try_from(place).expect("plans have few steps")).collect();
-        for step in rest {
-            let fact = Fact::Step {
-                incident: current.incident.clone(),
-                plan: current.plan,
-                step,
-                event: StepEvent::Skipped,
-                note: String::new(),
-            };
-            turn.append(Some(&self.name), fact);
-        }
+        self.leave_rest(turn, current);
         let title = &current.record.planned.title;
         let (from, to) = (&current.from, &current.to);
         let detail = format!("{title}: {note}");
@@ -412,6 +407,11 @@ impl Service {
 
     /// Makes another attempt at a step that was cut short.
     fn again(&mut self, turn: &mut Turn<'_>, current: &Current) {
+        if is_aborted(turn, current) && matches!(current.record.planned.action, StepAction::Operate { .. }) {
+            let reason = Reason::new("it was cut short, and the plan is to end");
+            self.failed(turn, current, &reason);
+            return;
+        }
         if current.record.attempts >= ATTEMPTS_LIMIT {
             let reason = Reason::new("it was cut short too often");
             self.failed(turn, current, &reason);

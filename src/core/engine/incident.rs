@@ -66,7 +66,7 @@ impl Service {
         true
     }
 
-    fn onset_boot(&self, turn: &Turn<'_>) -> Option<BootTime> {
+    pub(super) fn onset_boot(&self, turn: &Turn<'_>) -> Option<BootTime> {
         match self.watch.onset(turn.now) {
             Onset::Ago(duration) => Some(turn.now.boot.before(duration)),
             Onset::Nothing | Onset::Unknown => None,
@@ -80,7 +80,7 @@ impl Service {
         let onset = self.onset_boot(turn).map(|boot| turn.now.wall_at(boot));
         let path = self.path(turn);
         let verdict = self.watch.verdict().kind;
-        let fact = Fact::IncidentOpened { incident: id.clone(), verdict, path, deploy, onset };
+        let fact = Fact::IncidentOpened { incident: id.clone(), verdict, path, deploy, onset, by: None };
         turn.append(Some(&self.name), fact);
         self.calm_since = None;
         self.held_since = None;
@@ -95,7 +95,7 @@ impl Service {
     }
 
     /// Puts everything that was seen when the incident opened into its evidence folder.
-    fn keep_opening(&self, turn: &mut Turn<'_>, id: &IncidentId) {
+    pub(super) fn keep_opening(&self, turn: &mut Turn<'_>, id: &IncidentId) {
         let answers: std::collections::BTreeMap<_, _> = self.watch.condition_answers().collect();
         let content = serde_json::json!({
             "at": turn.now.wall,

@@ -1,5 +1,8 @@
 //! The engine: takes events, one after another, and says what is to be done. It owns all state and never waits.
 
+mod abort;
+mod by_hand;
+mod check;
 mod courier;
 mod decide;
 mod deploys;
@@ -9,6 +12,7 @@ mod ledger;
 mod nightly;
 mod page;
 mod reload;
+mod report;
 mod request;
 mod service;
 mod sight;
@@ -448,10 +452,11 @@ impl State {
                 self.ledger.append(now, None, Fact::Resumed { by: by.to_owned() }, actions);
                 Ok("resumed".to_owned())
             }
+            request => self.by_hand(now, by, request, actions),
         }
     }
 
-    fn index_of(&self, service: &ServiceName) -> Result<ServiceIndex, Refusal> {
+    pub(super) fn index_of(&self, service: &ServiceName) -> Result<ServiceIndex, Refusal> {
         let index = self.policy.service_index(service.as_str());
         index.ok_or_else(|| Refusal::NotFound(format!("no service is called {service}")))
     }

@@ -66,6 +66,29 @@ impl Draft {
         }
     }
 
+    /// About a service in which no incident is open.
+    pub(super) fn service(kind: PageKind, service: &ServiceName, summary: impl Into<String>) -> Self {
+        Self {
+            kind,
+            service: Some(service.clone()),
+            incident: None,
+            finding: None,
+            live: Severity::S3,
+            summary: summary.into(),
+            action: None,
+            verdict: None,
+            path: None,
+            versions: None,
+            details: Vec::new(),
+        }
+    }
+
+    /// Only what is live is known of the versions.
+    pub(super) fn live(mut self, version: &Version) -> Self {
+        self.details.push(format!("Live: {version}"));
+        self
+    }
+
     pub(super) fn found(mut self, finding: Finding) -> Self {
         self.finding = Some(finding);
         self

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{drive::Drive, sight::Sight, turn::Turn};
+use super::{drive::Drive, report::Counted, sight::Sight, turn::Turn, verification::Verification};
 use crate::core::{
     action::Action,
     durable::{DeployRecord, Rollout},
@@ -56,6 +56,8 @@ pub(super) struct Service {
     pub(super) lost_checked_at: Option<BootTime>,
     pub(super) drive: Drive,
     pub(super) night: super::nightly::Night,
+    /// A verification without a plan: its number, since when this process watches, and what it has seen.
+    pub(super) verifying: Option<(u64, BootTime, Verification)>,
     /// Its state was folded anew after a panic: it may only page.
     pub(super) page_only: bool,
     /// When it wants to be assessed next.
@@ -104,6 +106,7 @@ impl Service {
             lost_checked_at: None,
             drive: Drive::default(),
             night: super::nightly::Night::default(),
+            verifying: None,
             page_only: false,
             wake: now.boot,
         }
@@ -166,6 +169,7 @@ impl Service {
         self.tell_neighbours(turn);
         self.act(turn);
         self.look_tonight(turn);
+        self.follow_verification(turn);
         if let Some(wake) = self.watch.next_wake(turn.now) {
             self.wake_by(wake);
         }
@@ -175,14 +179,16 @@ impl Service {
     pub(super) fn evaluate(&mut self, turn: &Turn<'_>) -> Verdict {
         let announced = self.announced_until(turn.now);
         let live = turn.record(&self.name).live();
-        let facts = facts(&self.policy, &self.sight, &self.rollout, live, announced, turn.now);
+        let reports = self.counted_reports(turn);
+        let facts = facts(&self.policy, &self.sight, &self.rollout, live, announced, &reports, turn.now);
         self.watch.evaluate(turn.now, facts)
     }
 
     pub(super) fn path(&self, turn: &Turn<'_>) -> crate::core::verdict::Path {
         let announced = self.announced_until(turn.now);
         let live = turn.record(&self.name).live();
-        let facts = facts(&self.policy, &self.sight, &self.rollout, live, announced, turn.now);
+        let reports = self.counted_reports(turn);
+        let facts = facts(&self.policy, &self.sight, &self.rollout, live, announced, &reports, turn.now);
         self.watch.path(turn.now, facts)
     }
 
@@ -223,6 +229,7 @@ fn facts<'a>(
     rollout: &RolloutWatch,
     live: Option<&'a DeployRecord>,
     announced_until: Option<BootTime>,
+    reports: &'a Counted,
     now: Now,
 ) -> Facts<'a> {
     let state = match live {
@@ -239,7 +246,12 @@ fn facts<'a>(
             None => RolloutState::Settled,
         },
     };
-    Facts { rollout: state, reports: &[], baseline: live.map_or(&[], |live| live.baseline.as_slice()) }
+    Facts {
+        rollout: state,
+        reports: &reports.all,
+        operators_reports: &reports.operators,
+        baseline: live.map_or(&[], |live| live.baseline.as_slice()),
+    }
 }
 
 /// When a deploy's rollout was noticed: as remembered, or after a restart as the journal's wall time has it.

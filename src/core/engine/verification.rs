@@ -1,11 +1,14 @@
 //! After a rollback: proof that it helped, or that it did not, or that nobody can tell.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use super::{drive::Current, page::Draft, service::Service, sight::same_version, turn::Turn};
 use crate::core::{
     answer::Answer,
     durable::{IncidentRecord, PlanRecord, Rollout},
     entry::{Fact, PlanOutcome, StepAction, StepEvent},
     gate::words,
+    name::{ConditionName, Version},
     operation::HistoryRecord,
     page::PageKind,
     policy::Finding,
@@ -25,56 +28,89 @@ pub(super) struct Verification {
     bad_since: Option<BootTime>,
 }
 
+/// How a verification stands.
+#[derive(Debug)]
+pub(super) enum Judged {
+    /// Nothing can be said before this.
+    Waits(BootTime),
+    /// Succeeded, failed, or became unknown; with a note.
+    Ended(StepEvent, String),
+}
+
 impl Service {
     pub(super) fn verify(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
         let since = *self.drive.watched_since.get_or_insert(turn.now.boot);
+        let deadline = current.record.planned.deadline;
+        let fired = &turn.incident(&current.incident).fired;
+        let state = std::mem::take(&mut self.drive.verification);
+        let (state, judged) = self.judge(turn, state, fired, &current.to, since, deadline);
+        self.drive.verification = state;
+        match judged {
+            Judged::Waits(until) => {
+                self.wake_by(until);
+                false
+            }
+            Judged::Ended(event, note) => self.conclude(turn, current, event, &note),
+        }
+    }
+
+    /// Judges whether `version` has been proved healthy since `since`.
+    pub(super) fn judge(
+        &self,
+        turn: &Turn<'_>,
+        mut state: Verification,
+        fired: &BTreeSet<ConditionName>,
+        version: &Version,
+        since: BootTime,
+        timeout: Duration,
+    ) -> (Verification, Judged) {
         let now = turn.now.boot;
         let healthy_for = self.policy.verify.healthy_for;
-        let obstacle = self.obstacle(turn, current, since);
-        let bad = self.is_still_so(turn);
-        let state = &mut self.drive.verification;
+        let obstacle = self.obstacle(turn, fired, version, since);
+        let bad = self.is_still_so(fired);
         state.clear_since = if obstacle.is_none() { Some(state.clear_since.unwrap_or(now)) } else { None };
         state.bad_since = if bad { Some(state.bad_since.unwrap_or(now)) } else { None };
-        let (clear_since, bad_since) = (state.clear_since, state.bad_since);
-        if let Some(clear) = clear_since {
+        let deadline = since.after(timeout);
+        let mut wake = deadline;
+        if let Some(clear) = state.clear_since {
             let until = clear.after(healthy_for);
             if now >= until {
-                let note = format!("clear for {}", words(healthy_for));
-                return self.conclude(turn, current, StepEvent::Succeeded, &note);
+                return (state, Judged::Ended(StepEvent::Succeeded, format!("clear for {}", words(healthy_for))));
             }
-            self.wake_by(until);
+            wake = wake.min(until);
         }
-        if let Some(bad) = bad_since {
+        if let Some(bad) = state.bad_since {
             // A release that has just come back may need its settling time; after that, what is still so persists.
             let until = bad.after(healthy_for).max(since.after(self.policy.gates.settle));
             if now >= until {
-                let note = self.path(turn).because;
-                return self.conclude(turn, current, StepEvent::Failed, &note);
+                return (state, Judged::Ended(StepEvent::Failed, self.path(turn).because));
             }
-            self.wake_by(until);
+            wake = wake.min(until);
         }
-        let deadline = since.after(current.record.planned.deadline);
         if now < deadline {
-            self.wake_by(deadline);
-            return false;
+            return (state, Judged::Waits(wake));
         }
         if bad {
-            let note = self.path(turn).because;
-            return self.conclude(turn, current, StepEvent::Failed, &note);
+            return (state, Judged::Ended(StepEvent::Failed, self.path(turn).because));
         }
         let note = obstacle.unwrap_or_else(|| format!("not clear for {} yet", words(healthy_for)));
-        self.conclude(turn, current, StepEvent::BecameUnknown, &note)
+        (state, Judged::Ended(StepEvent::BecameUnknown, note))
     }
 
     /// What stands between the present state and a proof, in words.
-    fn obstacle(&self, turn: &Turn<'_>, current: &Current, since: BootTime) -> Option<String> {
-        let incident = turn.incident(&current.incident);
+    fn obstacle(
+        &self,
+        turn: &Turn<'_>,
+        fired: &BTreeSet<ConditionName>,
+        version: &Version,
+        since: BootTime,
+    ) -> Option<String> {
         let verdict = self.watch.verdict().kind;
         if verdict >= VerdictKind::Consider {
             return Some(format!("the verdict is {verdict}"));
         }
         for (name, answer) in self.watch.condition_answers() {
-            let asked = incident.fired.contains(name) || ALWAYS_CLEAR.contains(&name.as_str());
+            let asked = fired.contains(name) || ALWAYS_CLEAR.contains(&name.as_str());
             if asked && answer != Answer::No {
                 return Some(format!("{name} is {answer}"));
             }
@@ -87,7 +123,7 @@ impl Service {
         }
         if self.policy.checks_version {
             match self.sight.live_version_after(since) {
-                Some(seen) if same_version(seen, &current.to) => {}
+                Some(seen) if same_version(seen, version) => {}
                 Some(seen) => return Some(format!("the service says that it is {seen}")),
                 None => return Some("the version endpoint has not answered".to_owned()),
             }
@@ -96,13 +132,9 @@ impl Service {
     }
 
     /// Whether something that fired, or something as grave, is a plain yes.
-    fn is_still_so(&self, turn: &Turn<'_>) -> bool {
-        let fired = turn.open_incident(&self.name).map(|incident| &incident.fired);
+    fn is_still_so(&self, fired: &BTreeSet<ConditionName>) -> bool {
         self.watch.verdict().kind >= VerdictKind::Consider
-            || self
-                .watch
-                .condition_answers()
-                .any(|(name, answer)| answer == Answer::Yes && fired.is_some_and(|fired| fired.contains(name)))
+            || self.watch.condition_answers().any(|(name, answer)| answer == Answer::Yes && fired.contains(name))
     }
 
     fn conclude(&mut self, turn: &mut Turn<'_>, current: &Current, event: StepEvent, note: &str) -> bool {
@@ -110,7 +142,11 @@ impl Service {
         let (from, to) = (&current.from, &current.to);
         let plan_started = turn.incident(&current.incident).active_plan().map(|plan| plan.started_at);
         let lasted = words(plan_started.map_or(std::time::Duration::ZERO, |began| turn.now.wall.since(began)));
+        let nothing_fired = turn.incident(&current.incident).fired.is_empty();
         let (standing, why) = match event {
+            StepEvent::Succeeded if nothing_fired => {
+                (Standing::Suspect, "rolled back from by hand, with nothing measured against it".to_owned())
+            }
             StepEvent::Succeeded => (Standing::KnownBad, "rolled back from, and that helped".to_owned()),
             _ => (Standing::Suspect, "rolled back from, and that was not proved to help".to_owned()),
         };
@@ -149,6 +185,10 @@ impl Service {
         let Some(plan) = incident.active_plan() else { return };
         let (id, number) = (incident.id.clone(), plan.number);
         let outcome = outcome(plan);
+        if outcome == PlanOutcome::Aborted {
+            self.end_aborted(turn, &id);
+            return;
+        }
         let detail = plan
             .steps
             .iter()
@@ -225,7 +265,10 @@ fn history(incident: &IncidentRecord, plan: &PlanRecord, now: crate::core::time:
         date: format!("{seconds}Z"),
         version_from: plan.from.to_string(),
         version_to: plan.to.to_string(),
-        reason: incident.path.because.clone(),
+        reason: match &plan.by_hand {
+            Some(order) => order.words(),
+            None => incident.path.because.clone(),
+        },
         duration_minutes: now.since(plan.started_at).as_secs().div_ceil(60),
         root_cause: String::new(),
         post_mortem_link: String::new(),
@@ -238,6 +281,9 @@ fn history(incident: &IncidentRecord, plan: &PlanRecord, now: crate::core::time:
 fn outcome(plan: &PlanRecord) -> PlanOutcome {
     if plan.steps.iter().any(|step| step.status == StepStatus::Stuck) {
         return PlanOutcome::Stuck;
+    }
+    if plan.aborted.is_some() {
+        return PlanOutcome::Aborted;
     }
     if plan.is_given_up() {
         return PlanOutcome::Failed;

@@ -2,13 +2,13 @@
 
 use super::State;
 use crate::core::{
-    durable::{ApprovalState, IncidentRecord, PauseRecord, PlanRecord, Rollout},
+    durable::{ApprovalState, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout, VerificationRecord},
     entry::PlanOutcome,
-    name::{IncidentId, ServiceIndex},
+    name::{IncidentId, ServiceIndex, Version},
     time::Now,
     view::{
-        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PlanView, ServiceView, StepView,
-        TimelineView,
+        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanView, ServiceView,
+        StepView, TimelineView, VerificationView,
     },
 };
 
@@ -34,6 +34,9 @@ impl State {
             signals: service.watch.signals(now),
             incident: situation.record.open_incident.clone(),
             paused: pause.filter(|pause| pause.until.is_none_or(|until| until > now.wall)).map(pause_view),
+            pins: situation.record.pins.iter().map(|(version, pin)| pin_view(version, pin)).collect(),
+            reports: service.report_views(&turn),
+            verification: situation.record.verification.as_ref().map(verification_view),
             gates: situation.reports(),
             rollback_to: situation.candidate(),
             at: now.wall,
@@ -61,6 +64,7 @@ impl State {
                     standing: record.standing(version),
                     why: record.standings.get(version).map(|known| known.why.clone()).unwrap_or_default(),
                     live: Some(one.deploy.number) == live,
+                    pinned: record.pins.get(version).map(|pin| pin_view(version, pin)),
                 }
             })
             .collect()
@@ -100,6 +104,23 @@ impl State {
     }
 }
 
+fn pin_view(version: &Version, pin: &PinRecord) -> PinView {
+    PinView { version: version.clone(), at: pin.at, by: pin.by.clone(), reason: pin.reason.clone() }
+}
+
+fn verification_view(record: &VerificationRecord) -> VerificationView {
+    let ended = record.ended.as_ref();
+    VerificationView {
+        number: record.number,
+        by: record.by.clone(),
+        version: record.version.clone(),
+        began: record.began,
+        ended: ended.map(|(at, ..)| *at),
+        outcome: ended.map(|(_, outcome, _)| *outcome),
+        note: ended.map(|(.., note)| note.clone()).unwrap_or_default(),
+    }
+}
+
 fn pause_view(pause: &PauseRecord) -> PauseView {
     PauseView { until: pause.until, by: pause.by.clone(), reason: pause.reason.clone() }
 }
@@ -111,6 +132,7 @@ pub fn incident_view(incident: &IncidentRecord) -> IncidentView {
         service: incident.service.clone(),
         opened_at: incident.opened_at,
         onset: incident.onset,
+        opened_by: incident.opened_by.clone(),
         resolved_at: incident.resolved.as_ref().map(|(at, _)| *at),
         state: state(incident),
         verdict: incident.verdict,
@@ -160,6 +182,8 @@ fn plan_view(plan: &PlanRecord) -> PlanView {
         ended_at: plan.ended.map(|(at, _)| at),
         outcome: plan.ended.map(|(_, outcome)| outcome),
         approved_by: plan.approved_by.clone(),
+        by_hand: plan.by_hand.clone(),
+        aborted_by: plan.aborted.as_ref().map(|(by, _)| by.clone()),
         steps: plan
             .steps
             .iter()

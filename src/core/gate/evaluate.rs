@@ -59,11 +59,15 @@ const NAMED_LIMIT: usize = 8;
 impl<'a> Situation<'a> {
     /// Every gate's answer, in order.
     pub fn reports(&self) -> Vec<GateReport> {
-        let to = self.candidate();
+        self.reports_for(self.candidate().as_ref())
+    }
+
+    /// Every gate's answer to going back to that release.
+    pub fn reports_for(&self, to: Option<&Version>) -> Vec<GateReport> {
         Gate::ALL
             .iter()
             .map(|&gate| {
-                let (answer, why) = self.ask(gate, to.as_ref());
+                let (answer, why) = self.ask(gate, to);
                 GateReport { gate, answer, why }
             })
             .collect()
@@ -107,6 +111,7 @@ impl<'a> Situation<'a> {
             Gate::NotInMaintenance => self.not_in_maintenance(),
             Gate::NoSharedCause => self.no_shared_cause(),
             Gate::DependenciesWell => self.dependencies_well(),
+            Gate::NotPinned => self.not_pinned(),
             Gate::SelfCheck => match self.observer_impaired {
                 Some(Impaired { why, certain: true }) => {
                     (Answer::No, format!("the watchdog's own network is ill: {why}"))
@@ -192,6 +197,11 @@ impl<'a> Situation<'a> {
 
     fn known_good(&self, to: Option<&Version>) -> (Answer, String) {
         if let Some(to) = to {
+            let is_trusted = self.policy.gates.known_good == KnownGoodPolicy::Previous
+                || self.record.standing(to) == Standing::KnownGood;
+            if !is_trusted {
+                return (Answer::No, format!("{to} is {}", self.record.standing(to).as_str().replace('_', " ")));
+            }
             let why = self.record.standings.get(to).map_or("it ran before", |record| record.why.as_str());
             return (Answer::Yes, format!("{to}: {why}"));
         }
@@ -327,6 +337,18 @@ impl Situation<'_> {
         }
         let why = if all().next().is_none() { "it depends on nothing here" } else { "what it depends on is well" };
         (Answer::Yes, why.to_owned())
+    }
+
+    fn not_pinned(&self) -> (Answer, String) {
+        let Some(live) = self.live() else { return (Answer::Unknown, "what is live is not known yet".to_owned()) };
+        let version = &live.deploy.release.version;
+        match self.record.pins.get(version) {
+            None => (Answer::Yes, format!("{version} is not pinned")),
+            Some(pin) => {
+                let reason = pin.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                (Answer::No, format!("{version} is pinned by {}{reason}", pin.by))
+            }
+        }
     }
 }
 

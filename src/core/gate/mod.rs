@@ -61,10 +61,31 @@ gates! {
     NoSharedCause "no_shared_cause";
     /// What the service depends on is well.
     DependenciesWell "dependencies_well";
+    /// What is live is not pinned.
+    NotPinned "not_pinned";
     /// The watchdog's own network is well.
     SelfCheck "self_check";
     /// The journal can be written.
     Store "store";
+}
+
+impl Gate {
+    /// The gate of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|gate| gate.as_str() == name)
+    }
+
+    /// Whether it binds a person who rolls back by hand. Those that ask whether the deploy is to blame do not, since the
+    /// person has answered that; nor do the limits on what Backstop does unasked.
+    pub const fn binds_people(self) -> bool {
+        !matches!(self, Self::DeployedRecently | Self::FaultAfterDeploy | Self::Budget | Self::Cooldown)
+    }
+
+    /// Whether a person may override it by name. Without knowing what is live there is nothing to roll back from, and
+    /// without a journal nothing may be begun.
+    pub const fn can_be_overridden(self) -> bool {
+        self.binds_people() && !matches!(self, Self::Accused | Self::Store)
+    }
 }
 
 impl std::fmt::Display for Gate {

@@ -96,7 +96,7 @@ impl Case {
         let path = Path { verdict, plan: None, questions: Vec::new(), because: "it is down".into() };
         let incident = format!("{service}-1").as_str().into();
         let onset = onset.map(|ago| now().wall.before(ago));
-        self.fact_of(service, opened, Fact::IncidentOpened { incident, verdict, path, deploy, onset });
+        self.fact_of(service, opened, Fact::IncidentOpened { incident, verdict, path, deploy, onset, by: None });
     }
 
     fn open(&self) -> Option<&IncidentRecord> {
@@ -316,6 +316,7 @@ fn the_release_to_go_back_to() {
 
 fn begin_rollback(case: &mut Case, ago: Duration) {
     let fact = Fact::PlanStarted {
+        by_hand: None,
         incident: "shop-1".into(),
         number: 1,
         plan: PlanKind::Quick,
@@ -619,6 +620,7 @@ fn what_the_journal_knows_counts_after_a_restart() {
 fn begin_rollback_of(case: &mut Case, service: &str) {
     let incident = || format!("{service}-1").as_str().into();
     let fact = Fact::PlanStarted {
+        by_hand: None,
         incident: incident(),
         number: 1,
         plan: PlanKind::Quick,

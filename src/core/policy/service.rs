@@ -38,6 +38,38 @@ pub enum ReportKind {
     WorkaroundAvailable,
 }
 
+impl ReportKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Complaint,
+        Self::DataCorruption,
+        Self::SecurityExploited,
+        Self::MinorUi,
+        Self::NonCriticalFeature,
+        Self::UnderOnePercent,
+        Self::WorkaroundAvailable,
+    ];
+
+    /// The word as in configuration, API and command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complaint => "complaint",
+            Self::DataCorruption => "data_corruption",
+            Self::SecurityExploited => "security_exploited",
+            Self::MinorUi => "minor_ui",
+            Self::NonCriticalFeature => "non_critical_feature",
+            Self::UnderOnePercent => "under_1_percent",
+            Self::WorkaroundAvailable => "workaround_available",
+        }
+    }
+}
+
+impl std::fmt::Display for ReportKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
 /// What a signal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignalKind {

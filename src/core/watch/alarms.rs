@@ -62,7 +62,12 @@ impl Service {
             measurement: Measurement::Requests(RequestCounts { total: good + errors, errors, latency: None }),
         };
         self.watch.record(self.now, &sample);
-        self.watch.evaluate(self.now, Facts { rollout: RolloutState::Settled, reports: &[], baseline: &[] }).kind
+        self.watch
+            .evaluate(
+                self.now,
+                Facts { rollout: RolloutState::Settled, reports: &[], operators_reports: &[], baseline: &[] },
+            )
+            .kind
     }
 }
 

@@ -226,8 +226,17 @@ pub(super) fn reports<'a>(
     over: Duration,
     now: Now,
 ) -> impl Iterator<Item = crate::core::time::WallTime> + 'a {
+    counting(facts.reports, kind, over, now)
+}
+
+/// Those of `all` that are of one kind and young enough.
+pub(super) fn counting(
+    all: &[(ReportKind, crate::core::time::WallTime)],
+    kind: ReportKind,
+    over: Duration,
+    now: Now,
+) -> impl Iterator<Item = crate::core::time::WallTime> {
     let oldest = now.wall.before(over);
-    let all: &'a [_] = facts.reports;
     all.iter().filter(move |(reported, at)| *reported == kind && *at > oldest).map(|(_, at)| *at)
 }
 

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod alarms;
 mod atom;
+mod authority;
 mod carry;
 mod gap;
 mod path;
@@ -43,6 +44,8 @@ pub struct Facts<'a> {
     pub rollout: RolloutState<'a>,
     /// Reports that have not expired or been taken back.
     pub reports: &'a [(ReportKind, WallTime)],
+    /// Those of them that operators made: without these, reports lead to consider at most.
+    pub operators_reports: &'a [(ReportKind, WallTime)],
     /// Latencies before the live deploy, by name of signal and quantile (as in "requests p99"), in seconds.
     pub baseline: &'a [(String, f64)],
 }
@@ -185,7 +188,13 @@ impl Watch {
             atoms: policy.atoms.iter().map(|atom| AtomState::new(atom, &policy)).collect(),
             sustained: vec![Sustained::new(now.boot); usize::from(policy.sustained_count)].into(),
             conditions: vec![Answer::Unknown; policy.conditions.len()].into(),
-            verdict: Verdict { kind: VerdictKind::Monitor, plan: None, decided_by: None, held_back: false },
+            verdict: Verdict {
+                kind: VerdictKind::Monitor,
+                plan: None,
+                decided_by: None,
+                held_back: false,
+                unconfirmed: false,
+            },
             due: BootTime::START,
             dirty: Dirty::Several,
             counting: false,
@@ -244,7 +253,9 @@ impl Watch {
         }
         let Self { policy, signals, atoms, sustained, conditions, dirty, .. } = self;
         let mut due = NEVER;
-        let mut changed = facts_changed;
+        // Which of the reports are an operator's may change as time passes, without any answer being another.
+        let of_reporters = facts.operators_reports.len() < facts.reports.len();
+        let mut changed = facts_changed || of_reporters;
         let mut streaks = false;
         for (place, state) in atoms.iter_mut().enumerate() {
             if facts_changed || now.boot >= state.due || dirty.has(state.signal) {
@@ -260,6 +271,10 @@ impl Watch {
             let mut inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
             tree::answer_conditions(policy, &mut inputs, conditions);
             self.verdict = tree::decide(&policy.tree, conditions, || is_held_back(policy, atoms, &facts));
+            if of_reporters && self.verdict.kind == VerdictKind::RollBack {
+                let inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
+                self.verdict = authority::confirmed(policy, &inputs, conditions, self.verdict, now, &facts);
+            }
             self.counting = sustained.iter().any(Sustained::is_counting);
         }
         if self.counting {
@@ -437,6 +452,9 @@ fn fingerprint(facts: &Facts<'_>) -> u64 {
     };
     let reports = facts.reports.iter().flat_map(|(kind, at)| [*kind as u64, at.as_millis().cast_unsigned()]);
     let baseline = facts.baseline.iter().flat_map(|(name, seconds)| [name.len() as u64, seconds.to_bits()]);
-    let numbers = [rollout, facts.reports.len() as u64].into_iter().chain(reports).chain(baseline);
+    let numbers = [rollout, facts.reports.len() as u64, facts.operators_reports.len() as u64]
+        .into_iter()
+        .chain(reports)
+        .chain(baseline);
     numbers.fold(OFFSET, |state, number| (state ^ number).wrapping_mul(PRIME))
 }

@@ -140,6 +140,9 @@ impl Watch {
     fn because(&self, questions: &[AskedQuestion]) -> String {
         if let Some(deciding) = questions.iter().find(|question| question.decided) {
             let said = sentence(deciding, Answer::Yes);
+            if self.verdict.unconfirmed {
+                return format!("{said} Only reporters say so: it becomes roll_back when an operator reports it, too.");
+            }
             return if self.verdict.held_back { format!("{said} A report holds a rollback back.") } else { said };
         }
         if self.verdict.kind == VerdictKind::Healthy {

@@ -34,7 +34,10 @@ fn answers(scrape_seconds: u64) -> Vec<(Answer, bool)> {
             measurement: Measurement::Requests(counts),
         };
         watch.record(now, &sample);
-        watch.evaluate(now, Facts { rollout: RolloutState::Settled, reports: &[], baseline: &[] });
+        watch.evaluate(
+            now,
+            Facts { rollout: RolloutState::Settled, reports: &[], operators_reports: &[], baseline: &[] },
+        );
         if look > 30 {
             let answer = watch.condition_answers().find(|(name, _)| name.as_str() == "error_rate_critical");
             let lost = watch.lost(now).iter().any(|(name, _)| name.as_str() == "requests");

@@ -81,11 +81,11 @@ pub(super) fn decide(questions: &[Question], answers: &[Answer], held_back: impl
     asking.ask(questions, true, None);
     let Some((place, kind, plan)) = asking.decided else {
         let kind = if asking.open { VerdictKind::Monitor } else { VerdictKind::Healthy };
-        return Verdict { kind, plan: None, decided_by: None, held_back: false };
+        return Verdict { kind, plan: None, decided_by: None, held_back: false, unconfirmed: false };
     };
     let held_back = kind == VerdictKind::Consider && held_back();
     let kind = if held_back { VerdictKind::Monitor } else { kind };
-    Verdict { kind, plan, decided_by: Some(place), held_back }
+    Verdict { kind, plan, decided_by: Some(place), held_back, unconfirmed: false }
 }
 
 struct Asking<'a> {

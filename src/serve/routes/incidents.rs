@@ -78,6 +78,15 @@ pub(super) struct DenyBody {
 /// Longest reason that is kept, in bytes: it goes into the journal and onto pages.
 const REASON_LIMIT_BYTES: usize = 2000;
 
+/// Refuses a text that is too long to be kept.
+pub(super) fn bounded(text: Option<&str>) -> Result<(), Problem> {
+    if text.is_some_and(|text| text.len() > REASON_LIMIT_BYTES) {
+        let detail = format!("a reason or detail is at most {REASON_LIMIT_BYTES} bytes");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    Ok(())
+}
+
 pub(super) async fn deny(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -85,17 +94,14 @@ pub(super) async fn deny(
     JsonBody(body): JsonBody<DenyBody>,
 ) -> Result<Json<Done>, Problem> {
     caller.must_be(Role::Operator)?;
-    if body.reason.as_ref().is_some_and(|reason| reason.len() > REASON_LIMIT_BYTES) {
-        let detail = format!("a reason is at most {REASON_LIMIT_BYTES} bytes");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
+    bounded(body.reason.as_deref())?;
     let incident = known(&shared, id)?;
     shared.ask(&caller.by, Request::Deny { incident, approval: body.approval, reason: body.reason }).await
 }
 
 /// Views lag the core by a moment, so an incident that is not on the board may be new: then the core decides. What
 /// cannot be an incident's name is refused here.
-fn known(shared: &Shared, id: String) -> Result<IncidentId, Problem> {
+pub(super) fn known(shared: &Shared, id: String) -> Result<IncidentId, Problem> {
     let service_exists = id.rsplit_once('-').is_some_and(|(service, _)| shared.board.service(service).is_some());
     let on_board = || shared.board.incidents().iter().any(|incident| incident.id.as_str() == id);
     if service_exists || on_board() { Ok(id.into()) } else { Err(unknown(&id)) }

@@ -1,5 +1,7 @@
 //! The routes of design §11.
 
+mod by_hand;
+mod events;
 mod health;
 mod incidents;
 mod services;
@@ -15,6 +17,7 @@ use axum::{
     routing::{get, post},
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{Asked, Board, Problem, accept::Limits, answers::Done, caller, caller::Tokens, metrics::Metrics, problem};
@@ -27,26 +30,31 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) requests: mpsc::Sender<Asked>,
     pub(super) reply_deadline: Duration,
+    /// Event streams under way end when this is cancelled.
+    pub(super) ending: CancellationToken,
+    /// And after this, so that a client connects anew before its connection is cut.
+    pub(super) stream_lifetime: Duration,
 }
 
 impl Shared {
     /// Asks the core, and waits for its answer.
     async fn ask(&self, by: &str, request: event::Request) -> Result<axum::Json<Done>, Problem> {
+        Ok(axum::Json(Done { message: self.answer(by, request).await? }))
+    }
+
+    async fn answer(&self, by: &str, request: event::Request) -> Result<String, Problem> {
         let (reply, answered) = oneshot::channel();
         self.requests.try_send(Asked { by: by.to_owned(), request, reply }).map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait already, or the daemon is stopping")
         })?;
-        let message = match tokio::time::timeout(self.reply_deadline, answered).await {
-            Ok(Ok(reply)) => reply?,
-            Ok(Err(_)) => {
-                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon stopped before it answered"));
-            }
+        match tokio::time::timeout(self.reply_deadline, answered).await {
+            Ok(Ok(reply)) => Ok(reply?),
+            Ok(Err(_)) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon stopped before it answered")),
             Err(_) => {
                 let detail = "no answer yet; it may still be done: look before you ask again";
-                return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail))
             }
-        };
-        Ok(axum::Json(Done { message }))
+        }
     }
 }
 
@@ -58,10 +66,21 @@ pub(super) fn router(shared: Shared, tokens: Arc<Tokens>, limits: &Limits) -> Ro
         .route("/services/{name}/explain", get(services::explain))
         .route("/services/{name}/deploys", get(services::deploys).post(services::report_deploy))
         .route("/services/{name}/deploys/{version}/mark", post(services::mark))
+        .route("/services/{name}/reports", post(by_hand::report))
+        .route("/services/{name}/pause", post(by_hand::pause))
+        .route("/services/{name}/resume", post(by_hand::resume))
+        .route("/services/{name}/pin", post(by_hand::pin))
+        .route("/services/{name}/unpin", post(by_hand::unpin))
+        .route("/services/{name}/rollback", post(by_hand::roll_back))
+        .route("/services/{name}/verify", post(by_hand::verify))
+        .route("/pause", post(by_hand::pause_all))
+        .route("/resume", post(by_hand::resume_all))
+        .route("/events", get(events::stream))
         .route("/incidents", get(incidents::list))
         .route("/incidents/{id}", get(incidents::show))
         .route("/incidents/{id}/approve", post(incidents::approve))
         .route("/incidents/{id}/deny", post(incidents::deny))
+        .route("/incidents/{id}/abort", post(by_hand::abort))
         .route_layer(middleware::from_fn_with_state(tokens, caller::authenticate));
     let deadline = limits.request_deadline;
     Router::new()

@@ -80,7 +80,7 @@ pub(super) async fn mark(
 /// Longest version that is taken, in bytes: a digest with its name fits, a document does not.
 const VERSION_LIMIT_BYTES: usize = 512;
 
-fn version(text: String) -> Result<String, Problem> {
+pub(super) fn version(text: String) -> Result<String, Problem> {
     if text.is_empty() || text.len() > VERSION_LIMIT_BYTES || text.chars().any(char::is_control) {
         let detail = format!("a version is 1 to {VERSION_LIMIT_BYTES} bytes without control characters");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
@@ -88,7 +88,7 @@ fn version(text: String) -> Result<String, Problem> {
     Ok(text)
 }
 
-fn known<T: From<String>>(shared: &Shared, name: String) -> Result<T, Problem> {
+pub(super) fn known<T: From<String>>(shared: &Shared, name: String) -> Result<T, Problem> {
     if shared.board.service(&name).is_some() { Ok(name.into()) } else { Err(unknown(&name)) }
 }
 

@@ -136,6 +136,7 @@ impl Bench {
         Facts {
             rollout: if self.rolling_out { RolloutState::UnderWay { until } } else { RolloutState::Settled },
             reports: &self.reports,
+            operators_reports: &self.reports,
             baseline: &self.baseline,
         }
     }
@@ -145,6 +146,7 @@ impl Bench {
         let facts = Facts {
             rollout: if self.rolling_out { RolloutState::UnderWay { until } } else { RolloutState::Settled },
             reports: &self.reports,
+            operators_reports: &self.reports,
             baseline: &self.baseline,
         };
         self.watch.evaluate(self.now, facts)

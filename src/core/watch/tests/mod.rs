@@ -263,7 +263,7 @@ fn a_rollout_under_way_opens_nothing() {
     assert_eq!(bench.answer("system_down"), Answer::No);
 
     let why = "no healthy answer within 120 s";
-    let facts = Facts { rollout: RolloutState::Failing { why }, reports: &[], baseline: &[] };
+    let facts = Facts { rollout: RolloutState::Failing { why }, reports: &[], operators_reports: &[], baseline: &[] };
     let verdict = bench.watch.evaluate(bench.now, facts);
     assert_eq!((verdict.kind, verdict.decided_by), (VerdictKind::RollBack, Some(1)));
     assert_eq!(bench.watch.path(bench.now, facts).because, format!("The rollout: {why}."));
@@ -406,4 +406,53 @@ fn memory_is_bounded() {
     let requests = size_of::<Signal>() + size_of::<signal::Requests>() + counts.bytes() + evidence;
     assert!(requests <= 5 * 1_024, "{requests}");
     assert!(requests + latency.bytes() <= 18 * 1_024, "{requests} + {}", latency.bytes());
+}
+
+#[test]
+fn reporters_alone_lead_to_consider_at_most() {
+    let mut policy = policy();
+    let atom = u16::try_from(policy.atoms.len()).expect("few");
+    policy.atoms.push(Atom::Reported { kind: ReportKind::DataCorruption, at_least: 2, over: seconds(600) });
+    let condition = u16::try_from(policy.conditions.len()).expect("few");
+    policy.conditions.push(ConditionPolicy { name: "data_reported".into(), expression: Expression::Atom(atom) });
+    let then = Then::Verdict(VerdictKind::RollBack);
+    policy.tree.insert(0, Question { ask: "Is data at risk?".into(), when: condition, then, plan: None });
+    let mut bench = Bench::of(policy);
+    bench.live(120, 100, |_| 0);
+    let report = |bench: &mut Bench, by_reporters: usize, by_operators: usize| {
+        let one = (ReportKind::DataCorruption, bench.now.wall);
+        let all = vec![one; by_reporters + by_operators];
+        let facts = Facts {
+            rollout: RolloutState::Settled,
+            reports: &all,
+            operators_reports: &all[..by_operators],
+            baseline: &[],
+        };
+        let verdict = bench.watch.evaluate(bench.now, facts);
+        (verdict, bench.watch.path(bench.now, facts))
+    };
+    for (by_reporters, by_operators, kind) in [
+        (1, 0, VerdictKind::Monitor),
+        (2, 0, VerdictKind::Consider),
+        (50, 0, VerdictKind::Consider),
+        (50, 1, VerdictKind::Consider),
+        (0, 2, VerdictKind::RollBack),
+        (50, 2, VerdictKind::RollBack),
+        (3, 0, VerdictKind::Consider),
+        (0, 0, VerdictKind::Monitor),
+    ] {
+        let (verdict, path) = report(&mut bench, by_reporters, by_operators);
+        assert_eq!(verdict.kind, kind, "{by_reporters} and {by_operators}");
+        assert_eq!(path.verdict, kind);
+        assert_eq!(verdict.unconfirmed, kind == VerdictKind::Consider);
+        assert_eq!(path.because.contains("Only reporters say so"), verdict.unconfirmed, "{}", path.because);
+    }
+    // What is measured needs nobody's word.
+    for _ in 0..10 {
+        bench.wait(seconds(1));
+        bench.fail(READY);
+    }
+    let (verdict, path) = report(&mut bench, 5, 0);
+    assert_eq!((verdict.kind, verdict.decided_by, verdict.unconfirmed), (VerdictKind::RollBack, Some(1), false));
+    assert!(path.because.starts_with("Ready failed"), "{}", path.because);
 }

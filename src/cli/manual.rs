@@ -1,0 +1,46 @@
+//! `backstop completions` and `backstop man`.
+
+use std::{fs, path::Path};
+
+use clap::CommandFactory as _;
+
+use super::{
+    Failure,
+    arguments::Arguments,
+    arguments_by_hand::{Completions, Man},
+    output,
+};
+
+pub(super) fn completions(completions: &Completions) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(completions.shell, &mut Arguments::command(), "backstop", &mut text);
+    output::print(&String::from_utf8_lossy(&text))
+}
+
+pub(super) fn man(man: &Man) -> Result<(), Failure> {
+    let mut command = Arguments::command();
+    command.build();
+    let Some(directory) = &man.directory else {
+        return output::print(&String::from_utf8_lossy(&page(&command)?));
+    };
+    fs::create_dir_all(directory)
+        .map_err(|error| Failure::failed(format!("make the directory {}: {error}", directory.display())))?;
+    write(directory, &command, "backstop")
+}
+
+fn page(command: &clap::Command) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    let written = clap_mangen::Man::new(command.clone()).render(&mut text);
+    written.map_err(|error| Failure::failed(format!("write the manual: {error}")))?;
+    Ok(text)
+}
+
+/// A page for the command, and one for each command below it; as deep as commands go.
+fn write(directory: &Path, command: &clap::Command, name: &str) -> Result<(), Failure> {
+    let path = directory.join(format!("{name}.1"));
+    fs::write(&path, page(command)?).map_err(|error| Failure::failed(format!("write {}: {error}", path.display())))?;
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help") {
+        write(directory, below, &format!("{name}-{}", below.get_name()))?;
+    }
+    Ok(())
+}

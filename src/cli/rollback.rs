@@ -1,0 +1,41 @@
+//! `backstop rollback`: rolls a service back by hand, or shows what that would do.
+
+use serde_json::json;
+
+use super::{
+    Exit, Failure,
+    arguments::Access,
+    arguments_by_hand::RollBack,
+    client::{Daemon, decode},
+    incident::done,
+    output, render,
+};
+use crate::core::view::{GatePreview, RollbackPreview};
+
+pub(super) async fn run(access: &Access, order: &RollBack) -> Result<(), Failure> {
+    let body = json!({
+        "to": order.to,
+        "plan": order.plan,
+        "dry_run": order.dry_run,
+        "override": order.overrides,
+        "reason": order.reason,
+    });
+    let answer = Daemon::of(access)?.post(&["services", &order.service, "rollback"], &body).await?;
+    if !order.dry_run {
+        return done(&answer);
+    }
+    let preview: RollbackPreview = decode(&answer)?;
+    if order.json {
+        output::print_json(&answer)?;
+    } else {
+        output::print(&render::rollback(&preview, output::layout()))?;
+    }
+    if preview.possible {
+        return Ok(());
+    }
+    let held: Vec<_> = preview.gates.iter().filter(|gate| gate.holds()).map(|gate| gate.gate.as_str()).collect();
+    let failure = Failure::failed(format!("roll {} back: held by {}", preview.service, held.join(", ")));
+    let by_hand = preview.gates.iter().filter(|gate| gate.holds()).all(|gate: &GatePreview| gate.can_be_overridden);
+    let failure = if by_hand { failure.with_hint("--override GATE --reason TEXT sets a gate aside") } else { failure };
+    Err(failure.with_exit(Exit::GATE))
+}

@@ -1,0 +1,146 @@
+//! Ending a plan safely because a person wants it: what is under way comes to its end, what is half done is undone, and
+//! once the older version is live it stays.
+
+use super::{
+    drive::{Current, Drive},
+    page::Draft,
+    service::Service,
+    turn::Turn,
+};
+use crate::core::{
+    durable::PlanRecord,
+    entry::{Fact, PlanOutcome, StepAction, StepEvent},
+    event::{Refusal, Reply},
+    name::IncidentId,
+    page::PageKind,
+    release::Standing,
+    saga::StepStatus,
+};
+
+/// Whether somebody wants the plan under way to end.
+pub(super) fn is_aborted(turn: &Turn<'_>, current: &Current) -> bool {
+    turn.incident(&current.incident).active_plan().is_some_and(|plan| plan.aborted.is_some())
+}
+
+/// What the world is left as, in words.
+fn left_as(plan: &PlanRecord) -> String {
+    match plan.switch_status() {
+        StepStatus::Done => format!("{} is live, and stays.", plan.to),
+        StepStatus::Pending | StepStatus::Skipped => format!("Nothing was changed: {} is live, as before.", plan.from),
+        StepStatus::Undone => format!("What was begun was undone: {} is live, as before.", plan.from),
+        _ => "What is under way comes to its end first; what is half done is undone.".to_owned(),
+    }
+}
+
+impl Service {
+    pub(super) fn abort(&mut self, turn: &mut Turn<'_>, id: &IncidentId, by: &str, reason: Option<String>) -> Reply {
+        let incident = turn.incident(id);
+        if let Some((_, how)) = &incident.resolved {
+            return Err(Refusal::Conflict(format!("incident {id} is over: {how}")));
+        }
+        let Some(plan) = incident.active_plan() else {
+            let why = format!("no plan is under way in incident {id}; a pause keeps one from beginning");
+            return Err(Refusal::Conflict(why));
+        };
+        if let Some((who, _)) = &plan.aborted {
+            return Err(Refusal::Conflict(format!("{who} aborted plan {} already", plan.number)));
+        }
+        let verified = plan.status_of(|action| *action == StepAction::Verify);
+        if matches!(verified, Some(StepStatus::Done | StepStatus::Failed | StepStatus::Unknown)) || plan.is_given_up() {
+            let why = format!("plan {} is through already, and only puts itself on record", plan.number);
+            return Err(Refusal::Conflict(why));
+        }
+        let number = plan.number;
+        let fact = Fact::AbortAsked { incident: id.clone(), plan: number, by: by.to_owned(), reason };
+        turn.append(Some(&self.name), fact);
+        self.drive(turn);
+        let plan = turn.incident(id).plans.iter().rfind(|plan| plan.number == number);
+        let left = plan.map(left_as).unwrap_or_default();
+        Ok(format!("{}: plan {number} of {id} ends. {left}", self.name))
+    }
+
+    /// Leads a plan that is to end there. Nothing if the step has to go its ordinary way first; else whether something was
+    /// settled, so that the plan goes on.
+    pub(super) fn follow_abort(&mut self, turn: &mut Turn<'_>, current: &Current) -> Option<bool> {
+        if !is_aborted(turn, current) || current.record.planned.action == StepAction::Record {
+            return None;
+        }
+        let operates = matches!(current.record.planned.action, StepAction::Operate { .. });
+        match current.record.status {
+            StepStatus::Pending => {}
+            // Its outcome comes back, or a look tells it.
+            StepStatus::Started | StepStatus::Undoing | StepStatus::Unknown if operates => return None,
+            StepStatus::Started | StepStatus::Unknown => {
+                let fact = Fact::Step {
+                    incident: current.incident.clone(),
+                    plan: current.plan,
+                    step: current.step,
+                    event: StepEvent::Failed,
+                    note: "left: the plan was aborted".to_owned(),
+                };
+                turn.append(Some(&self.name), fact);
+            }
+            StepStatus::Failed => {
+                if let Some(undo) = current.record.planned.undo.clone() {
+                    self.step(turn, current, StepEvent::UndoStarted, String::new());
+                    return Some(self.operate(turn, current, undo));
+                }
+            }
+            _ => return None,
+        }
+        self.leave_rest(turn, current);
+        Some(true)
+    }
+
+    /// Leaves out every step that was not begun, except putting the plan on record.
+    pub(super) fn leave_rest(&self, turn: &mut Turn<'_>, current: &Current) {
+        let incident = turn.incident(&current.incident);
+        let plan = incident.active_plan().expect("the plan under way");
+        let rest = plan
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.status == StepStatus::Pending && step.planned.action != StepAction::Record);
+        let rest: Vec<u16> = rest.map(|(place, _)| u16::try_from(place).expect("plans have few steps")).collect();
+        for step in rest {
+            let fact = Fact::Step {
+                incident: current.incident.clone(),
+                plan: current.plan,
+                step,
+                event: StepEvent::Skipped,
+                note: String::new(),
+            };
+            turn.append(Some(&self.name), fact);
+        }
+    }
+
+    /// Every step of an aborted plan is settled.
+    pub(super) fn end_aborted(&mut self, turn: &mut Turn<'_>, id: &IncidentId) {
+        let plan = turn.incident(id).active_plan().expect("the plan under way");
+        let (by, reason) = plan.aborted.clone().expect("it was aborted");
+        let (number, from, to) = (plan.number, plan.from.clone(), plan.to.clone());
+        let (left, switched) = (left_as(plan), plan.switch_status() == StepStatus::Done);
+        let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        let detail = format!("aborted by {by}{why}");
+        let outcome = PlanOutcome::Aborted;
+        turn.append(
+            Some(&self.name),
+            Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail: detail.clone() },
+        );
+        if switched && !turn.record(&self.name).standings.get(&from).is_some_and(|known| known.by_hand) {
+            let why = "rolled back from, and whether that helped was not waited for".to_owned();
+            let fact = Fact::StandingChanged { version: from.clone(), standing: Standing::Suspect, why };
+            turn.append(Some(&self.name), fact);
+        }
+        let summary = format!("{}: the rollback from {from} to {to} was {detail}", self.name);
+        let draft = Draft::about(PageKind::RollbackFailed, turn.incident(id), summary)
+            .versions(&from, &to)
+            .action("Backstop does nothing more in this incident: people decide.")
+            .details([left]);
+        turn.page(draft);
+        self.drive = Drive::default();
+        self.calm_since = None;
+        self.told_at = Some(turn.now.boot);
+        self.keep_evidence(turn, id);
+    }
+}
