@@ -48,7 +48,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
 
 /// Notifies `asked` at SIGHUP.
 fn reload_on_hangup(asked: &Arc<Notify>) -> Result<(), Failure> {
-    let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| unheard(&error))?;
     let asked = Arc::clone(asked);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
@@ -58,7 +58,7 @@ fn reload_on_hangup(asked: &Arc<Notify>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unheard(error: std::io::Error) -> Failure {
+fn unheard(error: &std::io::Error) -> Failure {
     Failure::failed(format!("listen for signals: {error}"))
 }
 
@@ -77,8 +77,8 @@ pub(super) fn start_logging() {
 /// Cancels `shutdown` at SIGTERM or SIGINT. A second one ends the process at once: what it has begun ends with it, and
 /// the next start looks at what became of it, as after a kill.
 pub(crate) fn end_on_signals(shutdown: &CancellationToken) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| unheard(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| unheard(&error))?;
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         let received = tokio::select! {

@@ -122,7 +122,7 @@ impl Register {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::sample::Outcome;
+    use crate::core::{policy::Escalation, sample::Outcome};
 
     fn policy(names: &[&str]) -> Policy {
         let services = names.iter().map(|name| {
@@ -134,7 +134,7 @@ mod tests {
             let checked = crate::config::check_bytes("a.yaml", text.into_bytes(), None);
             Arc::clone(&checked.config.expect("a good configuration").policy.services[0])
         });
-        Policy { services: services.collect(), channels: Vec::new(), escalation: Default::default() }
+        Policy { services: services.collect(), channels: Vec::new(), escalation: Escalation::default() }
     }
 
     #[test]

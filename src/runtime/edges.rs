@@ -1,6 +1,6 @@
 //! Everything that looks at the world and speaks to it, made from one configuration and exchanged as one.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::JoinSet};
 
@@ -78,14 +78,14 @@ impl Prepared {
     }
 
     /// Begins to look. `steps` holds locks and receipts of plans' steps.
-    pub(super) fn begin(self, samples: &Sink, completions: &Completions, steps: &PathBuf) -> Edges {
+    pub(super) fn begin(self, samples: &Sink, completions: &Completions, steps: &Path) -> Edges {
         let Self { config, prober, versions, channels, heartbeat, self_check, clock } = self;
         let mut watchers = JoinSet::new();
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
         let mut targets = Vec::with_capacity(config.services.len());
         let mut lookers = Vec::with_capacity(config.services.len());
         for (service, name) in config.services.iter().zip(&names) {
-            let target = Arc::new(Target::new(&service.target, service.name.clone(), steps.clone()));
+            let target = Arc::new(Target::new(&service.target, service.name.clone(), steps.to_owned()));
             let every = match service.target {
                 form::Target::Releases(_) => LOOK_AT_RELEASES_EVERY,
                 form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,

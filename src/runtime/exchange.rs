@@ -61,6 +61,7 @@ impl Loop {
         let config = Arc::clone(&self.hands.edges.config);
         self.tokens.replace(&config.server.tokens);
         self.press.reload(&policy);
+        self.press.appended(actions);
         self.hands.carry_out(actions);
         if config.self_check.is_empty() {
             // What was ill is not looked at any more.

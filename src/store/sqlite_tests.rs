@@ -241,6 +241,7 @@ fn a_backup_is_a_store_of_its_own_and_nothing_is_written_over() {
 
 #[test]
 fn migrations_run_once_each_and_in_order() {
+    assert_eq!(usize::try_from(SCHEMA_VERSION - 1).expect("small"), MIGRATIONS.len(), "each step leads to one schema");
     let (_directory, path) = place();
     drop(SqliteStore::open(&path).expect("made"));
     let steps = ["CREATE TABLE one (a) STRICT", "ALTER TABLE one ADD COLUMN b"];

@@ -78,7 +78,14 @@ impl Service {
         }
     }
 
-    fn end_verification(&mut self, turn: &mut Turn<'_>, number: u64, version: &Version, event: StepEvent, note: &str) {
+    pub(super) fn end_verification(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: u64,
+        version: &Version,
+        event: StepEvent,
+        note: &str,
+    ) {
         self.verifying = None;
         let outcome = match event {
             StepEvent::Succeeded => PlanOutcome::Verified,

@@ -314,7 +314,7 @@ impl Service {
                 "ETA: under 5 minutes, verification included if it clears at once".to_owned(),
             ])
             .details(approved_by.map(|by| format!("Approved by {by}.")))
-            .details(by_hand.as_ref().map(|order| format!("It was {}.", order.words())));
+            .details(by_hand.map(|order| format!("It was {}.", order.words())));
         turn.page(draft);
         self.drive(turn);
     }

@@ -10,7 +10,7 @@ use super::{State, page::Draft, service::Service, turn::Turn};
 use crate::core::{
     action::{Action, Actions},
     durable::IncidentRecord,
-    entry::Fact,
+    entry::{Fact, StepEvent},
     name::{IncidentId, ServiceIndex, ServiceName, SignalIndex, SignalName},
     page::PageKind,
     policy::{Finding, Policy, ServicePolicy},
@@ -83,7 +83,7 @@ impl State {
             let service = &self.services[place];
             if reload.find(&service.name).is_none() {
                 let index = service.index;
-                self.with(now, index, actions, |service, turn| service.forget(turn));
+                self.with(now, index, actions, Service::forget);
             }
         }
         let old_names: Vec<ServiceName> = self.services.iter().map(|service| service.name.clone()).collect();
@@ -112,6 +112,7 @@ impl State {
         }
         done.removed = old.len();
         self.policy = Arc::clone(&reload.policy);
+        self.neighbours = std::mem::take(&mut self.neighbours).carried_over(&self.policy, &self.ledger.durable, now);
         done.places = old_names.iter().map(|name| self.policy.service_index(name.as_str())).collect();
         self.ledger.move_services(|index| done.places.get(index.get()).copied().flatten());
         self.wakes = self.services.iter().map(|service| (service.wake, service.index)).collect();
@@ -164,6 +165,7 @@ impl Service {
         next.rollout = self.rollout;
         next.soak = self.soak;
         next.told_at = self.told_at;
+        next.night = self.night;
         next.page_only = self.page_only;
         next
     }
@@ -172,6 +174,11 @@ impl Service {
     fn forget(&mut self, turn: &mut Turn<'_>) {
         self.void_approval(turn, NO_LONGER_WATCHED);
         self.resolve(turn, NO_LONGER_WATCHED);
+        self.tell_neighbours(turn);
+        let verification = turn.record(&self.name).verification.clone();
+        if let Some(asked) = verification.filter(|one| one.ended.is_none()) {
+            self.end_verification(turn, asked.number, &asked.version, StepEvent::BecameUnknown, NO_LONGER_WATCHED);
+        }
         let finding = Finding::SignalLost;
         if turn.record(&self.name).findings.contains(&finding) {
             turn.append(Some(&self.name), Fact::FindingOver { finding });

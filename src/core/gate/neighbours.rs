@@ -108,6 +108,23 @@ impl Neighbours {
         neighbours
     }
 
+    /// Under another policy: a service that stays is known as it was, wherever it stands now. What turned bad and is no
+    /// longer watched counts no more.
+    #[must_use]
+    pub fn carried_over(self, policy: &Policy, durable: &Durable, now: Now) -> Self {
+        let mut next = Self::new(policy, durable, now);
+        for old in self.all {
+            let Some(index) = policy.service_index(old.name.as_str()) else { continue };
+            let depends_on = std::mem::take(&mut next.all[index.get()].depends_on);
+            next.all[index.get()] = Neighbour { depends_on, ..old };
+        }
+        let places = || (0..).map(ServiceIndex).zip(&next.all);
+        next.turned = places().filter_map(|(index, one)| Some((one.turned?, index))).collect();
+        next.unknown = places().filter_map(|(index, one)| Some((one.unknown_since?, index))).collect();
+        next.forget(now);
+        next
+    }
+
     /// A service as it is now. Returns whether it turned, for good or bad.
     pub fn update(&mut self, now: Now, index: ServiceIndex, wellness: Wellness, is_bad: bool) -> bool {
         let one = &mut self.all[index.get()];
