@@ -3,7 +3,10 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::policy;
+use super::{
+    policy,
+    scenario::{Fault, Scenario},
+};
 use crate::core::{
     action::{Action, Actions},
     durable::{Durable, IncidentRecord, ServiceRecord},
@@ -71,7 +74,7 @@ pub struct Bench {
 impl Bench {
     /// A bench whose service has `v1` live and known to be good.
     pub fn new(mode: Mode, change: impl FnOnce(&mut ServicePolicy)) -> Self {
-        let mut policy = policy::policy(1, mode);
+        let mut policy = policy::policy(&Scenario::calm(0, Fault::None), mode);
         change(Arc::get_mut(&mut policy.services[0]).expect("nobody else has it yet"));
         let now = Now { boot: BootTime::from_nanos(5_000_000_000_000), wall: WallTime::from_millis(1_780_000_000_000) };
         let policy = Arc::new(policy);
