@@ -53,9 +53,8 @@ pub(super) fn circles(services: &[Node], sink: &mut Sink) {
         told.extend(&circle);
         let (own, node) = &named[start];
         let list = node.get("depends_on").expect("it leads somewhere");
-        let names: Vec<String> = circle.iter().chain([&start]).map(|one| shown(&named[*one].0)).collect();
-        let message =
-            format!("services({}).depends_on: it depends on itself: {}", shown(own), names.join(" \u{2192} "));
+        let way: Vec<String> = circle.iter().chain([&start]).map(|one| shown(&named[*one].0)).collect();
+        let message = format!("services({}).depends_on: it depends on itself: {}", shown(own), way.join(" \u{2192} "));
         sink.error(&list.span, message, "let one of them stop naming the other");
     }
 }
