@@ -519,6 +519,12 @@ fn other_services() {
             Yes,
             "0 others",
         ),
+    ]);
+}
+
+#[test]
+fn what_the_service_depends_on() {
+    check(&[
         (Gate::DependenciesWell, "none", |_| {}, Yes, "depends on nothing"),
         (Gate::DependenciesWell, "well", |case| case.policies[0].depends_on.push("ledger".into()), Yes, "is well"),
         (
