@@ -98,7 +98,7 @@ impl Fleet {
 
     /// As the loop does it: record, and evaluate where something may have changed.
     fn round(&mut self) {
-        let facts = Facts { rollout: RolloutState::Settled, reports: &[], baseline: &[] };
+        let facts = Facts { rollout: RolloutState::Settled, reports: &[], operators_reports: &[], baseline: &[] };
         for &(service, signal) in &self.order {
             self.now = self.now.after(self.step);
             let sample = &mut self.samples[usize::from(signal)];

@@ -110,7 +110,12 @@ impl Service {
         self.sample.taken_at = self.now.boot;
         self.sample.measurement = Measurement::Requests(RequestCounts { total, errors, latency: None });
         self.watch.record(self.now, &self.sample);
-        self.watch.evaluate(self.now, Facts { rollout: RolloutState::Settled, reports: &[], baseline: &[] }).kind
+        self.watch
+            .evaluate(
+                self.now,
+                Facts { rollout: RolloutState::Settled, reports: &[], operators_reports: &[], baseline: &[] },
+            )
+            .kind
     }
 }
 

@@ -217,7 +217,7 @@ impl Service {
         from: &Version,
         to: &Version,
         approved_by: Option<String>,
-        by_hand: Option<ByHand>,
+        by_hand: Option<&ByHand>,
     ) {
         let incident = turn.open_incident(&self.name).expect("a plan belongs to an open incident");
         assert!(incident.active_plan().is_none(), "one plan at a time for a service");
@@ -234,7 +234,7 @@ impl Service {
             deploy,
             steps: plan::quick(&self.policy, from, to),
             approved_by: approved_by.clone(),
-            by_hand: by_hand.clone(),
+            by_hand: by_hand.cloned(),
         };
         turn.append(Some(&self.name), fact);
         self.held_since = None;
@@ -251,7 +251,7 @@ impl Service {
                 "ETA: under 5 minutes, verification included if it clears at once".to_owned(),
             ])
             .details(approved_by.map(|by| format!("Approved by {by}.")))
-            .details(by_hand.as_ref().map(|order| format!("It was {}.", order.words())));
+            .details(by_hand.map(|order| format!("It was {}.", order.words())));
         turn.page(draft);
         self.drive(turn);
     }
