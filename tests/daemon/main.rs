@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a failed test shows what the daemon said")]
 
 mod approval;
+mod by_hand;
 mod ending;
 mod errors;
 mod impaired;

@@ -358,8 +358,8 @@ async fn a_channel_is_tried_without_a_daemon() {
         let (was, stdout, stderr) = with(&["--config", file, "notify", "test", "audit"]).await;
         assert_eq!(was, code, "{stdout}{stderr}");
         assert!(format!("{stdout}{stderr}").contains(expected), "{stdout}{stderr}");
-        let requests = receiver.received_requests().await.expect("recorded");
-        let page: Value = serde_json::from_slice(&requests[0].body).expect("JSON");
+        let pages = receiver.received_requests().await.expect("recorded");
+        let page: Value = serde_json::from_slice(&pages[0].body).expect("JSON");
         assert!(page["data"]["summary"].as_str().is_some_and(|text| text.contains("nothing is wrong")), "{page}");
         let (was, _, stderr) = with(&["--config", file, "notify", "test", "pigeon"]).await;
         assert_eq!(was, 1);

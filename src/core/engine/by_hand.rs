@@ -103,7 +103,7 @@ impl Service {
             self.open_by_hand(turn, &by_hand, &preview);
         }
         let (from, to) = (preview.version_from, preview.version_to);
-        self.start_by(turn, &from, &to, None, Some(by_hand));
+        self.start_by(turn, &from, &to, None, Some(&by_hand));
         let id = &turn.open_incident(&self.name).expect("the plan just begun belongs to it").id;
         Ok(format!("{}: rolling back from {from} to {to}; `backstop incident show {id}` tells how it goes", self.name))
     }

@@ -279,7 +279,7 @@ impl Service {
         from: &Version,
         to: &Version,
         approved_by: Option<String>,
-        by_hand: Option<ByHand>,
+        by_hand: Option<&ByHand>,
     ) {
         let incident = turn.open_incident(&self.name).expect("a plan belongs to an open incident");
         assert!(incident.active_plan().is_none(), "one plan at a time for a service");
@@ -297,7 +297,7 @@ impl Service {
             deploy,
             steps: plan::quick(&self.policy, from, to),
             approved_by: approved_by.clone(),
-            by_hand: by_hand.clone(),
+            by_hand: by_hand.cloned(),
         };
         turn.append(Some(&self.name), fact);
         self.held_since = None;

@@ -1,0 +1,69 @@
+//! People, who do something at random and at the wrong moment.
+
+use super::*;
+
+impl Simulation<'_> {
+    /// Somebody does something.
+    pub(super) fn person(&mut self) -> Result<(), Violation> {
+        if !self.is_chaos() {
+            return Ok(());
+        }
+        let every = Duration::from_secs(self.scenario.chaos.people_every_seconds);
+        self.plan(every, Happening::Person);
+        let place = usize::try_from(self.random.below(self.scenario.services as u64)).expect("few services");
+        let service = self.policy.services[place].name.clone();
+        let open = self
+            .disk
+            .open_incident(&service)
+            .and_then(|incident| incident.open_approval().map(|approval| (incident.id.clone(), approval.number)));
+        let request = match (self.random.below(20), open) {
+            (0..=3, Some((incident, approval))) => Request::Approve { incident, approval: Some(approval) },
+            (4, Some((incident, approval))) => Request::Deny { incident, approval: Some(approval), reason: None },
+            (0, None) => {
+                let reason = "migration".to_owned();
+                Request::Pause { service: Some(service), for_seconds: Some(20), reason }
+            }
+            (1, None) => Request::Resume { service: Some(service) },
+            (2, None) => Request::MarkRelease { service, version: "v1".into(), mark: Mark::Good },
+            (3, None) => Request::ReportDeploy { service, version: "v3".into() },
+            (5, _) => {
+                let release = 1 + usize::try_from(self.random.below(2)).expect("two releases");
+                self.plan(Duration::ZERO, Happening::Deploy { service: place, release });
+                return Ok(());
+            }
+            (6..=16, _) => match self.by_hand(service) {
+                Some(request) => request,
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.feed(Event::Requested { id, by: "somebody".to_owned(), request })
+    }
+
+    /// Something that people do by hand, at any moment.
+    fn by_hand(&mut self, service: ServiceName) -> Option<Request> {
+        let open = self.disk.open_incident(&service).map(|incident| incident.id.clone());
+        let version = self.random.pick(&["v1", "v2", "v3"]);
+        let authority = self.random.pick(&[Authority::Reporter, Authority::Operator]);
+        let complaint = self.random.pick(&[ReportKind::Complaint, ReportKind::DataCorruption, ReportKind::MinorUi]);
+        let reason = Some("somebody's reason".to_owned());
+        Some(match self.random.below(8) {
+            0 | 1 => Request::Abort { incident: open?, reason },
+            2 => Request::Report { service, kind: complaint, detail: reason, authority },
+            3 => Request::RetractReport { service, kind: complaint, authority },
+            4 => Request::Pin { service, version: version.into(), reason },
+            5 => Request::Unpin { service, version: version.into() },
+            6 => Request::Verify { service },
+            _ => {
+                let to = self.random.pick(&[None, Some("v1"), Some("v3")]).map(Into::into);
+                let gates =
+                    [Gate::OneRollbackForADeploy, Gate::NotPinned, Gate::NotPaused, Gate::KnownGood, Gate::NotKnownBad];
+                let overrides = gates.into_iter().filter(|_| self.random.per_mille(400)).collect();
+                let dry_run = self.random.per_mille(200);
+                Request::RollBack { service, order: RollbackOrder { to, plan: None, dry_run, overrides, reason } }
+            }
+        })
+    }
+}
