@@ -112,7 +112,12 @@ impl Service {
                 turn.append(Some(&self.name), Fact::RolloutEnded { deploy: number, healthy: true });
             }
             DeploySource::Rollback => return,
-            _ => self.overtaken_by_deploy(turn, &version),
+            _ => {
+                // What was seen of the release before does not accuse this one, not even until its rollout ends.
+                self.watch.cut(turn.now);
+                self.evaluate(turn);
+                self.overtaken_by_deploy(turn, &version);
+            }
         }
         if standing == Standing::KnownBad {
             self.tell_known_bad(turn, &version);

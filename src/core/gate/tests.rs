@@ -323,10 +323,12 @@ fn begin_rollback(case: &mut Case, ago: Duration) {
         from: v("v2"),
         to: v("v1"),
         deploy: 2,
-        steps: Vec::new(),
+        steps: crate::core::plan::quick(&case.policies[0], &"v2".into(), &"v1".into()),
         approved_by: None,
     };
     case.fact(ago, fact);
+    let event = crate::core::entry::StepEvent::Started;
+    case.fact(ago, Fact::Step { incident: "shop-1".into(), plan: 1, step: 1, event, note: String::new() });
 }
 
 fn rolled_back(case: &mut Case, began: Duration, ended: Duration) {
@@ -425,7 +427,7 @@ fn what_people_said() {
             No,
             "a human denied",
         ),
-        (Gate::NotDenied, "it rose since", |case| denied(case, VerdictKind::Consider), Yes, "nobody denied it"),
+        (Gate::NotDenied, "it rose since", |case| denied(case, VerdictKind::Consider), Yes, "asked for again"),
         (Gate::NotPaused, "not", |_| {}, Yes, "not paused"),
         (Gate::NotPaused, "for good", |case| paused(case, None), No, "paused by ann: migration"),
         (Gate::NotPaused, "for an hour", |case| paused(case, Some(now().wall.after(HOUR))), No, "paused by ann"),
