@@ -18,9 +18,9 @@ use super::{
 };
 use crate::core::{
     action::{Action, Actions},
-    durable::Durable,
+    durable::{Durable, IncidentRecord},
     engine::State,
-    entry::{Entry, Fact, PlanOutcome},
+    entry::{Entry, Fact, PlanOutcome, StepAction, StepEvent},
     event::{Authority, Event, Request, RequestId, RollbackOrder, Sequence},
     gate::Gate,
     name::{ServiceIndex, ServiceName, SignalIndex},
@@ -481,8 +481,12 @@ impl Simulation<'_> {
             return Ok(());
         }
         self.invariants.entry(&entry, &self.disk, self.mode, &self.policy)?;
-        if let Fact::PlanEnded { outcome: PlanOutcome::Verified, .. } = &entry.fact {
-            self.check_verified(&entry)?;
+        if let Fact::Step { incident, step, event: StepEvent::Succeeded, .. } = &entry.fact {
+            let plan = self.disk.incidents.get(incident).and_then(IncidentRecord::active_plan);
+            let step = plan.and_then(|plan| plan.steps.get(usize::from(*step)));
+            if step.is_some_and(|step| step.planned.action == StepAction::Verify) {
+                self.check_verified(&entry)?;
+            }
         }
         self.disk.apply(sequence, &entry).map_err(|error| Violation(error.to_string()))?;
         self.journal.push((sequence, entry));
@@ -494,7 +498,7 @@ impl Simulation<'_> {
         let index = self.policy.service_index(name.as_str()).expect("it is watched");
         // A person who deploys in the same moments changes the truth under the proof.
         let undisturbed = self.boot.since(self.last_deploy) > Duration::from_secs(10);
-        if undisturbed && !self.worlds[index.get()].is_well(self.boot) {
+        if undisturbed && !self.worlds[index.get()].is_well(self.now().boot_at(entry.at)) {
             let world = &self.worlds[index.get()];
             return Err(Violation(format!("{name}: verified, and it is not well: {world:?}")));
         }
