@@ -33,7 +33,7 @@ pub(super) fn entry(entry: &Entry) {
         Fact::FindingOver { finding } => tracing::info!(service, ?finding, "over"),
         Fact::IncidentResolved { incident, how } => tracing::info!(service, %incident, "resolved: {how}"),
         Fact::ApprovalRequested { .. } | Fact::Approved { .. } | Fact::Denied { .. } | Fact::ApprovalVoided { .. } => {
-            approval(service, &entry.fact)
+            approval(service, &entry.fact);
         }
         Fact::PlanStarted { .. } | Fact::Step { .. } | Fact::PlanEnded { .. } => plan(service, &entry.fact),
         Fact::PageSettled { page, channel, delivered: false, why } => {

@@ -294,9 +294,7 @@ impl Service {
             turn.page(Draft::finding(PageKind::SignalLost, Some(&self.name), finding, summary).details(each));
         }
         self.lost_told.extend(lost.iter().map(|(signal, _)| signal.clone()));
-        if news {
-            self.seen_since = None;
-        } else if !lost.is_empty() {
+        if !lost.is_empty() {
             self.seen_since = None;
         } else if told {
             let since = *self.seen_since.get_or_insert(turn.now.boot);

@@ -473,7 +473,6 @@ fn turned(case: &mut Case, ago: &[(u64, u32)]) {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn other_services() {
     check(&[
         (Gate::NoSharedCause, "alone", |_| {}, Yes, "0 others turned bad within 5m"),

@@ -1,6 +1,9 @@
 //! People, who do something at random and at the wrong moment.
 
-use super::*;
+use super::{
+    Authority, Duration, Event, Gate, Happening, Mark, ReportKind, Request, RequestId, RollbackOrder, ServiceName,
+    Simulation, Violation,
+};
 
 impl Simulation<'_> {
     /// Somebody does something.

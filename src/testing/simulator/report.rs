@@ -1,6 +1,6 @@
 //! What a run says of itself.
 
-use super::*;
+use super::{Fact, Report, SHOWN_ENTRIES, ServiceName, Simulation, Told, Violation};
 
 impl Simulation<'_> {
     /// A violation with the end of the journal: what has to be read to mend it.
