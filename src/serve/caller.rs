@@ -50,9 +50,9 @@ pub(super) struct Caller {
 
 impl Caller {
     /// Goes on only for who may do this much.
-    pub(super) fn must_be(&self, role: Role) -> Result<(), Problem> {
+    pub(super) fn at_least(self, role: Role) -> Result<Self, Problem> {
         if self.role >= role {
-            return Ok(());
+            return Ok(self);
         }
         let needed = match role {
             Role::Viewer => "viewer",

@@ -1,8 +1,8 @@
 //! Operating by hand: reports, pauses, pins, rollbacks and what ends them.
 
 use axum::{
-    Extension, Json,
-    extract::{Path, State},
+    Json,
+    extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
@@ -10,50 +10,46 @@ use serde::Deserialize;
 
 use super::{
     Done, Problem, Shared,
-    incidents::{bounded, known as known_incident},
-    services::{known, version},
+    acting::{Incident, Operator, Remark, Reporter, Service, VersionText},
 };
 use crate::{
-    config::form::Role,
     core::{
-        event::{Authority, Request, RollbackOrder},
+        event::{Request, RollbackOrder},
         gate::Gate,
         policy::ReportKind,
         verdict::PlanKind,
         view::RollbackPreview,
     },
-    serve::{body::JsonBody, caller::Caller},
+    serve::body::JsonBody,
 };
 
 /// Longest pause with an end, in seconds: a year. What is to last longer ends when it is resumed.
 const PAUSE_LIMIT_SECONDS: u64 = 365 * 24 * 3600;
+
+type Answer = Result<Json<Done>, Problem>;
 
 /// A report, or its being taken back.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReportBody {
     kind: ReportKind,
-    detail: Option<String>,
+    detail: Option<Remark>,
     #[serde(default)]
     retract: bool,
 }
 
 pub(super) async fn report(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    JsonBody(body): JsonBody<ReportBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Reporter)?;
-    bounded(body.detail.as_deref())?;
-    let authority = if caller.role >= Role::Operator { Authority::Operator } else { Authority::Reporter };
-    let (service, kind) = (known(&shared, name)?, body.kind);
-    let request = if body.retract {
+    Reporter { by, authority }: Reporter,
+    Service(service): Service,
+    JsonBody(ReportBody { kind, detail, retract }): JsonBody<ReportBody>,
+) -> Answer {
+    let request = if retract {
         Request::RetractReport { service, kind, authority }
     } else {
-        Request::Report { service, kind, detail: body.detail, authority }
+        Request::Report { service, kind, detail: detail.map(|Remark(text)| text), authority }
     };
-    shared.ask(&caller.by, request).await
+    shared.ask(&by, request).await
 }
 
 /// A pause.
@@ -61,45 +57,42 @@ pub(super) async fn report(
 #[serde(deny_unknown_fields)]
 pub(super) struct PauseBody {
     for_seconds: Option<u64>,
-    reason: String,
+    reason: Remark,
 }
 
 impl PauseBody {
-    fn checked(self) -> Result<Self, Problem> {
-        let wrong = |detail: String| Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-        if self.reason.trim().is_empty() {
-            return wrong("a pause needs a reason".to_owned());
+    /// For how many seconds, and why.
+    fn checked(self) -> Result<(Option<u64>, String), Problem> {
+        if self.reason.is_blank() {
+            return Err(refused("a pause needs a reason"));
         }
         if self.for_seconds.is_some_and(|seconds| seconds == 0 || seconds > PAUSE_LIMIT_SECONDS) {
-            return wrong(format!(
+            return Err(refused(format!(
                 "for_seconds is 1 to {PAUSE_LIMIT_SECONDS}; without it the pause lasts until resumed"
-            ));
+            )));
         }
-        bounded(Some(&self.reason))?;
-        Ok(self)
+        let Remark(reason) = self.reason;
+        Ok((self.for_seconds, reason))
     }
 }
 
 pub(super) async fn pause(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    Operator(by): Operator,
+    Service(service): Service,
     JsonBody(body): JsonBody<PauseBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    let PauseBody { for_seconds, reason } = body.checked()?;
-    let service = Some(known(&shared, name)?);
-    shared.ask(&caller.by, Request::Pause { service, for_seconds, reason }).await
+) -> Answer {
+    let (for_seconds, reason) = body.checked()?;
+    shared.ask(&by, Request::Pause { service: Some(service), for_seconds, reason }).await
 }
 
 pub(super) async fn pause_all(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
+    Operator(by): Operator,
     JsonBody(body): JsonBody<PauseBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    let PauseBody { for_seconds, reason } = body.checked()?;
-    shared.ask(&caller.by, Request::Pause { service: None, for_seconds, reason }).await
+) -> Answer {
+    let (for_seconds, reason) = body.checked()?;
+    shared.ask(&by, Request::Pause { service: None, for_seconds, reason }).await
 }
 
 /// Nothing to say.
@@ -109,111 +102,96 @@ pub(super) struct NoBody {}
 
 pub(super) async fn resume(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    Operator(by): Operator,
+    Service(service): Service,
     JsonBody(NoBody {}): JsonBody<NoBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    shared.ask(&caller.by, Request::Resume { service: Some(known(&shared, name)?) }).await
+) -> Answer {
+    shared.ask(&by, Request::Resume { service: Some(service) }).await
 }
 
 pub(super) async fn resume_all(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
+    Operator(by): Operator,
     JsonBody(NoBody {}): JsonBody<NoBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    shared.ask(&caller.by, Request::Resume { service: None }).await
+) -> Answer {
+    shared.ask(&by, Request::Resume { service: None }).await
 }
 
-/// A version that is to stay, or not any more.
+/// A version that is to stay.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PinBody {
-    version: String,
-    reason: Option<String>,
+    version: VersionText,
+    reason: Option<Remark>,
 }
 
 pub(super) async fn pin(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    JsonBody(body): JsonBody<PinBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    bounded(body.reason.as_deref())?;
-    let (service, version) = (known(&shared, name)?, version(body.version)?.into());
-    shared.ask(&caller.by, Request::Pin { service, version, reason: body.reason }).await
+    Operator(by): Operator,
+    Service(service): Service,
+    JsonBody(PinBody { version: VersionText(version), reason }): JsonBody<PinBody>,
+) -> Answer {
+    shared.ask(&by, Request::Pin { service, version, reason: reason.map(|Remark(text)| text) }).await
 }
 
 /// A version.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VersionBody {
-    version: String,
+    version: VersionText,
 }
 
 pub(super) async fn unpin(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    JsonBody(body): JsonBody<VersionBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    let (service, version) = (known(&shared, name)?, version(body.version)?.into());
-    shared.ask(&caller.by, Request::Unpin { service, version }).await
+    Operator(by): Operator,
+    Service(service): Service,
+    JsonBody(VersionBody { version: VersionText(version) }): JsonBody<VersionBody>,
+) -> Answer {
+    shared.ask(&by, Request::Unpin { service, version }).await
 }
 
 /// Why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReasonBody {
-    reason: Option<String>,
+    reason: Option<Remark>,
 }
 
 pub(super) async fn abort(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    JsonBody(body): JsonBody<ReasonBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    bounded(body.reason.as_deref())?;
-    let incident = known_incident(&shared, id)?;
-    shared.ask(&caller.by, Request::Abort { incident, reason: body.reason }).await
+    Operator(by): Operator,
+    Incident(incident): Incident,
+    JsonBody(ReasonBody { reason }): JsonBody<ReasonBody>,
+) -> Answer {
+    shared.ask(&by, Request::Abort { incident, reason: reason.map(|Remark(text)| text) }).await
 }
 
 /// A rollback by hand.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RollbackBody {
-    to: Option<String>,
+    to: Option<VersionText>,
     plan: Option<PlanKind>,
     #[serde(default)]
     dry_run: bool,
     #[serde(default, rename = "override")]
     overrides: Vec<Gate>,
-    reason: Option<String>,
+    reason: Option<Remark>,
 }
 
+/// Who may only report sees no more of a dry run than of the gates that `status` shows: this is the operator's.
 pub(super) async fn roll_back(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    JsonBody(body): JsonBody<RollbackBody>,
+    Operator(by): Operator,
+    Service(service): Service,
+    JsonBody(RollbackBody { to, plan, dry_run, overrides, reason }): JsonBody<RollbackBody>,
 ) -> Result<Response, Problem> {
-    // Who may only report sees no more of a dry run than of the gates that `status` shows; acting is the operator's.
-    caller.must_be(Role::Operator)?;
-    bounded(body.reason.as_deref())?;
-    if !body.overrides.is_empty() && body.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
-        let detail = "an override needs a reason, which is kept";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    if !overrides.is_empty() && reason.as_ref().is_none_or(Remark::is_blank) {
+        return Err(refused("an override needs a reason, which is kept"));
     }
-    let service = known(&shared, name)?;
-    let to = body.to.map(version).transpose()?.map(Into::into);
-    let dry_run = body.dry_run;
-    let order = RollbackOrder { to, plan: body.plan, dry_run, overrides: body.overrides, reason: body.reason };
-    let message = shared.answer(&caller.by, Request::RollBack { service, order }).await?;
+    let (to, reason) = (to.map(|VersionText(version)| version), reason.map(|Remark(text)| text));
+    let order = RollbackOrder { to, plan, dry_run, overrides, reason };
+    let message = shared.answer(&by, Request::RollBack { service, order }).await?;
     if !dry_run {
         return Ok(Json(Done { message }).into_response());
     }
@@ -226,10 +204,13 @@ pub(super) async fn roll_back(
 
 pub(super) async fn verify(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    Operator(by): Operator,
+    Service(service): Service,
     JsonBody(NoBody {}): JsonBody<NoBody>,
-) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    shared.ask(&caller.by, Request::Verify { service: known(&shared, name)? }).await
+) -> Answer {
+    shared.ask(&by, Request::Verify { service }).await
+}
+
+fn refused(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }

@@ -1,20 +1,21 @@
 //! Incidents, and what people decide about them.
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::{Path, Query, State},
     http::StatusCode,
 };
 use serde::Deserialize;
 
-use super::{Done, Problem, Shared};
+use super::{
+    Done, Problem, Shared,
+    acting::{Incident, Operator, Remark},
+};
 use crate::{
-    config::form::Role,
     core::{event::Request, name::IncidentId, view::IncidentView},
     serve::{
         answers::{IncidentSummary, Incidents},
         body::JsonBody,
-        caller::Caller,
     },
 };
 
@@ -59,12 +60,11 @@ pub(super) struct ApproveBody {
 
 pub(super) async fn approve(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    JsonBody(body): JsonBody<ApproveBody>,
+    Operator(by): Operator,
+    Incident(incident): Incident,
+    JsonBody(ApproveBody { approval }): JsonBody<ApproveBody>,
 ) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    shared.ask(&caller.by, Request::Approve { incident: known(&shared, id)?, approval: body.approval }).await
+    shared.ask(&by, Request::Approve { incident, approval }).await
 }
 
 /// Denying: which approval was seen, and why it is denied.
@@ -72,39 +72,24 @@ pub(super) async fn approve(
 #[serde(deny_unknown_fields)]
 pub(super) struct DenyBody {
     approval: Option<u32>,
-    reason: Option<String>,
-}
-
-/// Longest reason that is kept, in bytes: it goes into the journal and onto pages.
-const REASON_LIMIT_BYTES: usize = 2000;
-
-/// Refuses a text that is too long to be kept.
-pub(super) fn bounded(text: Option<&str>) -> Result<(), Problem> {
-    if text.is_some_and(|text| text.len() > REASON_LIMIT_BYTES) {
-        let detail = format!("a reason or detail is at most {REASON_LIMIT_BYTES} bytes");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
-    Ok(())
+    reason: Option<Remark>,
 }
 
 pub(super) async fn deny(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    JsonBody(body): JsonBody<DenyBody>,
+    Operator(by): Operator,
+    Incident(incident): Incident,
+    JsonBody(DenyBody { approval, reason }): JsonBody<DenyBody>,
 ) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    bounded(body.reason.as_deref())?;
-    let incident = known(&shared, id)?;
-    shared.ask(&caller.by, Request::Deny { incident, approval: body.approval, reason: body.reason }).await
+    shared.ask(&by, Request::Deny { incident, approval, reason: reason.map(|Remark(text)| text) }).await
 }
 
 /// Views lag the core by a moment, so an incident that is not on the board may be new: then the core decides. What
 /// cannot be an incident's name is refused here.
-pub(super) fn known(shared: &Shared, id: String) -> Result<IncidentId, Problem> {
+pub(super) fn known(shared: &Shared, id: &str) -> Result<IncidentId, Problem> {
     let service_exists = id.rsplit_once('-').is_some_and(|(service, _)| shared.board.service(service).is_some());
     let on_board = || shared.board.incidents().iter().any(|incident| incident.id.as_str() == id);
-    if service_exists || on_board() { Ok(id.into()) } else { Err(unknown(&id)) }
+    if service_exists || on_board() { Ok(id.into()) } else { Err(unknown(id)) }
 }
 
 fn unknown(id: &str) -> Problem {

@@ -1,5 +1,6 @@
 //! The routes of design §11.
 
+mod acting;
 mod by_hand;
 mod events;
 mod health;

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::{Path, State},
     http::StatusCode,
 };
 use serde::Deserialize;
 
-use super::{Done, Problem, Shared};
+use super::{
+    Done, Problem, Shared,
+    acting::{Operator, PathVersion, Reporter, Service, VersionText},
+};
 use crate::{
-    config::form::Role,
-    core::{event::Request, release::Mark, view::ServiceView},
+    core::{event::Request, name::ServiceName, release::Mark, view::ServiceView},
     serve::{
         answers::{Deploys, Explanation, ServiceSummary, Services},
         body::JsonBody,
-        caller::Caller,
     },
 };
 
@@ -45,18 +46,16 @@ pub(super) async fn deploys(State(shared): State<Shared>, Path(name): Path<Strin
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReportBody {
-    version: String,
+    version: VersionText,
 }
 
 pub(super) async fn report_deploy(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    JsonBody(body): JsonBody<ReportBody>,
+    Reporter { by, .. }: Reporter,
+    Service(service): Service,
+    JsonBody(ReportBody { version: VersionText(version) }): JsonBody<ReportBody>,
 ) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Reporter)?;
-    let version = version(body.version)?.into();
-    shared.ask(&caller.by, Request::ReportDeploy { service: known(&shared, name)?, version }).await
+    shared.ask(&by, Request::ReportDeploy { service, version }).await
 }
 
 /// What a person says of a release.
@@ -68,28 +67,16 @@ pub(super) struct MarkBody {
 
 pub(super) async fn mark(
     State(shared): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    Path((name, marked)): Path<(String, String)>,
-    JsonBody(body): JsonBody<MarkBody>,
+    Operator(by): Operator,
+    Service(service): Service,
+    PathVersion(version): PathVersion,
+    JsonBody(MarkBody { mark }): JsonBody<MarkBody>,
 ) -> Result<Json<Done>, Problem> {
-    caller.must_be(Role::Operator)?;
-    let version = version(marked)?.into();
-    shared.ask(&caller.by, Request::MarkRelease { service: known(&shared, name)?, version, mark: body.mark }).await
+    shared.ask(&by, Request::MarkRelease { service, version, mark }).await
 }
 
-/// Longest version that is taken, in bytes: a digest with its name fits, a document does not.
-const VERSION_LIMIT_BYTES: usize = 512;
-
-pub(super) fn version(text: String) -> Result<String, Problem> {
-    if text.is_empty() || text.len() > VERSION_LIMIT_BYTES || text.chars().any(char::is_control) {
-        let detail = format!("a version is 1 to {VERSION_LIMIT_BYTES} bytes without control characters");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
-    Ok(text)
-}
-
-pub(super) fn known<T: From<String>>(shared: &Shared, name: String) -> Result<T, Problem> {
-    if shared.board.service(&name).is_some() { Ok(name.into()) } else { Err(unknown(&name)) }
+pub(super) fn known(shared: &Shared, name: &str) -> Result<ServiceName, Problem> {
+    if shared.board.service(name).is_some() { Ok(name.into()) } else { Err(unknown(name)) }
 }
 
 fn view(shared: &Shared, name: &str) -> Result<Arc<ServiceView>, Problem> {
