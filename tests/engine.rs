@@ -15,6 +15,9 @@ use backstop::{
     testing::{Bench, Ends, SERVICE},
 };
 
+#[path = "engine/steps.rs"]
+mod steps;
+
 const fn as_it_is(_: &mut ServicePolicy) {}
 
 fn first() -> IncidentId {

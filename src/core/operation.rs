@@ -39,6 +39,14 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it changes what the target says: then a look tells what became of it.
+    pub const fn changes_the_target(&self) -> bool {
+        match self {
+            Self::Switch { .. } => true,
+            Self::EnsureAvailable { .. } | Self::WaitRollout { .. } | Self::Record { .. } => false,
+        }
+    }
+
     /// A short name for logs, metrics and evidence file names.
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -26,6 +26,8 @@ pub enum StepStatus {
     Skipped,
     /// It is being taken back.
     Undoing,
+    /// Nobody knows whether it was taken back. Only a look at the world leads out of here.
+    UndoUnknown,
     /// It is as it was before.
     Undone,
     /// It can neither be finished nor undone.
@@ -34,7 +36,7 @@ pub enum StepStatus {
 
 impl StepStatus {
     /// Every status.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::Started,
         Self::Done,
@@ -42,6 +44,7 @@ impl StepStatus {
         Self::Unknown,
         Self::Skipped,
         Self::Undoing,
+        Self::UndoUnknown,
         Self::Undone,
         Self::Stuck,
     ];
@@ -56,6 +59,7 @@ impl StepStatus {
             Self::Unknown => "unknown",
             Self::Skipped => "skipped",
             Self::Undoing => "undoing",
+            Self::UndoUnknown => "undo_unknown",
             Self::Undone => "undone",
             Self::Stuck => "stuck",
         }
@@ -63,12 +67,25 @@ impl StepStatus {
 
     /// Whether the world may have been changed by it and not been put back.
     pub const fn may_have_changed_the_world(self) -> bool {
-        matches!(self, Self::Started | Self::Done | Self::Failed | Self::Unknown | Self::Undoing | Self::Stuck)
+        matches!(
+            self,
+            Self::Started | Self::Done | Self::Failed | Self::Unknown | Self::Undoing | Self::UndoUnknown | Self::Stuck
+        )
     }
 
     /// Whether an effect of it may be under way.
     pub const fn in_flight(self) -> bool {
         matches!(self, Self::Started | Self::Undoing)
+    }
+
+    /// Whether nobody knows what became of it.
+    pub const fn is_unknown(self) -> bool {
+        matches!(self, Self::Unknown | Self::UndoUnknown)
+    }
+
+    /// Whether it is being taken back, as far as anybody knows.
+    pub const fn is_undo(self) -> bool {
+        matches!(self, Self::Undoing | Self::UndoUnknown)
     }
 }
 
@@ -94,10 +111,12 @@ pub const fn next_status(status: StepStatus, event: StepEvent) -> Result<StepSta
         (S::Started, E::BecameUnknown) => S::Unknown,
         (S::Pending, E::Skipped) => S::Skipped,
         // A failed or unknown step is undone too: it may have been done by half.
-        // A second try at undoing comes after a restart that found the first one unfinished.
-        (S::Done | S::Failed | S::Unknown | S::Undoing, E::UndoStarted) => S::Undoing,
-        (S::Undoing, E::Undone) => S::Undone,
-        (S::Undoing, E::UndoFailed) => S::Stuck,
+        // A second try at undoing comes after a restart that found the first one unfinished, or after a look that did not
+        // find it done.
+        (S::Done | S::Failed | S::Unknown | S::Undoing | S::UndoUnknown, E::UndoStarted) => S::Undoing,
+        (S::Undoing, E::BecameUnknown) => S::UndoUnknown,
+        (S::Undoing | S::UndoUnknown, E::Undone) => S::Undone,
+        (S::Undoing | S::UndoUnknown, E::UndoFailed) => S::Stuck,
         _ => return Err(IllegalTransition { status, event }),
     })
 }
@@ -133,7 +152,9 @@ mod tests {
              started + Failed = failed\nstarted + BecameUnknown = unknown\ndone + UndoStarted = undoing\n\
              failed + Started = started\nfailed + UndoStarted = undoing\nunknown + Started = started\n\
              unknown + Succeeded = done\nunknown + Failed = failed\nunknown + UndoStarted = undoing\n\
-             undoing + UndoStarted = undoing\nundoing + Undone = undone\nundoing + UndoFailed = stuck\n"
+             undoing + BecameUnknown = undo_unknown\nundoing + UndoStarted = undoing\nundoing + Undone = undone\n\
+             undoing + UndoFailed = stuck\nundo_unknown + UndoStarted = undoing\nundo_unknown + Undone = undone\n\
+             undo_unknown + UndoFailed = stuck\n"
         );
     }
 

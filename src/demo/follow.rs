@@ -178,7 +178,9 @@ impl Follow {
     /// The incident's plan, step by step.
     fn course(&mut self, incident: &IncidentView, screen: &Screen) {
         let Some(plan) = incident.plans.last() else { return };
-        let ended = |status| !matches!(status, StepStatus::Pending | StepStatus::Started | StepStatus::Undoing);
+        let ended = |status: StepStatus| {
+            !matches!(status, StepStatus::Pending | StepStatus::UndoUnknown) && !status.in_flight()
+        };
         while let Some(step) = plan.steps.get(self.steps).filter(|step| ended(step.status)) {
             self.steps += 1;
             let (place, all) = (self.steps, plan.steps.len());

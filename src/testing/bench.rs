@@ -1,7 +1,11 @@
 //! One service on a bench: a script says what the world is like, and looks at what the core wants done. Commits are
 //! immediate, looks are true, and nothing happens by chance.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::policy;
 use crate::core::{
@@ -11,7 +15,7 @@ use crate::core::{
     entry::Entry,
     event::{Event, Reply, Request, RequestId, Sequence},
     name::{ServiceIndex, ServiceName, SignalIndex, Version},
-    operation::{Attempt, Look, Operation, OperationOutcome, Receipt},
+    operation::{Attempt, Look, Operation, OperationOutcome, Receipt, StepKey},
     page::{DeliveryOutcome, Page, PageKind},
     policy::{Mode, Policy, ServicePolicy},
     release::{Observation, Release},
@@ -36,8 +40,10 @@ pub enum Ends {
     Failing,
     /// A switch changes what is live, and fails.
     HalfDone,
-    /// Nothing is heard of it until its deadline.
+    /// Nothing is heard of it until its deadline, and nothing is done.
     Silent,
+    /// Nothing is heard of it until its deadline, though it was done.
+    Lost,
 }
 
 /// The bench.
@@ -57,6 +63,12 @@ pub struct Bench {
     pub deliveries_fail: u32,
     /// How the next operations end.
     pub ends: VecDeque<Ends>,
+    /// How all further ones end.
+    pub then_ends: Ends,
+    /// What is left behind by attempts of which nothing is heard.
+    pub receipt: Receipt,
+    /// Looks that a plan asks for never come back.
+    pub looks_hang: bool,
     /// Operations begun, oldest first.
     pub operations: Vec<Attempt>,
     /// Pages written, oldest first.
@@ -66,6 +78,7 @@ pub struct Bench {
     policy: Arc<Policy>,
     replies: Vec<(RequestId, Reply)>,
     silent: Vec<(BootTime, Attempt)>,
+    lost: BTreeSet<StepKey>,
     ticks: u64,
     asked: u64,
 }
@@ -86,6 +99,10 @@ impl Bench {
             requests: (40, 0),
             deliveries_fail: 0,
             ends: VecDeque::new(),
+            then_ends: Ends::Well,
+            receipt: Receipt::Interrupted,
+            looks_hang: false,
+            lost: BTreeSet::new(),
             operations: Vec::new(),
             pages: Vec::new(),
             journal: Vec::new(),
@@ -117,6 +134,11 @@ impl Bench {
         }
         self.state = State::new(Arc::clone(&self.policy), "bench", durable, self.now);
         self.feed(Event::Started);
+    }
+
+    /// Somebody sets the wall clock.
+    pub fn set_wall_clock(&mut self, to: WallTime) {
+        self.now.wall = to;
     }
 
     /// So many seconds pass.
@@ -178,7 +200,7 @@ impl Bench {
         self.feed(Event::Sample(sample));
     }
 
-    fn look(&mut self, key: Option<crate::core::operation::StepKey>) {
+    fn look(&mut self, key: Option<StepKey>) {
         let observation = match self.live {
             None => Err(Reason::new("timed out")),
             Some(live) => Ok(Observation {
@@ -188,7 +210,7 @@ impl Bench {
                 failing: None,
             }),
         };
-        let receipt = key.as_ref().map(|_| Receipt::Interrupted);
+        let receipt = key.as_ref().map(|key| if self.lost.contains(key) { Receipt::Succeeded } else { self.receipt });
         self.feed(Event::Looked {
             service: ServiceIndex(0),
             key,
@@ -219,6 +241,7 @@ impl Bench {
                     last = Some(sequence);
                     self.journal.push((sequence, entry));
                 }
+                Action::Look { key: Some(_), .. } if self.looks_hang => {}
                 Action::Look { key: Some(key), .. } => self.look(Some(key)),
                 Action::Operate { attempt, .. } => self.operate(attempt),
                 Action::Deliver { page, channel, .. } => {
@@ -242,9 +265,9 @@ impl Bench {
 
     fn operate(&mut self, attempt: Attempt) {
         self.operations.push(attempt.clone());
-        let ends = self.ends.pop_front().unwrap_or(Ends::Well);
+        let ends = self.ends.pop_front().unwrap_or_else(|| self.then_ends.clone());
         let switches = match (&attempt.operation, &ends) {
-            (Operation::Switch { to, .. }, Ends::Well | Ends::HalfDone) => Some(to.clone()),
+            (Operation::Switch { to, .. }, Ends::Well | Ends::HalfDone | Ends::Lost) => Some(to.clone()),
             _ => None,
         };
         if let Some(to) = switches {
@@ -253,7 +276,10 @@ impl Bench {
         let outcome = match ends {
             Ends::Well => OperationOutcome::Done(String::new()),
             Ends::Failing | Ends::HalfDone => OperationOutcome::Failed(Reason::new("exit status 1")),
-            Ends::Silent => {
+            Ends::Silent | Ends::Lost => {
+                if let Ends::Lost = ends {
+                    self.lost.insert(attempt.key.clone());
+                }
                 self.silent.push((self.now.boot.after(attempt.deadline), attempt));
                 return;
             }

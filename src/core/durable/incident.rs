@@ -188,7 +188,7 @@ impl PlanRecord {
             StepStatus::Done | StepStatus::Skipped | StepStatus::Undone | StepStatus::Stuck => true,
             StepStatus::Failed => step.planned.optional || self.is_given_up(),
             StepStatus::Unknown => step.planned.action == StepAction::Verify,
-            StepStatus::Pending | StepStatus::Started | StepStatus::Undoing => false,
+            StepStatus::Pending | StepStatus::Started | StepStatus::Undoing | StepStatus::UndoUnknown => false,
         }
     }
 

@@ -69,7 +69,9 @@ impl Service {
         match current.record.status {
             StepStatus::Pending => {}
             // Its outcome comes back, or a look tells it.
-            StepStatus::Started | StepStatus::Undoing | StepStatus::Unknown if operates => return None,
+            StepStatus::Started | StepStatus::Undoing | StepStatus::Unknown | StepStatus::UndoUnknown if operates => {
+                return None;
+            }
             StepStatus::Started | StepStatus::Unknown => {
                 let fact = Fact::Step {
                     incident: current.incident.clone(),
@@ -82,8 +84,7 @@ impl Service {
             }
             StepStatus::Failed => {
                 if let Some(undo) = current.record.planned.undo.clone() {
-                    self.step(turn, current, StepEvent::UndoStarted, String::new());
-                    return Some(self.operate(turn, current, undo));
+                    return Some(self.begin_undo(turn, current, undo));
                 }
             }
             _ => return None,

@@ -2,31 +2,34 @@
 
 use std::time::Duration;
 
-use super::{abort::is_aborted, page::Draft, service::Service, sight::same_version, turn::Turn};
+use super::{
+    abort::is_aborted, look::changes_the_target, page::Draft, service::Service, sight::same_version, turn::Turn,
+};
 use crate::core::{
     action::Action,
-    durable::{IncidentRecord, PlanRecord, StepRecord},
+    durable::StepRecord,
     entry::{Fact, StepAction, StepEvent},
     name::{IncidentId, Version},
-    operation::{Attempt, Look, Operation, OperationOutcome, Receipt, StepKey},
+    operation::{Attempt, Operation, OperationOutcome, StepKey},
     page::PageKind,
     policy::{Finding, Severity},
-    release::{DeploySource, Observation, Release},
+    release::{DeploySource, Release},
     saga::StepStatus,
     sample::Reason,
     time::BootTime,
 };
 
-/// Attempts at one operation that may come to their end and fail before it is given up: the first, and one more.
-const FAILURES_LIMIT: u16 = 2;
+/// Attempts at one operation that may come to their end and fail before it is given up: the first, and one more. An
+/// operation of which nothing is heard is tried again, since each may be repeated (what is so already is left so), until
+/// its deadline has passed since its first attempt; then it counts as one that failed. So a step that hangs takes twice
+/// its deadline at most.
+pub(super) const FAILURES_LIMIT: u16 = 2;
 /// Attempts of any kind, cut short by restarts of ours included: a crash loop ends here.
-const ATTEMPTS_LIMIT: u16 = 10;
+pub(super) const ATTEMPTS_LIMIT: u16 = 10;
 /// Between two attempts, and between two looks at a world that cannot be seen.
-const RETRY_DELAY: Duration = Duration::from_secs(2);
+pub(super) const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// The runtime ends operations at their deadline; this much later the core stops waiting for it.
 const LOST_AFTER_DEADLINE: Duration = Duration::from_secs(30);
-/// A look in the middle of a plan is asked for again after this.
-const LOOK_LOST_AFTER: Duration = Duration::from_secs(90);
 
 /// What is going on in a plan, as far as it is not in the journal.
 #[derive(Debug, Default)]
@@ -36,13 +39,19 @@ pub(super) struct Drive {
     /// When the attempt in flight is given up as lost.
     waits_until: Option<BootTime>,
     /// When the look in flight is given up as lost.
-    looks_until: Option<BootTime>,
+    pub(super) looks_until: Option<BootTime>,
     /// The attempt whose receipt the look in flight brings, if it was asked for one.
-    looks_for: Option<StepKey>,
+    pub(super) looks_for: Option<StepKey>,
+    /// Until when the plan waits for a look that sees the target.
+    pub(super) blind_until: Option<BootTime>,
     /// Nothing is tried before this.
-    not_before: Option<BootTime>,
+    pub(super) not_before: Option<BootTime>,
     /// Looks in a row that saw nothing.
     pub(super) blind_looks: u32,
+    /// The step that operations are begun for, whether it is being undone, and since when.
+    working_at: Option<(u16, bool, BootTime)>,
+    /// When the last attempt began.
+    pub(super) attempt_began: Option<BootTime>,
     /// When the step that the core watches itself began.
     pub(super) watched_since: Option<BootTime>,
     /// Verification's own state.
@@ -61,7 +70,7 @@ pub(super) struct Current {
 }
 
 impl Service {
-    fn current(&self, turn: &Turn<'_>) -> Option<Current> {
+    pub(super) fn current(&self, turn: &Turn<'_>) -> Option<Current> {
         let incident = turn.open_incident(&self.name)?;
         let plan = incident.active_plan()?;
         let (step, record) = plan.current_step()?;
@@ -109,7 +118,7 @@ impl Service {
             let goes_on = match current.record.status {
                 StepStatus::Pending => self.begin(turn, &current),
                 StepStatus::Started | StepStatus::Undoing => self.wait(turn, &current),
-                StepStatus::Unknown => self.look_for_step(turn, &current),
+                StepStatus::Unknown | StepStatus::UndoUnknown => self.look_for_step(turn, &current),
                 StepStatus::Failed => self.after_failure(turn, &current),
                 settled => panic!("a step that is {} is worked at no more", settled.as_str()),
             };
@@ -126,7 +135,7 @@ impl Service {
     }
 
     /// Carries out the step whose attempt was just put into the journal.
-    fn perform(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+    pub(super) fn perform(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
         let operation = match &current.record.planned.action {
             StepAction::Operate { operation } => operation.clone(),
             StepAction::Record => Operation::Record { history: self.history(turn) },
@@ -143,11 +152,30 @@ impl Service {
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
         let key = plan.key(&current.incident, current.step);
+        let is_undo = plan.steps[usize::from(current.step)].status.is_undo();
+        if self.drive.working_at.is_none_or(|(step, undo, _)| (step, undo) != (current.step, is_undo)) {
+            self.drive.working_at = Some((current.step, is_undo, turn.now.boot));
+        }
+        self.drive.attempt_began = Some(turn.now.boot);
         let deadline = current.record.planned.deadline;
         self.drive.waits_until = Some(turn.now.boot.after(deadline + LOST_AFTER_DEADLINE));
         let attempt = Attempt { key, operation, deadline };
         turn.after_commit(Action::Operate { service: self.index, attempt });
         false
+    }
+
+    /// Begins to take the step back.
+    pub(super) fn begin_undo(&mut self, turn: &mut Turn<'_>, current: &Current, undo: Operation) -> bool {
+        self.step(turn, current, StepEvent::UndoStarted, String::new());
+        self.operate(turn, current, undo)
+    }
+
+    /// Whether the step's time is over: its deadline, once for each attempt that may fail where it is being undone.
+    pub(super) fn time_is_over(&self, turn: &Turn<'_>, current: &Current) -> bool {
+        let is_undo = current.record.status.is_undo();
+        let times = if is_undo { u32::from(FAILURES_LIMIT) } else { 1 };
+        let since = self.drive.working_at.filter(|(step, undo, _)| (*step, *undo) == (current.step, is_undo));
+        since.is_some_and(|(.., since)| turn.now.boot >= since.after(current.record.planned.deadline * times))
     }
 
     /// Waits for the attempt in flight, or watches the step that is the core's own.
@@ -183,6 +211,12 @@ impl Service {
             match outcome {
                 OperationOutcome::Done(note) => self.succeeded(turn, &current, note),
                 OperationOutcome::Failed(reason) => self.failed(turn, &current, &reason),
+                // What changes nothing at the target needs no look: in time it has not come about.
+                OperationOutcome::Unknown(reason)
+                    if !changes_the_target(&current) && self.time_is_over(turn, &current) =>
+                {
+                    self.failed(turn, &current, &reason);
+                }
                 OperationOutcome::Unknown(reason) => {
                     self.step(turn, &current, StepEvent::BecameUnknown, reason.to_string());
                 }
@@ -191,7 +225,7 @@ impl Service {
         self.drive(turn);
     }
 
-    fn succeeded(&mut self, turn: &mut Turn<'_>, current: &Current, note: String) {
+    pub(super) fn succeeded(&mut self, turn: &mut Turn<'_>, current: &Current, note: String) {
         self.step(turn, current, StepEvent::Succeeded, note);
         if is_switch(&current.record) {
             let known = self.sight.observation().map(|seen| seen.available.iter().chain(&seen.current));
@@ -201,8 +235,9 @@ impl Service {
         }
     }
 
-    fn failed(&mut self, turn: &mut Turn<'_>, current: &Current, reason: &Reason) {
-        self.drive.not_before = Some(turn.now.boot.after(RETRY_DELAY));
+    pub(super) fn failed(&mut self, turn: &mut Turn<'_>, current: &Current, reason: &Reason) {
+        // What the plan goes on without is not tried again.
+        self.drive.not_before = (!current.record.planned.optional).then(|| turn.now.boot.after(RETRY_DELAY));
         self.step(turn, current, StepEvent::Failed, reason.to_string());
     }
 
@@ -214,15 +249,14 @@ impl Service {
         }
         if let Some(undo) = &current.record.planned.undo {
             let undo = undo.clone();
-            self.step(turn, current, StepEvent::UndoStarted, String::new());
-            self.operate(turn, current, undo)
+            self.begin_undo(turn, current, undo)
         } else {
             self.give_up(turn, current, false);
             true
         }
     }
 
-    fn undo_ended(&mut self, turn: &mut Turn<'_>, current: &Current, outcome: OperationOutcome) {
+    pub(super) fn undo_ended(&mut self, turn: &mut Turn<'_>, current: &Current, outcome: OperationOutcome) {
         match outcome {
             OperationOutcome::Done(note) if is_aborted(turn, current) => {
                 self.step(turn, current, StepEvent::Undone, note);
@@ -232,9 +266,13 @@ impl Service {
                 self.step(turn, current, StepEvent::Undone, note);
                 self.give_up(turn, current, false);
             }
-            OperationOutcome::Failed(reason) | OperationOutcome::Unknown(reason) => {
+            OperationOutcome::Failed(reason) => {
                 self.step(turn, current, StepEvent::UndoFailed, reason.to_string());
                 self.give_up(turn, current, true);
+            }
+            // Whether the older state is back is looked at; it is not given up before that.
+            OperationOutcome::Unknown(reason) => {
+                self.step(turn, current, StepEvent::BecameUnknown, reason.to_string());
             }
         }
     }
@@ -266,164 +304,6 @@ impl Service {
         turn.page(draft);
     }
 
-    fn look_for_step(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
-        if !matches!(current.record.planned.action, StepAction::Operate { .. }) {
-            // What the core watches itself, and the history, need no look: they are just done again or left.
-            self.step(turn, current, StepEvent::Failed, String::new());
-            return true;
-        }
-        self.ask_for_look(turn, Some(current.key.clone()));
-        false
-    }
-
-    fn ask_for_look(&mut self, turn: &mut Turn<'_>, key: Option<StepKey>) {
-        if let Some(until) = self.drive.looks_until
-            && turn.now.boot < until
-        {
-            self.wake_by(until);
-            return;
-        }
-        let until = turn.now.boot.after(LOOK_LOST_AFTER);
-        self.drive.looks_until = Some(until);
-        self.drive.looks_for.clone_from(&key);
-        self.wake_by(until);
-        turn.after_commit(Action::Look { service: self.index, key });
-    }
-
-    fn look_before_resuming(&mut self, turn: &mut Turn<'_>) {
-        let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else {
-            self.drive.recovering = false;
-            return;
-        };
-        let idle = turn.now.wall.since(plan.touched_at);
-        if idle > self.policy.gates.resume_within {
-            self.abandon(
-                turn,
-                &format!("found unfinished {} after it was last touched", crate::core::gate::words(idle)),
-            );
-            return;
-        }
-        if let Some(not_before) = self.drive.not_before
-            && turn.now.boot < not_before
-        {
-            self.wake_by(not_before);
-            return;
-        }
-        let key = self.current(turn).filter(|current| current.record.attempts > 0).map(|current| current.key);
-        self.ask_for_look(turn, key);
-    }
-
-    /// A look came back that a plan had asked for.
-    pub(super) fn looked_for_plan(&mut self, turn: &mut Turn<'_>, key: Option<&StepKey>, look: &Look) {
-        // A regular look that comes in between brings no receipt, and did not wait for what may still be running.
-        let waits = self.drive.looks_until.is_some() && key == self.drive.looks_for.as_ref();
-        let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else { return };
-        let observation = match &look.observation {
-            Ok(observation) => observation,
-            Err(_) if !waits => return,
-            Err(reason) => {
-                let reason = reason.clone();
-                self.drive.looks_until = None;
-                self.saw_nothing(turn, &reason);
-                return;
-            }
-        };
-        if let Some(other) = someone_else(plan, observation) {
-            let why = format!("{other} is live at the target, and Backstop did not put it there");
-            self.end_overtaken(turn, &why);
-            return;
-        }
-        if !waits {
-            return;
-        }
-        self.drive.looks_until = None;
-        self.drive.blind_looks = 0;
-        if self.drive.recovering {
-            self.drive.recovering = false;
-        }
-        let is_open =
-            |current: &Current| current.record.status.in_flight() || current.record.status == StepStatus::Unknown;
-        if let Some(current) = self.current(turn).filter(|current| key == Some(&current.key) && is_open(current)) {
-            self.settle_by_look(turn, &current, observation, look.receipt);
-        }
-        self.drive(turn);
-    }
-
-    /// The world cannot be seen: tried again for a while, then people decide.
-    fn saw_nothing(&mut self, turn: &mut Turn<'_>, reason: &Reason) {
-        self.drive.blind_looks += 1;
-        let delay = RETRY_DELAY * self.drive.blind_looks.min(15);
-        self.drive.not_before = Some(turn.now.boot.after(delay));
-        self.wake_by(turn.now.boot.after(delay));
-        let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else { return };
-        if turn.now.wall.since(plan.touched_at) > self.policy.gates.resume_within {
-            self.abandon(turn, &format!("the target cannot be seen: {reason}"));
-        }
-    }
-
-    /// Decides from the world and the receipt what became of an attempt.
-    fn settle_by_look(
-        &mut self,
-        turn: &mut Turn<'_>,
-        current: &Current,
-        observation: &Observation,
-        receipt: Option<Receipt>,
-    ) {
-        let live = observation.current.as_ref().map(|release| &release.version);
-        let receipt = receipt.unwrap_or(Receipt::Nothing);
-        if current.record.status == StepStatus::Undoing {
-            if receipt == Receipt::Succeeded && live == Some(&current.from) {
-                self.undo_ended(turn, current, OperationOutcome::Done("found done after a restart".to_owned()));
-            } else if current.record.attempts >= ATTEMPTS_LIMIT || receipt == Receipt::Failed {
-                let reason = Reason::new("it had not come to its end when the world was looked at again");
-                self.undo_ended(turn, current, OperationOutcome::Failed(reason));
-            } else if let Some(undo) = current.record.planned.undo.clone() {
-                self.step(turn, current, StepEvent::UndoStarted, String::new());
-                self.operate(turn, current, undo);
-            }
-            return;
-        }
-        let StepAction::Operate { operation } = &current.record.planned.action else {
-            self.again(turn, current);
-            return;
-        };
-        let is_switch = matches!(operation, Operation::Switch { .. });
-        match receipt {
-            Receipt::Succeeded if is_switch && live == Some(&current.to) => {
-                self.succeeded(turn, current, "found done when the world was looked at".to_owned());
-            }
-            Receipt::Failed => {
-                let reason = Reason::new("it came to its end and failed");
-                self.failed(turn, current, &reason);
-            }
-            // Cut short by a restart of ours, or at its deadline. Each operation leaves alone what is so already.
-            _ if current.record.status == StepStatus::Unknown && receipt == Receipt::Interrupted => {
-                let reason = Reason::new("it did not come to its end in time");
-                self.failed(turn, current, &reason);
-            }
-            _ => self.again(turn, current),
-        }
-    }
-
-    /// Makes another attempt at a step that was cut short.
-    fn again(&mut self, turn: &mut Turn<'_>, current: &Current) {
-        if is_aborted(turn, current) && matches!(current.record.planned.action, StepAction::Operate { .. }) {
-            let reason = Reason::new("it was cut short, and the plan is to end");
-            self.failed(turn, current, &reason);
-            return;
-        }
-        if current.record.attempts >= ATTEMPTS_LIMIT {
-            let reason = Reason::new("it was cut short too often");
-            self.failed(turn, current, &reason);
-            return;
-        }
-        if current.record.status == StepStatus::Started {
-            self.step(turn, current, StepEvent::BecameUnknown, "cut short".to_owned());
-        }
-        self.step(turn, current, StepEvent::Started, String::new());
-        self.perform(turn, current);
-    }
-
     /// Puts what happened to a step into the journal, and tells people when it ends.
     pub(super) fn step(&mut self, turn: &mut Turn<'_>, current: &Current, event: StepEvent, note: String) {
         let fact = Fact::Step {
@@ -437,6 +317,7 @@ impl Service {
         let word = match event {
             StepEvent::Succeeded => "done",
             StepEvent::Failed => "failed",
+            StepEvent::BecameUnknown if current.record.status.is_undo() => "not known to be undone",
             StepEvent::BecameUnknown => "not known to be done",
             StepEvent::Undone => "undone",
             StepEvent::UndoFailed => "could not be undone",
@@ -450,6 +331,7 @@ impl Service {
         let draft =
             Draft::about(PageKind::RollbackStep, incident, format!("{}: {place}: {title}: {word}{note}", self.name))
                 .at(Severity::S3)
+                .brief()
                 .versions(&current.from, &current.to)
                 .action("Updates will follow.");
         turn.page(draft);
@@ -498,17 +380,4 @@ impl Service {
 
 fn is_switch(step: &StepRecord) -> bool {
     matches!(step.planned.action, StepAction::Operate { operation: Operation::Switch { .. } })
-}
-
-/// What is live, if it is neither what the plan found nor what it puts there.
-fn someone_else(plan: &PlanRecord, observation: &Observation) -> Option<Version> {
-    let live = &observation.current.as_ref()?.version;
-    let expected = match plan.switch_status() {
-        StepStatus::Pending | StepStatus::Skipped | StepStatus::Undone => *live == plan.from,
-        StepStatus::Done => *live == plan.to,
-        StepStatus::Started | StepStatus::Failed | StepStatus::Unknown | StepStatus::Undoing | StepStatus::Stuck => {
-            *live == plan.from || *live == plan.to
-        }
-    };
-    (!expected).then(|| live.clone())
 }

@@ -9,6 +9,7 @@ mod deploys;
 mod drive;
 mod incident;
 mod ledger;
+mod look;
 mod nightly;
 mod page;
 mod reload;

@@ -100,6 +100,12 @@ impl Draft {
         self
     }
 
+    /// Without the path: the plan's first page and its last one carry it.
+    pub(super) fn brief(mut self) -> Self {
+        self.path = None;
+        self
+    }
+
     pub(super) fn action(mut self, action: impl Into<String>) -> Self {
         self.action = Some(action.into());
         self

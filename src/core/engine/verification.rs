@@ -8,7 +8,7 @@ use crate::core::{
     durable::{IncidentRecord, PlanRecord, Rollout},
     entry::{Fact, PlanOutcome, StepAction, StepEvent},
     gate::words,
-    name::{ConditionName, Version},
+    name::{ConditionName, IncidentId, Version},
     operation::HistoryRecord,
     page::PageKind,
     policy::Finding,
@@ -200,11 +200,27 @@ impl Service {
         self.drive = super::drive::Drive::default();
         self.calm_since = None;
         self.told_at = Some(turn.now.boot);
-        if outcome == PlanOutcome::Verified {
-            self.resolve(turn, "rolled back, and verified");
-        } else {
-            self.keep_evidence(turn, &id);
+        match outcome {
+            // Putting it on record may have taken a while: what was proved then is asked again now.
+            PlanOutcome::Verified if self.is_calm(turn) => self.resolve(turn, "rolled back, and verified"),
+            PlanOutcome::Verified => self.tell_bad_again(turn, &id),
+            _ => self.keep_evidence(turn, &id),
         }
+    }
+
+    /// What was verified does not hold any more at the plan's end. The incident stays open: it is resolved once what fired
+    /// is clear for long enough, and people are told if something says yes.
+    fn tell_bad_again(&mut self, turn: &mut Turn<'_>, id: &IncidentId) {
+        if self.is_still_so(&turn.incident(id).fired) {
+            let finding = Finding::RollbackSucceededIssuePersists;
+            let because = self.path(turn).because;
+            let detail = format!("verified, and not well again before the plan's end: {because}");
+            self.find(turn, finding, &detail, None);
+            let summary = format!("{}: {detail}", self.name);
+            let draft = Draft::about(PageKind::IncidentEscalated, turn.incident(id), summary).found(finding);
+            turn.page(draft.details(["Backstop goes no further back by itself.".to_owned()]));
+        }
+        self.keep_evidence(turn, id);
     }
 
     /// An unfinished plan that may not be resumed any more: people decide.
