@@ -18,7 +18,7 @@ use backstop::{
         policy::Policy,
         release::{Mark, Observation, Release},
         sample::{Measurement, Outcome, Reason, Sample},
-        time::{BootTime, Now, WallTime},
+        time::{BootTime, MachineStart, Now, WallTime},
     },
 };
 
@@ -59,7 +59,7 @@ struct Core {
 impl Core {
     fn new(policy: &Arc<Policy>) -> Self {
         let mut core = Self {
-            state: State::new(Arc::clone(policy), "test", Durable::default(), now(1_000_000)),
+            state: State::new(Arc::clone(policy), "test", MachineStart(1), Durable::default(), now(1_000_000)),
             millis: 1_000_000,
             operations: VecDeque::new(),
             cadences: Vec::new(),

@@ -22,7 +22,7 @@ const WRITER: &str = "BACKSTOP_TEST_WRITER";
 
 fn entry(number: u64) -> Entry {
     let at = WallTime::from_millis(i64::try_from(number).expect("small"));
-    Entry { at, service: None, fact: Fact::Resumed { by: format!("number {number}") } }
+    Entry { at, boot: None, service: None, fact: Fact::Resumed { by: format!("number {number}") } }
 }
 
 /// Writes entry after entry, and says after each which one is durable.

@@ -51,7 +51,7 @@ fn a_store_of_each_released_form_is_read_and_gone_on_with() {
 
         let next = Sequence(durable.last.0 + 1);
         let fact = Fact::Paused { until: None, by: "somebody".to_owned(), reason: "an upgrade".to_owned() };
-        let entry = Entry { at: WallTime::from_millis(0), service: None, fact };
+        let entry = Entry { at: WallTime::from_millis(0), boot: None, service: None, fact };
         store.append(&[(next, entry.into())]).expect("appended");
         drop(store);
         let after = fold(&SqliteStore::open(&path).expect("opened again"));

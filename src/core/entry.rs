@@ -14,7 +14,7 @@ use super::{
     page::Page,
     policy::{Finding, ReportKind, Severity},
     release::{Deploy, Mark, Standing},
-    time::WallTime,
+    time::{BootStamp, WallTime},
     verdict::{Path, PlanKind, VerdictKind},
 };
 
@@ -23,6 +23,9 @@ use super::{
 pub struct Entry {
     /// When it became so.
     pub at: WallTime,
+    /// What the boot clock showed then; absent in entries from before it was kept.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub boot: Option<BootStamp>,
     /// About which service; absent for what concerns all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service: Option<ServiceName>,

@@ -3,6 +3,10 @@
 //! [`BootTime`] counts on through suspend and is never stepped: everything that slides or runs out while the process
 //! lives is measured with it. [`WallTime`] is what people read and what must outlive the process (soak, cooldown,
 //! approvals). The core never asks for either; both come in with each event.
+//!
+//! What outlives the process is reckoned in [`SteadyTime`]: the journal's own time line, which grows between two entries
+//! by what the boot clock says passed, where both were written since the same start of the machine, and else by what the
+//! wall clock says, never backwards. So a stepped wall clock moves nothing.
 
 use std::{fmt, time::Duration};
 
@@ -103,6 +107,68 @@ impl<'de> Deserialize<'de> for WallTime {
         text.parse::<jiff::Timestamp>()
             .map(|timestamp| Self(timestamp.as_millisecond()))
             .map_err(serde::de::Error::custom)
+    }
+}
+
+/// Milliseconds on the journal's own time line. It begins as the wall time of the journal's first entry and never goes
+/// back; after steps of the wall clock the two differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SteadyTime(i64);
+
+impl SteadyTime {
+    /// The beginning of a journal whose first entry is from then.
+    pub const fn beginning(at: WallTime) -> Self {
+        Self(at.0)
+    }
+
+    /// The time that passed from `earlier` until `self`; zero if `earlier` is the later of the two.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Milliseconds from `other` until `self`, negative if `other` is the later of the two.
+    pub const fn millis_from(self, other: Self) -> i64 {
+        self.0.saturating_sub(other.0)
+    }
+
+    /// The moment `duration` later.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The moment `duration` earlier.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The moment at which the wall clock shows `then`, if it shows `wall` at this one.
+    #[must_use]
+    pub fn when_wall_shows(self, then: WallTime, wall: WallTime) -> Self {
+        Self(self.0.saturating_add(then.0.saturating_sub(wall.0)))
+    }
+}
+
+/// Which start of the machine a reading of the boot clock belongs to: readings of two starts do not compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MachineStart(pub u64);
+
+/// A reading of the boot clock that is worth something after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BootStamp {
+    /// Which start of the machine.
+    pub machine_start: MachineStart,
+    /// Milliseconds since then.
+    pub millis: u64,
+}
+
+impl BootStamp {
+    /// The reading `boot` of the machine's start.
+    pub const fn new(machine_start: MachineStart, boot: BootTime) -> Self {
+        Self { machine_start, millis: boot.as_nanos() / 1_000_000 }
     }
 }
 

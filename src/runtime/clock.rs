@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::core::time::{BootTime, Now, WallTime};
+use crate::core::time::{BootTime, MachineStart, Now, WallTime};
 
 /// Reads the machine's clocks. Cheap to clone and to hand out.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,20 @@ impl Clock {
     /// Both clocks, one right after the other.
     pub fn now(&self) -> Now {
         Now { boot: self.boot(), wall: wall() }
+    }
+
+    /// Which start of the machine the boot clock counts from: a hash of the kernel's random identity of it.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell it, as without /proc.
+    pub fn machine_start(&self) -> std::io::Result<MachineStart> {
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        // 64-bit FNV-1a.
+        let hash = boot_id
+            .trim()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        Ok(MachineStart(hash))
     }
 
     /// The wall clock as the file system counts, for comparing with files' times.

@@ -68,6 +68,9 @@ pub enum RunError {
     Metrics(String),
     #[error("go on: the core panicked a second time")]
     PanickedTwice,
+    /// The kernel does not say which start of the machine this is.
+    #[error("read /proc/sys/kernel/random/boot_id: {0}; without it nobody knows how long a restart took")]
+    MachineStart(std::io::Error),
     #[error("go on: the core panicked, and the journal could not be written within {0:?}")]
     Unsettled(Duration),
     #[error("go on: the loop ended without being asked to")]
@@ -180,7 +183,8 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         ask,
         serve::Limits::default(),
     );
-    let state = State::new(Arc::clone(&config.policy), &installation, durable, clock.now());
+    let machine_start = clock.machine_start().map_err(RunError::MachineStart)?;
+    let state = State::new(Arc::clone(&config.policy), &installation, machine_start, durable, clock.now());
     let (to_loop, exchanges) = mpsc::channel(1);
     let (trouble, trouble_seen) = watch::channel(None);
     let manager = Manager::from_environment();
@@ -213,6 +217,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let turning = Loop {
         state,
         installation,
+        machine_start,
         steps,
         register,
         hands,

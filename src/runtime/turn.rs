@@ -26,7 +26,7 @@ use crate::{
         engine::State,
         event::{Event, RequestId},
         name::{ServiceIndex, SignalIndex},
-        time::{BootTime, Now},
+        time::{BootTime, MachineStart, Now},
     },
     notify::Heartbeat,
     serve::{Asked, Tokens},
@@ -50,6 +50,7 @@ const CLOSING_GRACE: Duration = Duration::from_secs(20);
 pub(super) struct Loop {
     pub(super) state: State,
     pub(super) installation: String,
+    pub(super) machine_start: MachineStart,
     pub(super) steps: PathBuf,
     pub(super) register: Register,
     pub(super) hands: Hands,
@@ -245,7 +246,8 @@ impl Loop {
             return Err(RunError::Fold(error));
         }
         let now = self.hands.clock.now();
-        self.state = State::new(Arc::clone(&self.hands.edges.config.policy), &self.installation, durable, now);
+        let policy = Arc::clone(&self.hands.edges.config.policy);
+        self.state = State::new(policy, &self.installation, self.machine_start, durable, now);
         if let Some(service) = suspect {
             self.state.distrust(service);
         }

@@ -8,7 +8,7 @@ use crate::{
 
 fn entry(word: &str) -> Arc<Entry> {
     let fact = Fact::Paused { until: None, by: "someone".to_owned(), reason: word.to_owned() };
-    Arc::new(Entry { at: WallTime::from_millis(1_767_781_800_123), service: Some("api".into()), fact })
+    Arc::new(Entry { at: WallTime::from_millis(1_767_781_800_123), boot: None, service: Some("api".into()), fact })
 }
 
 fn batch(words: &[(u64, &str)]) -> Vec<(Sequence, Arc<Entry>)> {

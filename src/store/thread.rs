@@ -151,6 +151,7 @@ mod tests {
     fn batch(sequences: std::ops::RangeInclusive<u64>) -> Batch {
         let entry = |number: u64| Entry {
             at: WallTime::from_millis(0),
+            boot: None,
             service: None,
             fact: Fact::Resumed { by: number.to_string() },
         };

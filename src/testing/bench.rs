@@ -20,7 +20,7 @@ use crate::core::{
     policy::{Mode, Policy, ServicePolicy},
     release::{Observation, Release},
     sample::{Measurement, Outcome, Reason, RequestCounts, Sample},
-    time::{BootTime, Now, WallTime},
+    time::{BootTime, MachineStart, Now, WallTime},
 };
 
 /// The service on the bench.
@@ -76,6 +76,7 @@ pub struct Bench {
     /// The journal.
     pub journal: Vec<(Sequence, Arc<Entry>)>,
     policy: Arc<Policy>,
+    machine_start: MachineStart,
     replies: Vec<(RequestId, Reply)>,
     silent: Vec<(BootTime, Attempt)>,
     lost: BTreeSet<StepKey>,
@@ -91,7 +92,8 @@ impl Bench {
         let now = Now { boot: BootTime::from_nanos(5_000_000_000_000), wall: WallTime::from_millis(1_780_000_000_000) };
         let policy = Arc::new(policy);
         let mut bench = Self {
-            state: State::new(Arc::clone(&policy), "bench", Durable::default(), now),
+            state: State::new(Arc::clone(&policy), "bench", MachineStart(1), Durable::default(), now),
+            machine_start: MachineStart(1),
             policy,
             now,
             live: Some("v1"),
@@ -132,13 +134,21 @@ impl Bench {
         for (sequence, entry) in &self.journal {
             durable.apply(*sequence, entry).expect("the journal folds");
         }
-        self.state = State::new(Arc::clone(&self.policy), "bench", durable, self.now);
+        self.state = State::new(Arc::clone(&self.policy), "bench", self.machine_start, durable, self.now);
         self.feed(Event::Started);
     }
 
-    /// Somebody sets the wall clock.
-    pub fn set_wall_clock(&mut self, to: WallTime) {
-        self.now.wall = to;
+    /// The machine is switched off, and is up again after `seconds`.
+    pub fn restart_the_machine(&mut self, seconds: u64) {
+        self.machine_start = MachineStart(self.machine_start.0 + 1);
+        self.now.wall = self.now.wall.after(Duration::from_secs(seconds));
+        self.now.boot = BootTime::from_nanos(20_000_000_000);
+        self.restart(0);
+    }
+
+    /// Somebody sets the wall clock forward, or back.
+    pub fn step_wall_clock(&mut self, by_seconds: i64) {
+        self.now.wall = WallTime::from_millis(self.now.wall.as_millis() + by_seconds * 1000);
     }
 
     /// So many seconds pass.

@@ -29,7 +29,7 @@ use crate::core::{
     policy::{Finding, Mode, Policy, ReportKind, Severity},
     release::Mark,
     sample::{Measurement, Outcome, Reason, Sample},
-    time::{BootTime, Now},
+    time::{BootTime, MachineStart, Now},
 };
 
 /// The watchdog's own network is looked at so often.
@@ -231,7 +231,7 @@ impl Simulation<'_> {
         if durable != self.disk {
             return Err(Violation("the fold of the whole journal differs from the running fold".to_owned()));
         }
-        self.state = Some(State::new(Arc::clone(&self.policy), "sim", durable, self.now()));
+        self.state = Some(State::new(Arc::clone(&self.policy), "sim", MachineStart(1), durable, self.now()));
         for (place, service) in self.policy.services.clone().iter().enumerate() {
             let index = ServiceIndex(u32::try_from(place).expect("few services"));
             for (signal, policy) in service.signals.iter().enumerate() {

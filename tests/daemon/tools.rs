@@ -88,7 +88,7 @@ fn a_restart_that_hangs_runs_into_its_deadline_and_is_told() {
     );
     assert_eq!(failed.text("severity"), "S1");
     world.wait_for_outcome("api-1", "stuck");
-    assert_eq!(begun(&world), 3, "two attempts and the undo: {:?}", world.restarts());
+    assert_eq!(begun(&world), 4, "two attempts, and two at the undo: {:?}", world.restarts());
     daemon.must_run();
     assert_eq!(world.api("/healthz").status(), 200);
     // Nothing that hangs is left behind.

@@ -161,7 +161,7 @@ async fn a_dry_run_is_answered_as_a_document() {
 
 fn entry() -> Arc<Entry> {
     let fact = Fact::Resumed { by: "oncall\nand company".to_owned() };
-    Arc::new(Entry { at: views::at(0), service: Some("billing".into()), fact })
+    Arc::new(Entry { at: views::at(0), boot: None, service: Some("billing".into()), fact })
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn a_reader_that_is_too_slow_is_dropped_and_nobody_waits_for_it() {
     let mut response = daemon.get("/api/v1/events").await;
     // More than every queue and buffer on the way holds: the loop's end never waits all the same.
     let large = Fact::Resumed { by: "x".repeat(16 * 1024) };
-    let large = Arc::new(Entry { at: views::at(0), service: None, fact: large });
+    let large = Arc::new(Entry { at: views::at(0), boot: None, service: None, fact: large });
     for sequence in 1..=5000 {
         daemon.publisher.appended(Sequence(sequence), &large);
         if sequence % 100 == 0 {

@@ -533,7 +533,8 @@ fn metrics_count_what_happened() {
     metrics.daemon(&views::daemon());
     metrics.heartbeat_succeeded(views::at(0));
     metrics.config_reload(true);
-    let entry = |seconds, fact| Entry { at: views::at(seconds), service: Some("solvereign-api".into()), fact };
+    let entry =
+        |seconds, fact| Entry { at: views::at(seconds), boot: None, service: Some("solvereign-api".into()), fact };
     let incident = backstop::core::name::IncidentId::from("solvereign-api-17");
     metrics.entry_appended(&entry(
         0,

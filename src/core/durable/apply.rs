@@ -14,7 +14,7 @@ use crate::core::{
     policy::Finding,
     release::{Mark, Standing},
     saga::{IllegalTransition, StepStatus, next_status},
-    time::WallTime,
+    time::{SteadyTime, WallTime},
     verdict::{Path, VerdictKind},
 };
 
@@ -54,7 +54,9 @@ impl Durable {
         if sequence != expected {
             return Err(FoldError::Gap { expected, found: sequence });
         }
-        Fold { durable: self, sequence, at: entry.at, service: entry.service.as_ref() }.fact(&entry.fact)?;
+        let steady = self.timeline.at(entry.at, entry.boot);
+        Fold { durable: self, sequence, at: entry.at, steady, service: entry.service.as_ref() }.fact(&entry.fact)?;
+        self.timeline.advance(entry.at, entry.boot);
         self.last = sequence;
         Ok(())
     }
@@ -64,12 +66,18 @@ pub(super) struct Fold<'a> {
     pub(super) durable: &'a mut Durable,
     pub(super) sequence: Sequence,
     pub(super) at: WallTime,
+    pub(super) steady: SteadyTime,
     pub(super) service: Option<&'a ServiceName>,
 }
 
 impl Fold<'_> {
     pub(super) fn dangling(&self, what: impl Into<String>) -> FoldError {
         FoldError::Dangling { at: self.sequence, what: what.into() }
+    }
+
+    /// A wall time of the entry, by the clock as it was then.
+    pub(super) fn steady_of(&self, wall: WallTime) -> SteadyTime {
+        self.steady.when_wall_shows(wall, self.at)
     }
 
     pub(super) fn service(&mut self) -> Result<&mut ServiceRecord, FoldError> {
@@ -117,7 +125,7 @@ impl Fold<'_> {
             | Fact::ApprovalVoided { .. } => self.approval_fact(fact),
             Fact::PlanStarted { .. } | Fact::Step { .. } | Fact::PlanEnded { .. } => self.plan_fact(fact),
             Fact::PageQueued { page, channels } => {
-                self.durable.outbox.queue(page.clone(), channels);
+                self.durable.outbox.queue(page.clone(), channels, self.steady);
                 Ok(())
             }
             Fact::PageSettled { page, channel, .. } => {
@@ -149,12 +157,14 @@ impl Fold<'_> {
         let missing = |number: u64| format!("deploy {number}");
         match fact {
             Fact::Deployed { deploy } => {
+                let noticed = self.steady_of(deploy.at);
                 let record = self.service()?;
                 if record.deploys.len() == DEPLOYS_LIMIT {
                     record.deploys.pop_front();
                 }
                 record.deploys.push_back(DeployRecord {
                     deploy: deploy.clone(),
+                    noticed,
                     rollout: Rollout::UnderWay,
                     baseline: Vec::new(),
                     soaked_ms: 0,
@@ -208,6 +218,7 @@ impl Fold<'_> {
         match fact {
             Fact::IncidentOpened { incident, verdict, path, deploy, onset, by } => {
                 let Some(name) = self.service.cloned() else { return Err(self.dangling("no service")) };
+                let began = onset.map(|onset| self.steady_of(onset));
                 let record = self.service()?;
                 record.incident_count += 1;
                 record.open_incident = Some(incident.clone());
@@ -221,9 +232,12 @@ impl Fold<'_> {
                     id: incident.clone(),
                     service: name,
                     opened_at: at,
+                    opened: self.steady,
                     onset: *onset,
+                    began,
                     opened_by: by.clone(),
                     resolved: None,
+                    ended: None,
                     verdict: *verdict,
                     path: path.clone(),
                     fired: fired(path),
@@ -267,8 +281,10 @@ impl Fold<'_> {
                 }
             }
             Fact::IncidentResolved { incident, how } => {
+                let steady = self.steady;
                 let record = self.incident(incident)?;
                 record.resolved = Some((at, how.clone()));
+                record.ended = Some(steady);
                 record.tell(at, format!("resolved: {how}"));
                 let record = self.service()?;
                 record.open_incident = None;
@@ -297,6 +313,7 @@ impl Fold<'_> {
                     to: to.clone(),
                     requested_at: at,
                     expires: *expires,
+                    lapses: self.steady_of(*expires),
                     state: ApprovalState::Open,
                 };
                 self.incident(incident)?.approvals.push(asked);
@@ -328,7 +345,7 @@ impl Fold<'_> {
     }
 
     fn plan_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
-        let at = self.at;
+        let (at, steady) = (self.at, self.steady);
         match fact {
             Fact::PlanStarted { incident, number, plan, from, to, deploy, steps, approved_by, by_hand } => {
                 let begun = PlanRecord {
@@ -338,6 +355,7 @@ impl Fold<'_> {
                     to: to.clone(),
                     deploy: *deploy,
                     started_at: at,
+                    started: steady,
                     approved_by: approved_by.clone(),
                     by_hand: by_hand.clone(),
                     aborted: None,
@@ -354,7 +372,7 @@ impl Fold<'_> {
                         })
                         .collect(),
                     ended: None,
-                    touched_at: at,
+                    touched_at: steady,
                 };
                 self.incident(incident)?.plans.push(begun);
                 let ordered = by_hand.as_ref().map(|order| format!(", {}", order.words())).unwrap_or_default();
@@ -363,12 +381,12 @@ impl Fold<'_> {
                 if record.rollbacks.len() == ROLLBACKS_LIMIT {
                     record.rollbacks.pop_front();
                 }
-                record.rollbacks.push_back(at);
+                record.rollbacks.push_back(steady);
             }
             Fact::Step { incident, plan, step, event, note } => {
                 let (sequence, missing) = (self.sequence, self.dangling(format!("step {step}")));
                 let record = self.plan(incident, *plan)?;
-                record.touched_at = at;
+                record.touched_at = steady;
                 let accused = record.deploy;
                 let record = record.steps.get_mut(usize::from(*step)).ok_or(missing)?;
                 record.status = next_status(record.status, *event)
@@ -402,11 +420,11 @@ impl Fold<'_> {
             Fact::PlanEnded { incident, plan, outcome, detail } => {
                 let record = self.plan(incident, *plan)?;
                 record.ended = Some((at, *outcome));
-                record.touched_at = at;
+                record.touched_at = steady;
                 self.tell(incident, format!("plan ended {}: {detail}", outcome.as_str()))?;
                 let record = self.service()?;
                 if !matches!(outcome, PlanOutcome::Overtaken) {
-                    record.last_rollback_ended = Some(at);
+                    record.last_rollback_ended = Some(steady);
                 }
             }
             _ => unreachable!("dispatched by `fact`"),

@@ -32,7 +32,8 @@ impl Fold<'_> {
         let at = self.at;
         match fact {
             Fact::Paused { until, by, reason } => {
-                let pause = PauseRecord { until: *until, by: by.clone(), reason: reason.clone() };
+                let ends = until.map(|until| self.steady_of(until));
+                let pause = PauseRecord { until: *until, ends, by: by.clone(), reason: reason.clone() };
                 *self.pause_place()? = Some(pause);
                 let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
                 self.tell_open(&format!("paused{until} by {by}: {reason}"));
@@ -51,9 +52,10 @@ impl Fold<'_> {
                 self.tell_open(&format!("{version} unpinned by {by}"));
             }
             Fact::AbortAsked { incident, plan, by, reason } => {
+                let steady = self.steady;
                 let record = self.plan(incident, *plan)?;
                 record.aborted = Some((by.clone(), reason.clone()));
-                record.touched_at = at;
+                record.touched_at = steady;
                 let why = because(reason.as_ref());
                 self.tell(incident, format!("{by} aborts the plan{why}"))?;
             }
@@ -70,6 +72,7 @@ impl Fold<'_> {
                 let report = ReportRecord {
                     kind: *kind,
                     at: self.at,
+                    reported: self.steady,
                     by: by.clone(),
                     authority: *authority,
                     detail: detail.clone(),

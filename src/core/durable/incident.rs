@@ -8,7 +8,7 @@ use crate::core::{
     operation::StepKey,
     policy::{Finding, Severity},
     saga::StepStatus,
-    time::WallTime,
+    time::{SteadyTime, WallTime},
     verdict::{Path, PlanKind, VerdictKind},
 };
 
@@ -24,12 +24,18 @@ pub struct IncidentRecord {
     pub service: ServiceName,
     /// When it was opened.
     pub opened_at: WallTime,
+    /// The same on the journal's time line.
+    pub opened: SteadyTime,
     /// When the fault began, if that is known.
     pub onset: Option<WallTime>,
+    /// The same on the journal's time line.
+    pub began: Option<SteadyTime>,
     /// Who opened it by hand; [`None`] where the verdict did.
     pub opened_by: Option<String>,
     /// When and how it ended.
     pub resolved: Option<(WallTime, String)>,
+    /// When it ended, on the journal's time line.
+    pub ended: Option<SteadyTime>,
     /// The gravest verdict in it.
     pub verdict: VerdictKind,
     /// The path to it.
@@ -71,6 +77,8 @@ pub struct ApprovalRecord {
     pub to: Version,
     pub requested_at: WallTime,
     pub expires: WallTime,
+    /// The same on the journal's time line.
+    pub lapses: SteadyTime,
     pub state: ApprovalState,
 }
 
@@ -97,6 +105,8 @@ pub struct PlanRecord {
     pub to: Version,
     pub deploy: u64,
     pub started_at: WallTime,
+    /// The same on the journal's time line.
+    pub started: SteadyTime,
     pub approved_by: Option<String>,
     pub by_hand: Option<ByHand>,
     /// Who wants it to end, and why.
@@ -106,7 +116,7 @@ pub struct PlanRecord {
     /// How it ended, and when.
     pub ended: Option<(WallTime, PlanOutcome)>,
     /// When something last happened in it.
-    pub touched_at: WallTime,
+    pub touched_at: SteadyTime,
 }
 
 /// A step and what became of it.

@@ -7,6 +7,7 @@ mod by_hand;
 mod incident;
 mod outbox;
 mod service;
+mod timeline;
 
 pub use apply::FoldError;
 pub use incident::{
@@ -17,6 +18,7 @@ pub use service::{
     DeployRecord, NightRecord, PINS_LIMIT, PauseRecord, PinRecord, REPORTS_LIMIT, ReportRecord, Rollout, ServiceRecord,
     StandingRecord, VerificationRecord,
 };
+pub use timeline::Timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +48,8 @@ pub struct Durable {
     pub paused: Option<PauseRecord>,
     /// Findings about the watchdog itself that are not over.
     pub findings: BTreeSet<Finding>,
+    /// Where it has got to in time.
+    pub timeline: Timeline,
 }
 
 impl Durable {

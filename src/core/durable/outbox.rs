@@ -8,6 +8,7 @@ use std::{
 use crate::core::{
     name::{ChannelName, PageId},
     page::Page,
+    time::SteadyTime,
 };
 
 /// Pages that still wait for at least one channel, oldest first.
@@ -26,17 +27,20 @@ pub struct Pending {
     pub page: Arc<Page>,
     /// Channels that do not have it.
     pub channels: BTreeSet<ChannelName>,
+    /// When it was written.
+    pub queued: SteadyTime,
 }
 
 impl Outbox {
-    pub(super) fn queue(&mut self, page: Page, channels: &[ChannelName]) {
+    pub(super) fn queue(&mut self, page: Page, channels: &[ChannelName], queued: SteadyTime) {
         self.page_count += 1;
         if channels.is_empty() {
             return;
         }
         let id = page.id.clone();
         self.order.push_back(id.clone());
-        self.pages.insert(id, Pending { page: Arc::new(page), channels: channels.iter().cloned().collect() });
+        let channels = channels.iter().cloned().collect();
+        self.pages.insert(id, Pending { page: Arc::new(page), channels, queued });
     }
 
     pub(super) fn settle(&mut self, page: &PageId, channel: &ChannelName) {

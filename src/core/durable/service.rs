@@ -9,7 +9,7 @@ use crate::core::{
     name::{ConditionName, IncidentId, Version},
     policy::{Finding, ReportKind},
     release::{Deploy, DeploySource, Standing},
-    time::WallTime,
+    time::{SteadyTime, WallTime},
     verdict::VerdictKind,
 };
 
@@ -35,9 +35,9 @@ pub struct ServiceRecord {
     /// The one that is open.
     pub open_incident: Option<IncidentId>,
     /// When rollbacks began, oldest first.
-    pub rollbacks: VecDeque<WallTime>,
+    pub rollbacks: VecDeque<SteadyTime>,
     /// When the last one ended.
-    pub last_rollback_ended: Option<WallTime>,
+    pub last_rollback_ended: Option<SteadyTime>,
     /// The pause of this service.
     pub paused: Option<PauseRecord>,
     /// Findings outside incidents that are not over.
@@ -69,6 +69,7 @@ pub struct NightRecord {
 pub struct ReportRecord {
     pub kind: ReportKind,
     pub at: WallTime,
+    pub reported: SteadyTime,
     pub by: String,
     pub authority: Authority,
     pub detail: Option<String>,
@@ -103,6 +104,8 @@ pub struct VerificationRecord {
 pub struct DeployRecord {
     /// What became live, and when.
     pub deploy: Deploy,
+    /// When that was noticed.
+    pub noticed: SteadyTime,
     /// How its rollout stands.
     pub rollout: Rollout,
     /// Latencies before it.
@@ -144,12 +147,21 @@ pub struct StandingRecord {
 /// A pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PauseRecord {
-    /// Until when; absent: until resumed.
+    /// Until when, as it was told; absent: until resumed.
     pub until: Option<WallTime>,
+    /// The same on the journal's time line: a pause for an hour lasts an hour.
+    pub ends: Option<SteadyTime>,
     /// Who.
     pub by: String,
     /// Why.
     pub reason: String,
+}
+
+impl PauseRecord {
+    /// Whether it is over.
+    pub fn is_over(&self, now: SteadyTime) -> bool {
+        self.ends.is_some_and(|ends| now >= ends)
+    }
 }
 
 impl ServiceRecord {

@@ -14,7 +14,7 @@ use crate::core::{
     name::{ChannelName, IncidentId, PageId},
     page::{DeliveryOutcome, Page, PageKind},
     policy::Finding,
-    time::{BootTime, WallTime},
+    time::{BootTime, SteadyTime},
 };
 
 /// Deliveries under way at once, over all channels: enough that a channel which hangs for its whole deadline does not
@@ -126,12 +126,12 @@ impl Courier {
     }
 
     /// Sends a page from memory; the oldest one gives way when there are too many.
-    pub(super) fn send_from_memory(&mut self, page: Page, channels: Vec<ChannelName>) {
+    pub(super) fn send_from_memory(&mut self, page: Page, channels: Vec<ChannelName>, queued: SteadyTime) {
         if self.volatile.len() == VOLATILE_LIMIT {
             self.volatile.pop_front();
         }
         if !channels.is_empty() {
-            self.volatile.push_back(Pending { page: Arc::new(page), channels: channels.into_iter().collect() });
+            self.volatile.push_back(Pending { page: Arc::new(page), channels: channels.into_iter().collect(), queued });
         }
     }
 
@@ -169,7 +169,7 @@ impl Courier {
         if !pending.channels.contains(channel) {
             return;
         }
-        let written = pending.page.at;
+        let is_too_old = turn.ago(pending.queued) > GIVEN_UP_AFTER;
         match outcome {
             DeliveryOutcome::Delivered => {
                 self.tries.remove(&key);
@@ -182,10 +182,10 @@ impl Courier {
                 turn.append(None, fact);
             }
             DeliveryOutcome::Refused(reason) => self.give_up(turn, &key, reason.as_str()),
-            DeliveryOutcome::Retry { .. } if is_volatile && is_too_old(written, turn.now.wall) => {
+            DeliveryOutcome::Retry { .. } if is_volatile && is_too_old => {
                 self.settle_volatile(page, channel);
             }
-            DeliveryOutcome::Retry { reason, .. } if is_too_old(written, turn.now.wall) => {
+            DeliveryOutcome::Retry { reason, .. } if is_too_old => {
                 self.give_up(turn, &key, reason.as_str());
             }
             DeliveryOutcome::Retry { retry_after_seconds, .. } => {
@@ -214,10 +214,6 @@ impl Courier {
         let draft = Draft::finding(kind, page.service.as_ref(), Finding::PageUndelivered, summary).at(page.severity);
         turn.page(draft);
     }
-}
-
-fn is_too_old(written: WallTime, now: WallTime) -> bool {
-    now.since(written) > GIVEN_UP_AFTER
 }
 
 /// Doubles with each try, spread by up to a half so that many pages do not come at once: the spread comes from the

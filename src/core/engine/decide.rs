@@ -321,8 +321,8 @@ impl Service {
 
     fn expire_approval(&mut self, turn: &mut Turn<'_>) {
         let open = turn.open_incident(&self.name).and_then(IncidentRecord::open_approval);
-        let Some(expires) = open.map(|approval| approval.expires) else { return };
-        if turn.now.wall >= expires {
+        let Some(lapses) = open.map(|approval| approval.lapses) else { return };
+        if turn.steady() >= lapses {
             self.void_approval(turn, &format!("it was not answered within {}", words(APPROVAL_OPEN_FOR)));
         } else if self.watch.verdict().kind == VerdictKind::Healthy {
             self.void_approval(turn, "every answer is no by now");

@@ -149,7 +149,7 @@ impl Service {
             return;
         }
         let (number, failing_already) = (live.deploy.number, live.rollout == Rollout::Failing);
-        let since = rollout_since(&self.rollout, live, turn.now);
+        let since = rollout_since(&self.rollout, live, turn.now, turn.steady());
         let version = live.deploy.release.version.clone();
         let target_says_failing = self.sight.observation().is_some_and(|seen| seen.failing.is_some());
         let healthy = !target_says_failing && self.is_healthy_since(turn, since, Some(&version));

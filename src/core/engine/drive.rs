@@ -50,6 +50,8 @@ pub(super) struct Drive {
     pub(super) blind_looks: u32,
     /// The step that operations are begun for, whether it is being undone, and since when.
     working_at: Option<(u16, bool, BootTime)>,
+    /// Attempts at undoing of which nothing was heard.
+    undos_unheard: u16,
     /// When the last attempt began.
     pub(super) attempt_began: Option<BootTime>,
     /// When the step that the core watches itself began.
@@ -170,12 +172,15 @@ impl Service {
         self.operate(turn, current, undo)
     }
 
-    /// Whether the step's time is over: its deadline, once for each attempt that may fail where it is being undone.
+    /// Whether the step's time is over: its deadline has passed since the first attempt; and where it is being undone, as
+    /// many attempts were not heard of as may fail.
     pub(super) fn time_is_over(&self, turn: &Turn<'_>, current: &Current) -> bool {
         let is_undo = current.record.status.is_undo();
-        let times = if is_undo { u32::from(FAILURES_LIMIT) } else { 1 };
+        if is_undo && self.drive.undos_unheard < FAILURES_LIMIT {
+            return false;
+        }
         let since = self.drive.working_at.filter(|(step, undo, _)| (*step, *undo) == (current.step, is_undo));
-        since.is_some_and(|(.., since)| turn.now.boot >= since.after(current.record.planned.deadline * times))
+        since.is_some_and(|(.., since)| turn.now.boot >= since.after(current.record.planned.deadline))
     }
 
     /// Waits for the attempt in flight, or watches the step that is the core's own.
@@ -272,6 +277,7 @@ impl Service {
             }
             // Whether the older state is back is looked at; it is not given up before that.
             OperationOutcome::Unknown(reason) => {
+                self.drive.undos_unheard += 1;
                 self.step(turn, current, StepEvent::BecameUnknown, reason.to_string());
             }
         }

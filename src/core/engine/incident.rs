@@ -140,7 +140,7 @@ impl Service {
             None => lines.push("Since when is not known: it was so when the watch began.".to_owned()),
         }
         if let Some(live) = turn.record(&self.name).live() {
-            let age = words(turn.now.wall.since(live.deploy.at));
+            let age = words(turn.ago(live.noticed));
             lines.push(format!("{} is live; its deploy was noticed {age} ago.", live.deploy.release));
         }
         lines
@@ -204,7 +204,7 @@ impl Service {
         self.calm_since = None;
         self.held_since = None;
         let incident = turn.incident(&id);
-        let lasted = words(turn.now.wall.since(incident.opened_at));
+        let lasted = words(turn.ago(incident.opened));
         let draft = Draft::about(PageKind::IncidentResolved, incident, format!("{}: resolved: {how}", self.name))
             .action("Nothing more to do now.")
             .details([format!("The incident lasted {lasted}.")]);
@@ -229,7 +229,7 @@ impl Service {
         if self.is_repeated_elsewhere(turn) {
             return;
         }
-        let open_for = words(turn.now.wall.since(incident.opened_at));
+        let open_for = words(turn.ago(incident.opened));
         let because = &incident.path.because;
         let summary = format!("{}: still open after {open_for}: {because}", self.name);
         let found = incident.findings.iter().max_by_key(|found| found.severity).map(|found| found.finding);

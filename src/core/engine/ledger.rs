@@ -8,7 +8,7 @@ use crate::core::{
     entry::{Entry, Fact},
     event::Sequence,
     name::{ServiceIndex, ServiceName},
-    time::Now,
+    time::{BootStamp, MachineStart, Now, SteadyTime},
 };
 
 /// Entries that may wait for the store. Past this nothing new is decided until it answers: the watch goes on, but a
@@ -16,23 +16,38 @@ use crate::core::{
 pub const UNCOMMITTED_LIMIT: u64 = 4096;
 
 /// The fold, and what waits for the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) durable: Durable,
+    machine_start: MachineStart,
     committed: Sequence,
     held: VecDeque<(Sequence, Action)>,
 }
 
 impl Ledger {
     /// A fold of entries that are durable already.
-    pub(super) fn folded(durable: Durable) -> Self {
-        Self { committed: durable.last, durable, held: VecDeque::new() }
+    pub(super) fn folded(durable: Durable, machine_start: MachineStart) -> Self {
+        Self { committed: durable.last, durable, machine_start, held: VecDeque::new() }
+    }
+
+    fn stamp(&self, now: Now) -> BootStamp {
+        BootStamp::new(self.machine_start, now.boot)
+    }
+
+    /// Now on the journal's time line.
+    pub(super) fn steady(&self, now: Now) -> SteadyTime {
+        self.durable.timeline.at(now.wall, Some(self.stamp(now)))
+    }
+
+    /// Whether it is known how long ago the last entry was written.
+    pub(super) fn knows_the_time(&self, now: Now) -> bool {
+        self.durable.timeline.knows(now.wall, Some(self.stamp(now)))
     }
 
     /// Appends a fact and folds it in.
     pub(super) fn append(&mut self, now: Now, service: Option<&ServiceName>, fact: Fact, actions: &mut Actions) {
         let sequence = Sequence(self.durable.last.0 + 1);
-        let entry = Entry { at: now.wall, service: service.cloned(), fact };
+        let entry = Entry { at: now.wall, boot: Some(self.stamp(now)), service: service.cloned(), fact };
         if let Err(error) = self.durable.apply(sequence, &entry) {
             panic!("an entry of our own does not fold: {error}: {entry:?}");
         }

@@ -87,7 +87,11 @@ impl Service {
             self.drive.recovering = false;
             return;
         };
-        let idle = turn.now.wall.since(plan.touched_at);
+        let idle = turn.ago(plan.touched_at);
+        if !turn.ledger.knows_the_time(turn.now) {
+            self.abandon(turn, "found unfinished, and the clock was set back since: nobody knows for how long");
+            return;
+        }
         if idle > self.policy.gates.resume_within {
             self.abandon(
                 turn,
@@ -154,7 +158,7 @@ impl Service {
             return;
         }
         let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else { return };
-        if turn.now.wall.since(plan.touched_at) > self.policy.gates.resume_within {
+        if turn.ago(plan.touched_at) > self.policy.gates.resume_within {
             self.abandon(turn, &format!("the target cannot be seen: {reason}"));
         }
     }
@@ -201,7 +205,7 @@ impl Service {
             let note = "found done when the world was looked at".to_owned();
             self.undo_ended(turn, current, OperationOutcome::Done(note));
         } else if receipt == Receipt::Failed || is_over {
-            let reason = Reason::new("it had not come to its end when the world was looked at");
+            let reason = unheard(current, "it had not come to its end when the world was looked at");
             self.undo_ended(turn, current, OperationOutcome::Failed(reason));
         } else if self.may_try_again(turn)
             && let Some(undo) = current.record.planned.undo.clone()
@@ -225,7 +229,7 @@ impl Service {
     /// one; after that it has failed. Returns whether something was settled.
     fn again_in_time(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
         if self.time_is_over(turn, current) {
-            let reason = Reason::new("it did not come to its end in time");
+            let reason = unheard(current, "it did not come to its end in time");
             self.failed(turn, current, &reason);
             return true;
         }
@@ -254,6 +258,12 @@ impl Service {
         self.step(turn, current, StepEvent::Started, String::new());
         self.perform(turn, current);
     }
+}
+
+/// Why a step failed of which nothing was heard: what was said of its last attempt, or else `why`.
+fn unheard(current: &Current, why: &str) -> Reason {
+    let note = &current.record.note;
+    Reason::new(if current.record.status.is_unknown() && !note.is_empty() { note } else { why })
 }
 
 /// What is live, if it is neither what the plan found nor what it puts there.

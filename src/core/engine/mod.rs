@@ -31,7 +31,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use self::{courier::Courier, ledger::Ledger, page::Draft, service::Service, turn::Turn};
 use super::{
     action::{Action, Actions},
-    durable::Durable,
+    durable::{Durable, PauseRecord},
     entry::Fact,
     event::{Event, Refusal, Reply, Request},
     gate::{Impaired, Neighbours},
@@ -40,7 +40,7 @@ use super::{
     page::PageKind,
     policy::{Finding, Policy},
     sample::{Measurement, Outcome, Reason, Sample},
-    time::{BootTime, Now},
+    time::{BootTime, MachineStart, Now},
 };
 
 /// The watchdog's own network is taken for ill only after it failed this long: one lost packet is no illness, but what
@@ -99,8 +99,17 @@ pub struct State {
 }
 
 impl State {
-    /// Begins with a folded journal. `installation` makes page identities unique among stores.
-    pub fn new(policy: Arc<Policy>, installation: &str, durable: Durable, now: Now) -> Self {
+    /// Begins with a folded journal. `installation` makes page identities unique among stores; `machine_start` tells
+    /// whether the boot clock of `now` is the one that the journal's entries were written by.
+    pub fn new(
+        policy: Arc<Policy>,
+        installation: &str,
+        machine_start: MachineStart,
+        durable: Durable,
+        now: Now,
+    ) -> Self {
+        let ledger = Ledger::folded(durable, machine_start);
+        let durable = &ledger.durable;
         let mut services = Vec::with_capacity(policy.services.len());
         for (place, service) in policy.services.iter().enumerate() {
             let index = ServiceIndex(u32::try_from(place).expect("the configuration bounds services"));
@@ -111,10 +120,10 @@ impl State {
         }
         let wakes = services.iter().map(|service| (service.wake, service.index)).collect();
         Self {
-            neighbours: Neighbours::new(&policy, &durable, now),
+            neighbours: Neighbours::new(&policy, durable, now, ledger.steady(now)),
             policy,
             installation: installation.to_owned(),
-            ledger: Ledger::folded(durable),
+            ledger,
             services,
             observer: Observer::default(),
             courier: Courier::default(),
@@ -379,14 +388,15 @@ impl State {
     }
 
     fn end_pauses(&mut self, now: Now, actions: &mut Actions) {
-        let is_over = |until: Option<super::time::WallTime>| until.is_some_and(|until| now.wall >= until);
+        let steady = self.ledger.steady(now);
+        let is_over = |pause: &Option<PauseRecord>| pause.as_ref().is_some_and(|pause| pause.is_over(steady));
         let durable = &self.ledger.durable;
-        let all = durable.paused.as_ref().is_some_and(|pause| is_over(pause.until));
+        let all = is_over(&durable.paused);
         let ended: Vec<ServiceName> = self
             .services
             .iter()
             .map(|service| &service.name)
-            .filter(|name| durable.service(name).paused.as_ref().is_some_and(|pause| is_over(pause.until)))
+            .filter(|name| is_over(&durable.service(name).paused))
             .cloned()
             .collect();
         let by = "its own end";
@@ -440,7 +450,8 @@ impl State {
         }
         let page = draft.into_page(&turn, id);
         let channels = page::channels(&turn, page.severity);
-        self.courier.send_from_memory(page, channels);
+        let queued = turn.steady();
+        self.courier.send_from_memory(page, channels, queued);
         self.pump(now, actions);
     }
 

@@ -112,7 +112,12 @@ impl State {
         }
         done.removed = old.len();
         self.policy = Arc::clone(&reload.policy);
-        self.neighbours = std::mem::take(&mut self.neighbours).carried_over(&self.policy, &self.ledger.durable, now);
+        self.neighbours = std::mem::take(&mut self.neighbours).carried_over(
+            &self.policy,
+            &self.ledger.durable,
+            now,
+            self.ledger.steady(now),
+        );
         done.places = old_names.iter().map(|name| self.policy.service_index(name.as_str())).collect();
         self.ledger.move_services(|index| done.places.get(index.get()).copied().flatten());
         self.wakes = self.services.iter().map(|service| (service.wake, service.index)).collect();

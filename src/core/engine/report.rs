@@ -23,18 +23,20 @@ impl Service {
     /// Whether a report has neither expired nor been overtaken by another release. What came before the live release
     /// neither blames nor acquits it; only data that was corrupted stays so, whatever is deployed.
     pub(super) fn counts(&self, turn: &Turn<'_>, report: &ReportRecord) -> bool {
-        let expired = turn.now.wall >= report.at.after(self.policy.reports_expire);
-        let live_since = turn.record(&self.name).live().map(|live| live.deploy.at);
-        let is_older = live_since.is_some_and(|since| report.at < since);
+        let expired = turn.ago(report.reported) >= self.policy.reports_expire;
+        let live_since = turn.record(&self.name).live().map(|live| live.noticed);
+        let is_older = live_since.is_some_and(|since| report.reported < since);
         !expired && (!is_older || report.kind == ReportKind::DataCorruption)
     }
 
     pub(super) fn counted_reports(&self, turn: &Turn<'_>) -> Counted {
         let mut counted = Counted::default();
         for report in turn.record(&self.name).reports.iter().filter(|report| self.counts(turn, report)) {
-            counted.all.push((report.kind, report.at));
+            // When the wall clock as it goes now would have shown it: the watch reckons from that.
+            let at = turn.now.wall.before(turn.ago(report.reported));
+            counted.all.push((report.kind, at));
             if report.authority == Authority::Operator {
-                counted.operators.push((report.kind, report.at));
+                counted.operators.push((report.kind, at));
             }
         }
         counted

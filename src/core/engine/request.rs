@@ -54,7 +54,7 @@ impl Service {
             self.void_approval(turn, why);
             return Err(Refusal::Conflict(format!("approval {} is void: {why}", open.number)));
         }
-        if turn.now.wall >= open.expires {
+        if turn.steady() >= open.lapses {
             self.void_approval(turn, "it expired");
             return Err(Refusal::Conflict(format!("approval {} expired at {}", open.number, open.expires)));
         }

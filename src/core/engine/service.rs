@@ -10,7 +10,7 @@ use crate::core::{
     name::{ServiceIndex, ServiceName, SignalIndex},
     policy::{ServicePolicy, SignalKind},
     sample::{Measurement, Outcome, Sample},
-    time::{BootTime, Now},
+    time::{BootTime, Now, SteadyTime},
     verdict::Verdict,
     watch::{Facts, Recorded, RolloutState, Watch},
 };
@@ -185,7 +185,8 @@ impl Service {
         let announced = self.announced_until(turn.now);
         let live = turn.record(&self.name).live();
         let reports = self.counted_reports(turn);
-        let facts = facts(&self.policy, &self.sight, &self.rollout, live, announced, &reports, turn.now);
+        let since = live.map(|live| rollout_since(&self.rollout, live, turn.now, turn.steady()));
+        let facts = facts(&self.policy, &self.sight, live.zip(since), announced, &reports);
         self.watch.evaluate(turn.now, facts)
     }
 
@@ -193,7 +194,8 @@ impl Service {
         let announced = self.announced_until(turn.now);
         let live = turn.record(&self.name).live();
         let reports = self.counted_reports(turn);
-        let facts = facts(&self.policy, &self.sight, &self.rollout, live, announced, &reports, turn.now);
+        let since = live.map(|live| rollout_since(&self.rollout, live, turn.now, turn.steady()));
+        let facts = facts(&self.policy, &self.sight, live.zip(since), announced, &reports);
         self.watch.path(turn.now, facts)
     }
 
@@ -224,25 +226,24 @@ impl Service {
             neighbours: turn.neighbours,
             index: self.index,
             now: turn.now,
+            steady: turn.steady(),
         }
     }
 }
 
+/// `live` is the live deploy, and since when its rollout is known.
 fn facts<'a>(
     policy: &ServicePolicy,
     sight: &'a Sight,
-    rollout: &RolloutWatch,
-    live: Option<&'a DeployRecord>,
+    live: Option<(&'a DeployRecord, BootTime)>,
     announced_until: Option<BootTime>,
     reports: &'a Counted,
-    now: Now,
 ) -> Facts<'a> {
     let state = match live {
-        Some(live) if live.rollout == Rollout::UnderWay => {
-            let since = rollout_since(rollout, live, now);
+        Some((live, since)) if live.rollout == Rollout::UnderWay => {
             RolloutState::UnderWay { until: since.after(policy.gates.settle) }
         }
-        Some(live) if live.rollout == Rollout::Failing => {
+        Some((live, _)) if live.rollout == Rollout::Failing => {
             let why = sight.observation().and_then(|observation| observation.failing.as_deref());
             RolloutState::Failing { why: why.unwrap_or("no healthy answer within the settling time") }
         }
@@ -255,14 +256,14 @@ fn facts<'a>(
         rollout: state,
         reports: &reports.all,
         operators_reports: &reports.operators,
-        baseline: live.map_or(&[], |live| live.baseline.as_slice()),
+        baseline: live.map_or(&[], |(live, _)| live.baseline.as_slice()),
     }
 }
 
-/// When a deploy's rollout was noticed: as remembered, or after a restart as the journal's wall time has it.
-pub(super) fn rollout_since(rollout: &RolloutWatch, live: &DeployRecord, now: Now) -> BootTime {
+/// When a deploy's rollout was noticed: as remembered, or after a restart as the journal's time line has it.
+pub(super) fn rollout_since(rollout: &RolloutWatch, live: &DeployRecord, now: Now, steady: SteadyTime) -> BootTime {
     match rollout.since {
         Some((number, since)) if number == live.deploy.number => since,
-        _ => now.boot_at(live.deploy.at),
+        _ => now.boot.before(steady.since(live.noticed)),
     }
 }

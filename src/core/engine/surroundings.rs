@@ -107,7 +107,7 @@ impl Service {
     /// Whether another open incident of the same shared cause is repeated for all of them.
     pub(super) fn is_repeated_elsewhere(&self, turn: &Turn<'_>) -> bool {
         let Some(own) = turn.open_incident(&self.name) else { return false };
-        let key = |incident: &IncidentRecord| (incident.opened_at, incident.id.clone());
+        let key = |incident: &IncidentRecord| (incident.opened, incident.id.clone());
         own.found(Finding::SharedCause) && shares_a_cause(turn).any(|other| key(other) < key(own))
     }
 }

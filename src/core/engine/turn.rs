@@ -1,5 +1,7 @@
 //! What one step works with besides the service itself.
 
+use std::time::Duration;
+
 use super::{Observer, ledger::Ledger, page};
 use crate::core::{
     action::{Action, Actions},
@@ -8,7 +10,7 @@ use crate::core::{
     gate::Neighbours,
     name::{IncidentId, ServiceName},
     policy::Policy,
-    time::Now,
+    time::{Now, SteadyTime},
 };
 
 /// One step's surroundings.
@@ -29,6 +31,16 @@ impl Turn<'_> {
 
     pub(super) fn after_commit(&mut self, action: Action) {
         self.ledger.after_commit(action, self.actions);
+    }
+
+    /// Now on the journal's time line.
+    pub(super) fn steady(&self) -> SteadyTime {
+        self.ledger.steady(self.now)
+    }
+
+    /// How long ago something was, by the journal's time line.
+    pub(super) fn ago(&self, then: SteadyTime) -> Duration {
+        self.steady().since(then)
     }
 
     pub(super) fn record(&self, service: &ServiceName) -> &ServiceRecord {

@@ -140,8 +140,8 @@ impl Service {
     fn conclude(&mut self, turn: &mut Turn<'_>, current: &Current, event: StepEvent, note: &str) -> bool {
         self.step(turn, current, event, note.to_owned());
         let (from, to) = (&current.from, &current.to);
-        let plan_started = turn.incident(&current.incident).active_plan().map(|plan| plan.started_at);
-        let lasted = words(plan_started.map_or(std::time::Duration::ZERO, |began| turn.now.wall.since(began)));
+        let plan_started = turn.incident(&current.incident).active_plan().map(|plan| plan.started);
+        let lasted = words(plan_started.map_or(Duration::ZERO, |began| turn.ago(began)));
         let nothing_fired = turn.incident(&current.incident).fired.is_empty();
         let (standing, why) = match event {
             StepEvent::Succeeded if nothing_fired => {
@@ -253,7 +253,7 @@ impl Service {
         let over = turn.policy.escalation.rollback_too_long_over;
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let Some(plan) = incident.active_plan() else { return };
-        let lasted = turn.now.wall.since(plan.started_at);
+        let lasted = turn.ago(plan.started);
         if lasted <= over || incident.found(Finding::RollbackTookTooLong) {
             return;
         }
@@ -270,11 +270,11 @@ impl Service {
     pub(super) fn history(&self, turn: &Turn<'_>) -> HistoryRecord {
         let incident = turn.open_incident(&self.name).expect("a plan belongs to an open incident");
         let plan = incident.active_plan().expect("the plan under way");
-        history(incident, plan, turn.now.wall)
+        history(incident, plan, turn.ago(plan.started))
     }
 }
 
-fn history(incident: &IncidentRecord, plan: &PlanRecord, now: crate::core::time::WallTime) -> HistoryRecord {
+fn history(incident: &IncidentRecord, plan: &PlanRecord, lasted: Duration) -> HistoryRecord {
     let date = plan.started_at.to_string();
     let seconds = date.split('.').next().unwrap_or(&date);
     HistoryRecord {
@@ -285,7 +285,7 @@ fn history(incident: &IncidentRecord, plan: &PlanRecord, now: crate::core::time:
             Some(order) => order.words(),
             None => incident.path.because.clone(),
         },
-        duration_minutes: now.since(plan.started_at).as_secs().div_ceil(60),
+        duration_minutes: lasted.as_secs().div_ceil(60),
         root_cause: String::new(),
         post_mortem_link: String::new(),
         service: incident.service.to_string(),

@@ -33,7 +33,7 @@ impl State {
             conditions: service.watch.condition_answers().map(|(name, answer)| (name.clone(), answer)).collect(),
             signals: service.watch.signals(now),
             incident: situation.record.open_incident.clone(),
-            paused: pause.filter(|pause| pause.until.is_none_or(|until| until > now.wall)).map(pause_view),
+            paused: pause.filter(|pause| !pause.is_over(situation.steady)).map(pause_view),
             pins: situation.record.pins.iter().map(|(version, pin)| pin_view(version, pin)).collect(),
             reports: service.report_views(&turn),
             verification: situation.record.verification.as_ref().map(verification_view),
@@ -85,7 +85,7 @@ impl State {
     /// What the daemon says about itself.
     pub fn daemon_view(&self, now: Now) -> DaemonView {
         let outbox = &self.ledger.durable.outbox;
-        let oldest = outbox.pending().next().map(|pending| now.wall.since(pending.page.at));
+        let oldest = outbox.pending().next().map(|pending| self.ledger.steady(now).since(pending.queued));
         DaemonView {
             outbox_depth: outbox.depth(),
             outbox_oldest_age_seconds: oldest.map_or(0.0, |age| age.as_secs_f64()),

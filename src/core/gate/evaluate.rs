@@ -9,7 +9,7 @@ use crate::core::{
     name::{ServiceIndex, Version},
     policy::{KnownGoodPolicy, ServicePolicy},
     release::{DeploySource, Observation, Standing},
-    time::Now,
+    time::{Now, SteadyTime},
     verdict::VerdictKind,
 };
 
@@ -42,6 +42,8 @@ pub struct Situation<'a> {
     pub index: ServiceIndex,
     /// Now.
     pub now: Now,
+    /// The same on the journal's time line.
+    pub steady: SteadyTime,
 }
 
 /// How the watchdog's own network is ill.
@@ -167,7 +169,7 @@ impl<'a> Situation<'a> {
         let Some(live) = self.live() else {
             return (Answer::Unknown, "no deploy is known".to_owned());
         };
-        let age = self.now.wall.since(live.deploy.at);
+        let age = self.steady.since(live.noticed);
         match live.deploy.source {
             DeploySource::FirstSeen if age <= within => {
                 (Answer::Unknown, "it was live already when the watch first began: its deploy was not seen".to_owned())
@@ -182,11 +184,11 @@ impl<'a> Situation<'a> {
             return (Answer::Yes, "no fault now; one that begins from now on comes after the deploy".to_owned());
         };
         let deploy = incident.accused.as_ref().and_then(|(number, _)| self.record.deploy(*number));
-        let (Some(onset), Some(deploy)) = (incident.onset, deploy) else {
+        let (Some(onset), Some(deploy)) = (incident.began, deploy) else {
             let why = "it was so when the watch began, or no deploy is known: since when it is so is not known";
             return (Answer::Unknown, why.to_owned());
         };
-        let noticed = deploy.deploy.at;
+        let noticed = deploy.noticed;
         if onset.after(NOTICE_LAG) >= noticed {
             (Answer::Yes, format!("it began {} after the deploy was noticed", words(onset.since(noticed))))
         } else {
@@ -259,7 +261,7 @@ impl<'a> Situation<'a> {
 
     fn budget(&self) -> (Answer, String) {
         let budget = self.policy.gates.rollbacks;
-        let since = self.now.wall.before(budget.over);
+        let since = self.steady.before(budget.over);
         let made = self.record.rollbacks.iter().filter(|&&began| began > since).count();
         let answer = Answer::from(made < budget.at_most as usize);
         (answer, format!("{made} of {} in the last {}", budget.at_most, words(budget.over)))
@@ -270,7 +272,7 @@ impl<'a> Situation<'a> {
         match self.record.last_rollback_ended {
             None => (Answer::Yes, "no rollback before".to_owned()),
             Some(ended) => {
-                let ago = self.now.wall.since(ended);
+                let ago = self.steady.since(ended);
                 let why = format!("the last rollback ended {} ago; cooldown {}", words(ago), words(cooldown));
                 (Answer::from(ago >= cooldown), why)
             }
@@ -278,8 +280,7 @@ impl<'a> Situation<'a> {
     }
 
     fn not_paused(&self) -> (Answer, String) {
-        let now = self.now.wall;
-        let holds = |pause: &&PauseRecord| pause.until.is_none_or(|until| until > now);
+        let holds = |pause: &&PauseRecord| !pause.is_over(self.steady);
         match self.record.paused.as_ref().filter(holds).or(self.paused_all.filter(holds)) {
             None => (Answer::Yes, "not paused".to_owned()),
             Some(pause) => (Answer::No, format!("paused by {}: {}", pause.by, pause.reason)),

@@ -11,7 +11,7 @@ use crate::core::{
     entry::PlanOutcome,
     name::{IncidentId, ServiceIndex, ServiceName},
     policy::{Policy, SharedCausePolicy},
-    time::{Now, WallTime},
+    time::{Now, SteadyTime},
 };
 
 /// Whether a service is well, as far as others are concerned.
@@ -33,8 +33,8 @@ fn moment(now: Now) -> Moment {
     i64::try_from(now.boot.as_nanos() / 1_000_000).unwrap_or(Moment::MAX)
 }
 
-fn moment_of(now: Now, wall: WallTime) -> Moment {
-    moment(now).saturating_add(wall.as_millis().saturating_sub(now.wall.as_millis()))
+fn moment_of(now: Now, steady: SteadyTime, then: SteadyTime) -> Moment {
+    moment(now).saturating_add(then.millis_from(steady))
 }
 
 fn millis(duration: Duration) -> Moment {
@@ -81,7 +81,7 @@ pub struct Together {
 
 impl Neighbours {
     /// From what the journal knows.
-    pub fn new(policy: &Policy, durable: &Durable, now: Now) -> Self {
+    pub fn new(policy: &Policy, durable: &Durable, now: Now, steady: SteadyTime) -> Self {
         let longest = policy.services.iter().map(|service| service.gates.shared_cause.within).max();
         let mut neighbours = Self { longest: millis(longest.unwrap_or_default()), ..Self::default() };
         for (place, service) in policy.services.iter().enumerate() {
@@ -91,12 +91,12 @@ impl Neighbours {
             let last = last_incident(durable, record, &service.name);
             let turned = last
                 .filter(|incident| incident.is_open() || !was_its_own(incident))
-                .map(|incident| moment_of(now, incident.opened_at));
+                .map(|incident| moment_of(now, steady, incident.opened));
             neighbours.all.push(Neighbour {
                 name: service.name.clone(),
                 depends_on: needed(policy, index),
                 wellness: if open.is_some() { Wellness::NotWell } else { Wellness::Unknown },
-                ill_until: last.and_then(|incident| incident.resolved.as_ref()).map(|(at, _)| moment_of(now, *at)),
+                ill_until: last.and_then(|incident| incident.ended).map(|at| moment_of(now, steady, at)),
                 unknown_since: open.is_none().then_some(moment(now)),
                 turned,
                 is_bad: open.is_some(),
@@ -111,8 +111,8 @@ impl Neighbours {
     /// Under another policy: a service that stays is known as it was, wherever it stands now. What turned bad and is no
     /// longer watched counts no more.
     #[must_use]
-    pub fn carried_over(self, policy: &Policy, durable: &Durable, now: Now) -> Self {
-        let mut next = Self::new(policy, durable, now);
+    pub fn carried_over(self, policy: &Policy, durable: &Durable, now: Now, steady: SteadyTime) -> Self {
+        let mut next = Self::new(policy, durable, now, steady);
         for old in self.all {
             let Some(index) = policy.service_index(old.name.as_str()) else { continue };
             let depends_on = std::mem::take(&mut next.all[index.get()].depends_on);

@@ -14,7 +14,7 @@ use crate::core::{
         Escalation, Finding, KnownGoodPolicy, MaintenancePolicy, Policy, ServicePolicy, Severity, SharedCausePolicy,
     },
     release::{Deploy, DeploySource, Mark, Observation, Release},
-    time::{BootTime, Now, WallTime},
+    time::{BootTime, Now, SteadyTime, WallTime},
     verdict::{Path, PlanKind, VerdictKind},
     watch::tests::bench::policy,
 };
@@ -69,13 +69,17 @@ impl Case {
         case
     }
 
+    fn steady(&self, now: Now) -> SteadyTime {
+        self.durable.timeline.at(now.wall, None)
+    }
+
     fn fact(&mut self, ago: Duration, fact: Fact) {
         self.fact_of("shop", ago, fact);
     }
 
     fn fact_of(&mut self, service: &str, ago: Duration, fact: Fact) {
         let sequence = Sequence(self.durable.last.0 + 1);
-        let entry = Entry { at: now().wall.before(ago), service: Some(service.into()), fact };
+        let entry = Entry { at: now().wall.before(ago), boot: None, service: Some(service.into()), fact };
         self.durable.apply(sequence, &entry).expect("it folds");
     }
 
@@ -110,7 +114,8 @@ impl Case {
             escalation: Escalation::default(),
         };
         let start = Now { boot: now().boot.before(2 * HOUR), wall: now().wall.before(2 * HOUR) };
-        let mut neighbours = Neighbours::new(&policy, &self.durable, start);
+        let steady = self.steady(now()).before(2 * HOUR);
+        let mut neighbours = Neighbours::new(&policy, &self.durable, start, steady);
         for (ago, service, wellness, is_bad) in &self.turns {
             let then = Now { boot: now().boot.before(*ago), wall: now().wall.before(*ago) };
             neighbours.update(then, *service, *wellness, *is_bad);
@@ -127,6 +132,7 @@ impl Case {
             neighbours: &neighbours,
             index: SHOP,
             now: now(),
+            steady: self.steady(now()),
         };
         situation.reports()
     }
@@ -437,7 +443,7 @@ fn what_people_said() {
             "all of them",
             |case| {
                 case.durable.paused =
-                    Some(PauseRecord { until: None, by: "bob".into(), reason: "the network moves".into() });
+                    Some(PauseRecord { until: None, ends: None, by: "bob".into(), reason: "the network moves".into() });
             },
             No,
             "paused by bob",
