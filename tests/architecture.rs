@@ -38,7 +38,7 @@ const FOREIGN_TO_THE_CORE: [&str; 13] = [
 ];
 
 /// Where the machine may be asked for the time, beside the one clock, and why.
-const CLOCK_READERS: [(&str, &str); 9] = [
+const CLOCK_READERS: [(&str, &str); 11] = [
     ("src/runtime/clock.rs", "the clock itself"),
     ("src/probe/fault.rs", "a probe's phases share one deadline"),
     ("src/probe/net/resolve.rs", "the age of a remembered answer"),
@@ -46,6 +46,8 @@ const CLOCK_READERS: [(&str, &str); 9] = [
     ("src/runtime/child/receipt.rs", "a deadline on the runtime's timers"),
     ("src/runtime/child/step.rs", "a deadline on the runtime's timers"),
     ("src/store/thread.rs", "how long a thread waits for more to write"),
+    ("src/runtime/looks.rs", "when regular looks begin, on the runtime's timers"),
+    ("src/target/blocking.rs", "how long a call to a file system takes"),
     ("src/target/command.rs", "what is left of a step's deadline"),
     ("src/target/releases.rs", "what is left of a step's deadline"),
 ];

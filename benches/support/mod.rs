@@ -1,5 +1,7 @@
 //! What benches and long-running examples share: a policy like the runbook's, and a seeded generator.
 
+pub(crate) mod fleet;
+
 use std::{sync::Arc, time::Duration};
 
 use backstop::core::{

@@ -20,6 +20,9 @@ use crate::{
 
 /// A symlink is looked at so often: reading it costs nothing.
 const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(1);
+/// Targets are looked at in so many groups, one after another: not all at once, and not each by itself either, since a
+/// group costs little more than one.
+const LOOKS_IN_GROUPS: u32 = 16;
 /// The user's own tools are run so often, and at once when a probe first fails.
 const LOOK_BY_COMMAND_EVERY: Duration = Duration::from_secs(5);
 
@@ -84,7 +87,7 @@ impl Prepared {
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
         let mut targets = Vec::with_capacity(config.services.len());
         let mut lookers = Vec::with_capacity(config.services.len());
-        for (service, name) in config.services.iter().zip(&names) {
+        for ((service, name), group) in config.services.iter().zip(&names).zip((0..LOOKS_IN_GROUPS).cycle()) {
             let target = Arc::new(Target::new(&service.target, service.name.clone(), steps.to_owned()));
             let every = match service.target {
                 form::Target::Releases(_) => LOOK_AT_RELEASES_EVERY,
@@ -95,7 +98,7 @@ impl Prepared {
                 &mut watchers,
                 name,
                 Arc::clone(&target),
-                every,
+                (every, every + every * group / LOOKS_IN_GROUPS),
                 clock.clone(),
                 completions,
             ));

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
 use super::{clock::Clock, completions::Completions};
@@ -14,6 +14,7 @@ use crate::{
         event::Event,
         name::ServiceName,
         operation::{Look, StepKey},
+        release::Observation,
         sample::Reason,
     },
     probe::{self_check::SelfCheck, version::VersionProbe},
@@ -25,36 +26,43 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(30);
 /// The watchdog's own network is looked at so often, and one look may take half of it.
 const SELF_CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// Looks at one target, regularly and when asked.
+/// Looks at one target: at once, from `apart` later on regularly, and when asked.
 pub(super) fn watch_target(
     tasks: &mut JoinSet<()>,
     service: Arc<ServiceName>,
     target: Arc<Target>,
-    every: Duration,
+    (every, apart): (Duration, Duration),
     clock: Clock,
     completions: Completions,
 ) -> Arc<Notify> {
     let asked = Arc::new(Notify::new());
     let wanted = Arc::clone(&asked);
     tasks.spawn(async move {
-        let mut regular = interval(every);
+        let look = async |is_regular| {
+            let began = clock.boot();
+            let observation = if is_regular { within(target.glance()).await } else { observe(&target).await };
+            completions.observed(&service, observation, clock.boot().since(began));
+        };
+        look(false).await;
+        let mut regular = interval_at(Instant::now() + apart, every);
         regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Ends with the process: the set of tasks is dropped.
         loop {
             tokio::select! {
-                _ = regular.tick() => {}
-                () = wanted.notified() => {}
+                _ = regular.tick() => look(true).await,
+                () = wanted.notified() => look(false).await,
             }
-            let began = clock.boot();
-            let observation = observe(&target).await;
-            completions.observed(&service, observation, clock.boot().since(began));
         }
     });
     asked
 }
 
-async fn observe(target: &Target) -> Result<crate::core::release::Observation, Reason> {
-    match tokio::time::timeout(LOOK_DEADLINE, target.observe()).await {
+async fn observe(target: &Target) -> Result<Observation, Reason> {
+    within(target.observe()).await
+}
+
+async fn within(look: impl Future<Output = Result<Observation, Reason>>) -> Result<Observation, Reason> {
+    match tokio::time::timeout(LOOK_DEADLINE, look).await {
         Ok(observation) => observation,
         Err(_) => Err(Reason::new(&format!("the target did not answer within {LOOK_DEADLINE:?}"))),
     }

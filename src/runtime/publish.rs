@@ -64,12 +64,14 @@ impl Press {
         self.published_at.is_some()
     }
 
-    /// Renews what is due. `configuration` says why the one on disk is not in force, where it is not.
+    /// Notes that the loop turned, and says whether the board is to be renewed.
+    pub(super) fn is_due(&self, now: BootTime) -> bool {
+        self.publisher.turned(now);
+        self.published_at.is_none_or(|at| now.since(at) >= PUBLISH_EVERY)
+    }
+
+    /// Renews the board. `configuration` says why the one on disk is not in force, where it is not.
     pub(super) fn publish(&mut self, state: &mut State, configuration: Option<String>, now: Now) {
-        self.publisher.turned(now.boot);
-        if self.published_at.is_some_and(|at| now.boot.since(at) < PUBLISH_EVERY) {
-            return;
-        }
         let is_first = self.published_at.is_none();
         let renews_all = std::mem::take(&mut self.renews_all);
         self.published_at = Some(now.boot);

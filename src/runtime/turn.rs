@@ -138,8 +138,12 @@ impl Loop {
         now.boot.after(CLOSING_GRACE)
     }
 
-    /// Renews what readers and the service manager see.
+    /// Renews what readers and the service manager see, as often as they need it: the loop turns for every sample.
     fn show(&mut self, now: Now) {
+        self.signs.turned(now.boot);
+        if !self.press.is_due(now.boot) {
+            return;
+        }
         let is_first = !self.press.has_begun();
         let trouble = self.trouble.borrow().clone();
         let incidents = self.state.durable().services.values().filter(|one| one.open_incident.is_some()).count();
@@ -148,7 +152,6 @@ impl Loop {
             status.push_str("; the configuration on disk is not the one in force");
         }
         self.press.publish(&mut self.state, trouble, now);
-        self.signs.turned(now.boot);
         self.signs.status(status);
         if is_first {
             self.signs.manager().ready();

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs, io,
-    os::unix::fs::symlink,
+    os::unix::fs::{MetadataExt as _, symlink},
     path::{Component, Path, PathBuf},
     time::SystemTime,
 };
@@ -21,7 +21,18 @@ pub(super) struct Link {
     pub(super) link: PathBuf,
 }
 
+/// What the link and the directory were when they were looked at: device, file, and when that last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Print([(u64, u64, i64, i64); 2]);
+
 impl Link {
+    /// The least that tells whether anything changed: a link is never changed, only replaced, and a release that comes or
+    /// goes changes the directory. None where either is not there.
+    pub(super) fn print(&self) -> Option<Print> {
+        let of = |metadata: fs::Metadata| (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
+        Some(Print([of(fs::symlink_metadata(&self.link).ok()?), of(fs::metadata(&self.directory).ok()?)]))
+    }
+
     /// The live release: the name inside the directory that the link leads to. The release itself may be gone.
     pub(super) fn current(&self) -> Result<Version, TargetError> {
         let (_text, version) = self.read()?;

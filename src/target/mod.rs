@@ -65,6 +65,17 @@ impl Target {
         observed.map_err(|error| error.reason())
     }
 
+    /// As [`Self::observe`], for looking regularly: what has not changed is not read again every time.
+    ///
+    /// # Errors
+    /// Why it could not be seen; this is neither health nor failure.
+    pub async fn glance(&self) -> Result<Observation, Reason> {
+        match &self.kind {
+            Kind::Releases(releases) => releases.glance().await.map_err(|error| error.reason()),
+            Kind::Command(_) => self.observe().await,
+        }
+    }
+
     /// Carries out `EnsureAvailable`, `Switch` or `WaitRollout`. An attempt runs a command under its key at most once; to
     /// try again is another attempt.
     pub async fn operate(&self, attempt: &Attempt) -> OperationOutcome {

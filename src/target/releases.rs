@@ -1,11 +1,16 @@
 //! A directory for each version, and a symlink to the live one.
 
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
 use tokio::time::Instant;
 
 use super::{
     TargetError,
     blocking::{self, OneAtATime},
-    link::Link,
+    link::{Link, Print},
     tool::{Tool, Toolbox},
 };
 use crate::{
@@ -16,17 +21,30 @@ use crate::{
     },
 };
 
+/// A glance may find nothing changed for so long; then everything is read again. It notices late only what neither
+/// replaces the link nor changes the directory of releases, as another order of their ages, or a link above them.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(super) struct ReleasesTarget {
     form: form::ReleasesTarget,
     link: Link,
     file_system: OneAtATime,
+    read: Arc<Mutex<Option<Read>>>,
+}
+
+/// What was read last.
+#[derive(Debug)]
+struct Read {
+    at: Instant,
+    print: Option<Print>,
+    observation: Observation,
 }
 
 impl ReleasesTarget {
     pub(super) fn new(form: form::ReleasesTarget) -> Self {
         let link = Link { directory: form.directory.clone(), link: form.current.clone() };
-        Self { form, link, file_system: OneAtATime::new(blocking::LIMIT) }
+        Self { form, link, file_system: OneAtATime::new(blocking::LIMIT), read: Arc::default() }
     }
 
     pub(super) fn form(&self) -> &form::ReleasesTarget {
@@ -42,15 +60,27 @@ impl ReleasesTarget {
     }
 
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
-        self.on_link(|link| {
-            // Nothing may be live yet; or a deploy is just between removing the link and making it anew.
-            let current = match link.current() {
-                Ok(version) => Some(version),
-                Err(TargetError::LinkAbsent(_)) => None,
-                Err(error) => return Err(error),
-            };
-            let available = link.available(current.as_ref())?.into_iter().map(Release::of).collect();
-            Ok(Observation { current: current.map(Release::of), available, rolling_out: false, failing: None })
+        let read = Arc::clone(&self.read);
+        self.on_link(move |link| read_anew(link, &read)).await
+    }
+
+    /// Like [`Self::observe`], but looks only whether anything has changed since, most of the time.
+    pub(super) async fn glance(&self) -> Result<Observation, TargetError> {
+        let read = Arc::clone(&self.read);
+        self.on_link(move |link| {
+            let known = read.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match known {
+                Some(known)
+                    if known.print.is_some()
+                        && known.at.elapsed() < READ_AGAIN_AFTER
+                        && known.print == link.print() =>
+                {
+                    let observation = known.observation.clone();
+                    *read.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+                    Ok(observation)
+                }
+                _ => read_anew(link, &read),
+            }
         })
         .await
     }
@@ -86,4 +116,20 @@ impl ReleasesTarget {
             other @ Operation::Record { .. } => Err(TargetError::Foreign(other.as_str())),
         }
     }
+}
+
+fn read_anew(link: &Link, read: &Mutex<Option<Read>>) -> Result<Observation, TargetError> {
+    let at = Instant::now();
+    // Before anything is read: what changes meanwhile is noticed by the next glance.
+    let print = link.print();
+    // Nothing may be live yet; or a deploy is just between removing the link and making it anew.
+    let current = match link.current() {
+        Ok(version) => Some(version),
+        Err(TargetError::LinkAbsent(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let available = link.available(current.as_ref())?.into_iter().map(Release::of).collect();
+    let observation = Observation { current: current.map(Release::of), available, rolling_out: false, failing: None };
+    *read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Read { at, print, observation: observation.clone() });
+    Ok(observation)
 }
