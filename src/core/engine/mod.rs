@@ -341,13 +341,16 @@ impl State {
 
     fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {
         self.with(now, index, actions, |service, turn| {
-            service.sight.looked(turn.now, look.observation.clone(), look.took);
+            let is_news = service.sight.looked(turn.now, look.observation.clone(), look.took);
             service.looked_for_plan(turn, key, look);
             let is_driven = turn.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());
             if let (Ok(observation), false) = (&look.observation, is_driven) {
                 service.notice_deploys(turn, observation);
             }
-            service.assess(turn);
+            // A regular look that found everything as it was: the next assessment, a second away at most, is enough.
+            if is_news || is_driven || key.is_some() {
+                service.assess(turn);
+            }
         });
     }
 

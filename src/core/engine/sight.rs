@@ -36,8 +36,13 @@ impl Sight {
         true
     }
 
-    pub(super) fn looked(&mut self, now: Now, observation: Result<Observation, Reason>, took: Duration) {
-        self.asked_at = None;
+    /// Takes a look in. True if it was asked for, or saw anything else than the one before.
+    pub(super) fn looked(&mut self, now: Now, observation: Result<Observation, Reason>, took: Duration) -> bool {
+        let was_asked = self.asked_at.take().is_some();
+        let is_news = match (&observation, &self.trouble) {
+            (Ok(new), None) => self.seen.as_ref().is_none_or(|(_, seen)| seen != new),
+            _ => true,
+        };
         self.looked_at = Some(now.boot.before(took));
         match observation {
             Ok(observation) => {
@@ -50,6 +55,7 @@ impl Sight {
                 self.trouble = Some(reason);
             }
         }
+        was_asked || is_news
     }
 
     pub(super) fn version_seen(&mut self, now: Now, version: Result<Version, Reason>) {
