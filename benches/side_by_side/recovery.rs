@@ -124,7 +124,8 @@ fn until_live(place: &Place, version: &str) -> anyhow::Result<()> {
         let output = backstop(Core::Any, place).args(["deploys", "api", "--json"]).output()?;
         std::thread::sleep(Duration::from_millis(200));
         let deploys: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let live = deploys.as_array().into_iter().flatten().find(|deploy| deploy["live"] == true);
+        let deploys = deploys["services"][0]["deploys"].as_array();
+        let live = deploys.into_iter().flatten().find(|deploy| deploy["live"] == true);
         Ok(live.is_some_and(|deploy| deploy["release"]["version"] == version))
     })
 }

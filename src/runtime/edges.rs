@@ -18,11 +18,12 @@ use crate::{
     target::Target,
 };
 
-/// A symlink is looked at so often: reading it costs nothing.
-const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(1);
-/// Targets are looked at in so many groups, one after another: not all at once, and not each by itself either, since a
+/// A releases directory is read so often, and at once when a glance (every second) finds it or its link changed. What a
+/// glance does not see, as a link above them or another order of the releases' ages, is noticed by this.
+const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(10);
+/// Targets are glanced at in so many groups, one after another: not all at once, and not each by itself either, since a
 /// group costs little more than one.
-const LOOKS_IN_GROUPS: u32 = 16;
+const GROUPS: u32 = 16;
 /// The user's own tools are run so often, and at once when a probe first fails.
 const LOOK_BY_COMMAND_EVERY: Duration = Duration::from_secs(5);
 
@@ -87,7 +88,7 @@ impl Prepared {
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
         let mut targets = Vec::with_capacity(config.services.len());
         let mut lookers = Vec::with_capacity(config.services.len());
-        for ((service, name), group) in config.services.iter().zip(&names).zip((0..LOOKS_IN_GROUPS).cycle()) {
+        for ((service, name), group) in config.services.iter().zip(&names).zip((0..GROUPS).cycle()) {
             let target = Arc::new(Target::new(&service.target, service.name.clone(), steps.to_owned()));
             let every = match service.target {
                 form::Target::Releases(_) => LOOK_AT_RELEASES_EVERY,
@@ -98,11 +99,17 @@ impl Prepared {
                 &mut watchers,
                 name,
                 Arc::clone(&target),
-                (every, every + every * group / LOOKS_IN_GROUPS),
+                (every, every * (group + 1) / GROUPS),
                 clock.clone(),
                 completions,
             ));
             targets.push(target);
+        }
+        for (group, first) in (0..GROUPS).zip(0..targets.len()) {
+            let of_group = targets.iter().zip(&lookers).skip(first).step_by(GROUPS as usize);
+            let of_group = of_group.map(|(target, looker)| (Arc::clone(target), Arc::clone(looker)));
+            let apart = looks::GLANCE_EVERY + looks::GLANCE_EVERY * group / GROUPS;
+            looks::glance(&mut watchers, of_group.collect(), apart);
         }
         for (index, probe, every) in versions {
             looks::watch_version(&mut watchers, Arc::clone(&names[index.get()]), probe, every, completions.clone());

@@ -1,6 +1,12 @@
 //! Looks at targets and version endpoints, and at the watchdog's own network: one task each, that never overlaps itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::Notify,
@@ -23,6 +29,8 @@ use crate::{
 
 /// A look that takes longer saw nothing.
 const LOOK_DEADLINE: Duration = Duration::from_secs(30);
+/// A link is glanced at so often.
+pub(super) const GLANCE_EVERY: Duration = Duration::from_secs(1);
 /// The watchdog's own network is looked at so often, and one look may take half of it.
 const SELF_CHECK_EVERY: Duration = Duration::from_secs(2);
 
@@ -38,34 +46,57 @@ pub(super) fn watch_target(
     let asked = Arc::new(Notify::new());
     let wanted = Arc::clone(&asked);
     tasks.spawn(async move {
-        let look = async |is_regular| {
+        let look = async || {
             let began = clock.boot();
-            let observation = if is_regular { within(target.glance()).await } else { observe(&target).await };
+            let observation = observe(&target).await;
             completions.observed(&service, observation, clock.boot().since(began));
         };
-        look(false).await;
+        look().await;
         let mut regular = interval_at(Instant::now() + apart, every);
         regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Ends with the process: the set of tasks is dropped.
         loop {
             tokio::select! {
-                _ = regular.tick() => look(true).await,
-                () = wanted.notified() => look(false).await,
+                _ = regular.tick() => {}
+                () = wanted.notified() => {}
             }
+            look().await;
         }
     });
     asked
 }
 
 async fn observe(target: &Target) -> Result<Observation, Reason> {
-    within(target.observe()).await
-}
-
-async fn within(look: impl Future<Output = Result<Observation, Reason>>) -> Result<Observation, Reason> {
-    match tokio::time::timeout(LOOK_DEADLINE, look).await {
+    match tokio::time::timeout(LOOK_DEADLINE, target.observe()).await {
         Ok(observation) => observation,
         Err(_) => Err(Reason::new(&format!("the target did not answer within {LOOK_DEADLINE:?}"))),
     }
+}
+
+/// Glances at a group of targets every second, from `apart` later on, and asks for a look at each that has changed.
+pub(super) fn glance(tasks: &mut JoinSet<()>, group: Vec<(Arc<Target>, Arc<Notify>)>, apart: Duration) {
+    let group: Arc<[_]> = group.into();
+    tasks.spawn(async move {
+        let mut regular = interval_at(Instant::now() + apart, GLANCE_EVERY);
+        regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            regular.tick().await;
+            let (group, given_up) = (Arc::clone(&group), Arc::new(AtomicBool::new(false)));
+            let is_given_up = Arc::clone(&given_up);
+            let glances = tokio::task::spawn_blocking(move || {
+                for (target, look) in group.iter() {
+                    if is_given_up.load(Ordering::Acquire) {
+                        return;
+                    }
+                    if target.has_changed() {
+                        look.notify_one();
+                    }
+                }
+            });
+            // One that hangs keeps its thread and is left out until it comes back; the others go on without it.
+            given_up.store(tokio::time::timeout(GLANCE_EVERY, glances).await.is_err(), Ordering::Release);
+        }
+    });
 }
 
 /// Waits for what an earlier attempt left running, reads its receipt, and looks.

@@ -17,9 +17,10 @@ use crate::{
 
 /// The board is renewed so often.
 pub(super) const PUBLISH_EVERY: Duration = Duration::from_millis(250);
-/// Services whose view is renewed in one go although nothing was decided: numbers move all the time, and a thousand
-/// services must not hold the loop up.
-const QUIET_VIEWS_AT_ONCE: usize = 64;
+/// Services whose view is renewed in one go because something happened to them: a thousand must not hold the loop up.
+const VIEWS_AT_ONCE: usize = 64;
+/// And of those to which nothing happened: their ages and clocks move all the time, and nothing else does.
+const QUIET_VIEWS_AT_ONCE: usize = 16;
 
 /// What was published last.
 pub(super) struct Press {
@@ -28,13 +29,14 @@ pub(super) struct Press {
     published_at: Option<BootTime>,
     last: Sequence,
     next_quiet: usize,
+    next_stirred: ServiceIndex,
     /// The next renewal leaves nothing out.
     renews_all: bool,
 }
 
 impl Press {
     pub(super) fn new(publisher: Publisher, metrics: Arc<Metrics>) -> Self {
-        Self { publisher, metrics, published_at: None, last: Sequence(0), next_quiet: 0, renews_all: true }
+        Self { publisher, metrics, published_at: None, last: Sequence(0), next_quiet: 0, next_stirred: ServiceIndex(0), renews_all: true }
     }
 
     /// Hands what was appended to the readers of events.
@@ -85,12 +87,15 @@ impl Press {
                 self.publisher.deploys(index, state.deploys_view(index));
             }
         }
-        let at_once = if renews_all { count } else { count.min(QUIET_VIEWS_AT_ONCE) };
-        for _ in 0..at_once {
+        for index in state.take_stirred(self.next_stirred, if renews_all { count } else { VIEWS_AT_ONCE }) {
+            self.next_stirred = ServiceIndex(index.0 + 1);
+            if !renews_all {
+                self.renew(state, index, now);
+            }
+        }
+        for _ in 0..if renews_all { count } else { count.min(QUIET_VIEWS_AT_ONCE) } {
             let index = ServiceIndex(u32::try_from(self.next_quiet).expect("the configuration bounds services"));
-            let view = state.service_view(now, index);
-            self.metrics.conditions(index, &view);
-            self.publisher.service(index, view);
+            self.renew(state, index, now);
             self.next_quiet = (self.next_quiet + 1) % count;
         }
         let daemon = DaemonView { configuration, ..state.daemon_view(now) };
@@ -99,5 +104,11 @@ impl Press {
         if is_first {
             self.publisher.started();
         }
+    }
+
+    fn renew(&self, state: &mut State, index: ServiceIndex, now: Now) {
+        let view = state.service_view(now, index);
+        self.metrics.conditions(index, &view);
+        self.publisher.service(index, view);
     }
 }

@@ -65,14 +65,12 @@ impl Target {
         observed.map_err(|error| error.reason())
     }
 
-    /// As [`Self::observe`], for looking regularly: what has not changed is not read again every time.
-    ///
-    /// # Errors
-    /// Why it could not be seen; this is neither health nor failure.
-    pub async fn glance(&self) -> Result<Observation, Reason> {
+    /// Whether [`Self::observe`] would find anything else than last time, as far as that can be told at almost no cost:
+    /// a command would have to be run. Blocks, and may hang as its file system does; meanwhile further calls say no.
+    pub fn has_changed(&self) -> bool {
         match &self.kind {
-            Kind::Releases(releases) => releases.glance().await.map_err(|error| error.reason()),
-            Kind::Command(_) => self.observe().await,
+            Kind::Releases(releases) => releases.has_changed(),
+            Kind::Command(_) => false,
         }
     }
 

@@ -1,8 +1,8 @@
 //! A directory for each version, and a symlink to the live one.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use tokio::time::Instant;
@@ -21,30 +21,21 @@ use crate::{
     },
 };
 
-/// A glance may find nothing changed for so long; then everything is read again. It notices late only what neither
-/// replaces the link nor changes the directory of releases, as another order of their ages, or a link above them.
-const READ_AGAIN_AFTER: Duration = Duration::from_secs(10);
-
 #[derive(Debug)]
 pub(super) struct ReleasesTarget {
     form: form::ReleasesTarget,
     link: Link,
     file_system: OneAtATime,
-    read: Arc<Mutex<Option<Read>>>,
-}
-
-/// What was read last.
-#[derive(Debug)]
-struct Read {
-    at: Instant,
-    print: Option<Print>,
-    observation: Observation,
+    /// What link and directory were when they were last read; none before, and after a failure.
+    seen: Arc<Mutex<Option<Print>>>,
+    /// A glance is under way.
+    glancing: AtomicBool,
 }
 
 impl ReleasesTarget {
     pub(super) fn new(form: form::ReleasesTarget) -> Self {
         let link = Link { directory: form.directory.clone(), link: form.current.clone() };
-        Self { form, link, file_system: OneAtATime::new(blocking::LIMIT), read: Arc::default() }
+        Self { form, link, file_system: OneAtATime::new(blocking::LIMIT), seen: Arc::default(), glancing: AtomicBool::new(false) }
     }
 
     pub(super) fn form(&self) -> &form::ReleasesTarget {
@@ -60,29 +51,27 @@ impl ReleasesTarget {
     }
 
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
-        let read = Arc::clone(&self.read);
-        self.on_link(move |link| read_anew(link, &read)).await
-    }
-
-    /// Like [`Self::observe`], but looks only whether anything has changed since, most of the time.
-    pub(super) async fn glance(&self) -> Result<Observation, TargetError> {
-        let read = Arc::clone(&self.read);
+        let seen = Arc::clone(&self.seen);
         self.on_link(move |link| {
-            let known = read.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match known {
-                Some(known)
-                    if known.print.is_some()
-                        && known.at.elapsed() < READ_AGAIN_AFTER
-                        && known.print == link.print() =>
-                {
-                    let observation = known.observation.clone();
-                    *read.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
-                    Ok(observation)
-                }
-                _ => read_anew(link, &read),
-            }
+            // Before anything is read: what changes meanwhile is noticed by the next glance.
+            let print = link.print();
+            let observation = read(link);
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = print.filter(|_| observation.is_ok());
+            observation
         })
         .await
+    }
+
+    /// Whether link or directory have changed since they were last read, or could not be read then. False while an
+    /// earlier call hangs. Blocks.
+    pub(super) fn has_changed(&self) -> bool {
+        if self.glancing.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let print = self.link.print();
+        let changed = print.is_none() || print != *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.glancing.store(false, Ordering::Release);
+        changed
     }
 
     pub(super) async fn operate(&self, tools: &Toolbox, attempt: &Attempt) -> Result<String, TargetError> {
@@ -118,10 +107,7 @@ impl ReleasesTarget {
     }
 }
 
-fn read_anew(link: &Link, read: &Mutex<Option<Read>>) -> Result<Observation, TargetError> {
-    let at = Instant::now();
-    // Before anything is read: what changes meanwhile is noticed by the next glance.
-    let print = link.print();
+fn read(link: &Link) -> Result<Observation, TargetError> {
     // Nothing may be live yet; or a deploy is just between removing the link and making it anew.
     let current = match link.current() {
         Ok(version) => Some(version),
@@ -129,7 +115,5 @@ fn read_anew(link: &Link, read: &Mutex<Option<Read>>) -> Result<Observation, Tar
         Err(error) => return Err(error),
     };
     let available = link.available(current.as_ref())?.into_iter().map(Release::of).collect();
-    let observation = Observation { current: current.map(Release::of), available, rolling_out: false, failing: None };
-    *read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Read { at, print, observation: observation.clone() });
-    Ok(observation)
+    Ok(Observation { current: current.map(Release::of), available, rolling_out: false, failing: None })
 }

@@ -88,6 +88,8 @@ pub struct State {
     neighbours: Neighbours,
     courier: Courier,
     wakes: BTreeSet<(BootTime, ServiceIndex)>,
+    /// Services of which readers have not seen the latest.
+    stirred: BTreeSet<ServiceIndex>,
     late_samples: u64,
     store_pages: u64,
     /// People were told that the journal cannot be written.
@@ -128,6 +130,7 @@ impl State {
             observer: Observer::default(),
             courier: Courier::default(),
             wakes,
+            stirred: BTreeSet::new(),
             late_samples: 0,
             store_pages: 0,
             store_told: false,
@@ -264,11 +267,15 @@ impl State {
         what: impl FnOnce(&mut Service, &mut Turn<'_>) -> R,
     ) -> R {
         self.in_hand = Some(index);
+        let last = self.ledger.durable.last;
         let (service, mut turn) = self.split(now, index, actions);
-        let before = service.wake;
+        let (before, verdict) = (service.wake, service.watch.verdict());
         let result = what(service, &mut turn);
-        let after = service.wake;
+        let (after, is_other) = (service.wake, service.watch.verdict() != verdict);
         self.in_hand = None;
+        if is_other || self.ledger.durable.last != last {
+            self.stirred.insert(index);
+        }
         if before != after {
             self.wakes.remove(&(before, index));
             self.wakes.insert((after, index));
@@ -312,6 +319,7 @@ impl State {
         self.in_hand = None;
         self.late_samples += u64::from(recorded.late);
         if recorded.changed || recorded.first_failure || recorded.first_pass {
+            self.stirred.insert(sample.service);
             self.with(now, sample.service, actions, Service::assess);
         }
     }
@@ -340,7 +348,7 @@ impl State {
     }
 
     fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {
-        self.with(now, index, actions, |service, turn| {
+        let is_news = self.with(now, index, actions, |service, turn| {
             let is_news = service.sight.looked(turn.now, look.observation.clone(), look.took);
             service.looked_for_plan(turn, key, look);
             let is_driven = turn.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());
@@ -348,10 +356,15 @@ impl State {
                 service.notice_deploys(turn, observation);
             }
             // A regular look that found everything as it was: the next assessment, a second away at most, is enough.
-            if is_news || is_driven || key.is_some() {
+            let is_news = is_news || is_driven || key.is_some();
+            if is_news {
                 service.assess(turn);
             }
+            is_news
         });
+        if is_news {
+            self.stirred.insert(index);
+        }
     }
 
     fn self_checked(&mut self, now: Now, outcome: Outcome, actions: &mut Actions) {

@@ -120,6 +120,8 @@ impl State {
         );
         done.places = old_names.iter().map(|name| self.policy.service_index(name.as_str())).collect();
         self.ledger.move_services(|index| done.places.get(index.get()).copied().flatten());
+        // Readers get every service anew.
+        self.stirred.clear();
         self.wakes = self.services.iter().map(|service| (service.wake, service.index)).collect();
         for service in &self.services {
             service.pace_again(actions);

@@ -45,6 +45,17 @@ impl State {
         view
     }
 
+    /// Services of which readers are to see something new, at most `limit` of them from `from` on, and around. Until
+    /// they are stirred again they are not told of any more.
+    pub fn take_stirred(&mut self, from: ServiceIndex, limit: usize) -> Vec<ServiceIndex> {
+        let around = self.stirred.range(from..).chain(self.stirred.range(..from));
+        let taken: Vec<ServiceIndex> = around.take(limit).copied().collect();
+        for index in &taken {
+            self.stirred.remove(index);
+        }
+        taken
+    }
+
     /// A service's deploys, the live one first.
     pub fn deploys_view(&self, index: ServiceIndex) -> Vec<DeployView> {
         let record = self.ledger.durable.service(&self.services[index.get()].name);
