@@ -336,6 +336,12 @@ pub enum Fact {
         by: String,
         /// What is to be proved healthy.
         version: Version,
+        /// What it was put in the place of, if it was gone back to.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        from: Option<Version>,
+        /// The incident that was open.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        incident: Option<IncidentId>,
         /// What fired, and must be no by evidence, beside what must always be.
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         must_clear: Vec<ConditionName>,

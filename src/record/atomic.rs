@@ -39,6 +39,22 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory(parent(path))
 }
 
+/// Whether [`replace`] would find a place for `path`: makes a file beside it, empty, and removes it again.
+///
+/// # Errors
+/// Those of [`replace`].
+pub fn check_replaceable(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(io::Error::other("it is there, and is not an ordinary file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let temporary = beside(path)?;
+    OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(&temporary)?;
+    fs::remove_file(&temporary)
+}
+
 /// Makes what was created, renamed or removed in `directory` durable.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()

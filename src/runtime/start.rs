@@ -35,7 +35,7 @@ use crate::{
     },
     notify::NotifyError,
     probe::{http::SetupError, net::tls::TlsError, schedule::SpawnError},
-    record::history::History,
+    record::history::{History, HistoryError},
     serve::{self, Board, ServeError, Server, board, metrics::Metrics},
     store::{self, DamagedStore, SqliteStore, StoreError, StoreEvent},
 };
@@ -56,6 +56,8 @@ pub enum RunError {
     Signals(#[from] SpawnError),
     #[error("prepare the version endpoint of {service}: {error}")]
     Version { service: String, error: SetupError },
+    #[error(transparent)]
+    History(#[from] HistoryError),
     #[error(transparent)]
     Notify(#[from] NotifyError),
     #[error("prepare TLS: {0}")]
@@ -148,6 +150,9 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     };
     let prepared = edges::prepare(config, &clock)?;
     let config = &prepared.config;
+    // A rollback that cannot be put on record is found out about before one is due.
+    let history = Arc::new(History::new(&config.history));
+    history.check()?;
     let listeners = serve::Listeners::open(&config.server).await?;
     let address = listeners.address().map_err(|error| ServeError::Listen { address: config.server.listen, error })?;
 
@@ -189,7 +194,6 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (trouble, trouble_seen) = watch::channel(None);
     let manager = Manager::from_environment();
     let files = Files::start(config.evidence.directory.clone(), config.evidence.keep, clock.clone());
-    let history = Arc::new(History::new(&config.history));
     let register = Register::new(&config.policy);
     let steps = steps(config, &installation, &clock);
     let edges = prepared.begin(&sample_sender, &completion_sender, &steps);

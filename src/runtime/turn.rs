@@ -77,6 +77,7 @@ impl Loop {
         loop {
             let now = self.hands.clock.now();
             let wake = self.state.next_wake().map_or(TURN_EVERY, |wake| wake.since(now.boot)).min(TURN_EVERY);
+            let wake = self.press.due_in(now).map_or(wake, |due| due.min(wake));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled(), if ends_by.is_none() => ends_by = Some(self.begin_to_end(now)),
@@ -191,7 +192,9 @@ impl Loop {
     fn measure(&mut self, event: &Event) {
         match event {
             Event::Sample(sample) => {
-                self.hands.metrics.sample(sample.service, sample.signal, &sample.measurement);
+                // As the core counts it.
+                let misses_all = self.state.misses_every_sample();
+                self.hands.metrics.sample(sample.service, sample.signal, &sample.measurement, misses_all);
                 self.hands.metrics.lag(sample.lag);
             }
             Event::Looked { service, look, .. } => {
@@ -248,6 +251,7 @@ impl Loop {
         let now = self.hands.clock.now();
         let policy = Arc::clone(&self.hands.edges.config.policy);
         self.state = State::new(policy, &self.installation, self.machine_start, durable, now);
+        self.press.folded_anew();
         if let Some(service) = suspect {
             self.state.distrust(service);
         }

@@ -338,7 +338,7 @@ impl Simulation<'_> {
                 self.plan(takes, Happening::ToCore { epoch, event });
             }
             Action::Append { .. } | Action::SetCadence { .. } => unreachable!("handled by `feed`"),
-            Action::Reply { .. } | Action::WriteEvidence { .. } => {}
+            Action::Reply { .. } | Action::KeepHistory { .. } | Action::WriteEvidence { .. } => {}
         }
         Ok(())
     }

@@ -522,10 +522,10 @@ fn counted(metrics: &Metrics) -> Vec<String> {
 fn metrics_count_what_happened() {
     let metrics = Metrics::new(&daemon::policy(&["solvereign-api"])).expect("metrics");
     let (service, signal) = (ServiceIndex(0), SignalIndex(0));
-    metrics.sample(service, signal, &Measurement::Check(Outcome::Passed));
-    metrics.sample(service, signal, &Measurement::Check(Outcome::Failed(Reason::new("503"))));
-    metrics.sample(service, signal, &Measurement::RequestsMissed(Reason::new("away")));
-    metrics.sample(service, signal, &Measurement::RequestsMissed(Reason::new("away")));
+    metrics.sample(service, signal, &Measurement::Check(Outcome::Passed), false);
+    metrics.sample(service, signal, &Measurement::Check(Outcome::Failed(Reason::new("503"))), false);
+    metrics.sample(service, signal, &Measurement::RequestsMissed(Reason::new("away")), false);
+    metrics.sample(service, signal, &Measurement::Check(Outcome::Failed(Reason::new("503"))), true);
     metrics.lag(Duration::from_millis(3));
     metrics.evaluation_duration(Duration::from_micros(2));
     metrics.conditions(service, &views::rolling_back());

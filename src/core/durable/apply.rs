@@ -372,6 +372,7 @@ impl Fold<'_> {
                         })
                         .collect(),
                     ended: None,
+                    ended_why: String::new(),
                     touched_at: steady,
                 };
                 self.incident(incident)?.plans.push(begun);
@@ -420,6 +421,7 @@ impl Fold<'_> {
             Fact::PlanEnded { incident, plan, outcome, detail } => {
                 let record = self.plan(incident, *plan)?;
                 record.ended = Some((at, *outcome));
+                record.ended_why.clone_from(detail);
                 record.touched_at = steady;
                 self.tell(incident, format!("plan ended {}: {detail}", outcome.as_str()))?;
                 let record = self.service()?;

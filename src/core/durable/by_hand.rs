@@ -1,5 +1,7 @@
 //! The fold of what people do by hand.
 
+use std::time::Duration;
+
 use super::{
     PauseRecord, PinRecord, REPORTS_LIMIT, ReportRecord, VerificationRecord,
     apply::{Fold, FoldError},
@@ -97,15 +99,19 @@ impl Fold<'_> {
     }
 
     fn verification_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
-        let at = self.at;
+        let (at, steady) = (self.at, self.steady);
         match fact {
-            Fact::VerificationBegun { number, by, version, must_clear } => {
+            Fact::VerificationBegun { number, by, version, from, incident, must_clear } => {
                 self.service()?.verification = Some(VerificationRecord {
                     number: *number,
                     by: by.clone(),
                     version: version.clone(),
+                    from: from.clone(),
+                    incident: incident.clone(),
                     must_clear: must_clear.iter().cloned().collect(),
                     began: at,
+                    begun: steady,
+                    took: Duration::ZERO,
                     ended: None,
                 });
                 self.tell_open(&format!("{by} asked to verify {version}"));
@@ -114,6 +120,7 @@ impl Fold<'_> {
                 let missing = self.dangling(format!("verification {number}"));
                 let record =
                     self.service()?.verification.as_mut().filter(|one| one.number == *number).ok_or(missing)?;
+                record.took = steady.since(record.begun);
                 record.ended = Some((at, *outcome, note.clone()));
                 let text = format!("verification of {} ended {}: {note}", record.version, outcome.as_str());
                 self.tell_open(&text);

@@ -115,6 +115,8 @@ pub struct PlanRecord {
     pub steps: Vec<StepRecord>,
     /// How it ended, and when.
     pub ended: Option<(WallTime, PlanOutcome)>,
+    /// Why it ended so, in words.
+    pub ended_why: String,
     /// When something last happened in it.
     pub touched_at: SteadyTime,
 }

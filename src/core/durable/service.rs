@@ -1,6 +1,9 @@
 //! What is known of one service for good.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use crate::core::{
     entry::PlanOutcome,
@@ -93,8 +96,14 @@ pub struct VerificationRecord {
     pub number: u64,
     pub by: String,
     pub version: Version,
+    pub from: Option<Version>,
+    pub incident: Option<IncidentId>,
     pub must_clear: BTreeSet<ConditionName>,
     pub began: WallTime,
+    /// The same on the journal's time line.
+    pub begun: SteadyTime,
+    /// How long it took, once it has ended.
+    pub took: Duration,
     /// When and how it ended.
     pub ended: Option<(WallTime, PlanOutcome, String)>,
 }

@@ -7,6 +7,7 @@ mod courier;
 mod decide;
 mod deploys;
 mod drive;
+mod history;
 mod incident;
 mod ledger;
 mod look;
@@ -166,6 +167,11 @@ impl State {
         self.observer.closing = true;
     }
 
+    /// Whether the watchdog's own network is ill, so that each sample counts as missed whatever it saw.
+    pub const fn misses_every_sample(&self) -> bool {
+        self.observer.self_check.is_some()
+    }
+
     /// Whether something waits for a store that can be written, as far as is known.
     pub fn waits_for_store(&self) -> bool {
         !self.is_settled() && self.observer.store.is_none()
@@ -282,6 +288,7 @@ impl State {
     }
 
     fn started(&mut self, now: Now, actions: &mut Actions) {
+        self.keep_history_of_before(actions);
         for place in 0..self.services.len() {
             let index = self.services[place].index;
             self.with(now, index, actions, |service, turn| {

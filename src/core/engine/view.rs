@@ -4,7 +4,7 @@ use super::State;
 use crate::core::{
     durable::{ApprovalState, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout, VerificationRecord},
     entry::PlanOutcome,
-    name::{IncidentId, ServiceIndex, Version},
+    name::{IncidentId, ServiceIndex, ServiceName, Version},
     time::Now,
     view::{
         ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanView, ServiceView,
@@ -70,13 +70,6 @@ impl State {
             .collect()
     }
 
-    /// Incidents, the youngest first.
-    pub fn incidents_view(&self) -> Vec<IncidentView> {
-        let mut views: Vec<_> = self.ledger.durable.incidents.values().map(incident_view).collect();
-        views.sort_by(|one, other| other.opened_at.cmp(&one.opened_at).then_with(|| other.id.cmp(&one.id)));
-        views
-    }
-
     /// One incident.
     pub fn incident(&self, id: &IncidentId) -> Option<IncidentView> {
         self.ledger.durable.incidents.get(id).map(incident_view)
@@ -96,6 +89,11 @@ impl State {
             late_samples: self.late_samples,
             paused: self.ledger.durable.paused.as_ref().map(pause_view),
         }
+    }
+
+    /// What a service is called.
+    pub fn service_name(&self, index: ServiceIndex) -> &ServiceName {
+        &self.services[index.get()].name
     }
 
     /// The services' number.
