@@ -93,10 +93,18 @@ impl History {
     /// Checks that a rollback could be put on record: what is there is a history, and a file can be made beside it, which
     /// is then removed. A full disk is no mistake of the configuration: there will be room again.
     pub fn check(&self) -> Result<(), HistoryError> {
+        self.check_by(atomic::check_replaceable)
+    }
+
+    /// The same without making anything, as far as that can be told: for whoever only asks.
+    pub fn looks_fit(&self) -> Result<(), HistoryError> {
+        self.check_by(atomic::looks_replaceable)
+    }
+
+    fn check_by(&self, look: impl Fn(&Path) -> io::Result<()>) -> Result<(), HistoryError> {
         let mut document = self.load()?;
         self.rollbacks(&mut document)?;
-        let checked = self.real().and_then(|real| atomic::check_replaceable(&real));
-        match checked {
+        match self.real().and_then(|real| look(&real)) {
             Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Ok(()),
             Err(source) => Err(HistoryError::Write { path: self.path.clone(), source }),
             Ok(()) => Ok(()),
