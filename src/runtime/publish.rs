@@ -189,7 +189,7 @@ mod tests {
         core::{
             durable::Durable,
             event::{Event, Request, RequestId, Sequence},
-            time::WallTime,
+            time::{MachineStart, WallTime},
         },
         serve::{Board, board},
     };
@@ -207,7 +207,8 @@ mod tests {
         let policy = checked.config.expect("a good configuration").policy;
         let metrics = Arc::new(Metrics::new(&policy).expect("metrics"));
         let (publisher, board) = board(&policy, Arc::new(|| BootTime::from_nanos(0)));
-        (State::new(policy, "press", Durable::default(), now), Press::new(publisher, metrics), board)
+        let state = State::new(policy, "press", MachineStart(1), Durable::default(), now);
+        (state, Press::new(publisher, metrics), board)
     }
 
     /// What a person asks for is put into the journal.
