@@ -118,6 +118,7 @@ async fn incidents_are_filtered() {
         let ids: Vec<_> = answer.incidents.iter().map(|incident| incident.id.as_str()).collect();
         assert_eq!(ids, expected, "{query}");
     }
+    problem(daemon.get("/api/v1/incidents?service=biling").await, StatusCode::NOT_FOUND).await;
     for query in ["?open=maybe", "?opne=true"] {
         problem(daemon.get(&format!("/api/v1/incidents{query}")).await, StatusCode::BAD_REQUEST).await;
     }

@@ -93,7 +93,8 @@ fn program_is_here(view: &View<'_>, key: &str, directory: Option<&Path>, path: O
 fn history_is_fit(view: &View<'_>, sink: &mut Sink) {
     let Some(file) = view.text("file").filter(|_| sink.looks_here()) else { return };
     if let Err(error) = History::new(&file.value).looks_fit() {
-        let message = format!("{}: failed to {error}", view.path_of("file"));
+        let default = if file.written { "" } else { ", by default" };
+        let message = format!("{}{default}: failed to {error}", view.path_of("file"));
         sink.warn(&file.span, message, "the daemon does not start so: no rollback could be put on record");
     }
 }
