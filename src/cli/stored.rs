@@ -8,7 +8,7 @@ use std::{
 use super::{Failure, arguments::Access};
 use crate::{
     config,
-    core::{durable::Durable, engine::incident_view, event::Sequence, view::IncidentView},
+    core::{engine::incident_view, view::IncidentView},
     store::SqliteStore,
 };
 
@@ -38,16 +38,6 @@ fn store_here(access: &Access) -> Option<PathBuf> {
 
 fn read(store: &Path) -> Result<Vec<IncidentView>, Failure> {
     let store = SqliteStore::open_read_only(store).map_err(Failure::failed)?;
-    let mut durable = Durable::default();
-    let mut refused = None;
-    let fold = |sequence, entry| {
-        if refused.is_none() {
-            refused = durable.apply(sequence, &entry).err();
-        }
-    };
-    store.read_all(Sequence(1), fold).map_err(Failure::failed)?;
-    match refused {
-        Some(error) => Err(Failure::failed(format!("fold the journal: {error}"))),
-        None => Ok(durable.incidents.values().map(incident_view).collect()),
-    }
+    let durable = store.recover().map_err(Failure::failed)?;
+    Ok(durable.incidents.values().map(incident_view).collect())
 }

@@ -271,6 +271,12 @@ pub enum Fact {
         /// Whether people were told of them.
         told: bool,
     },
+    /// What is over for so long is no longer kept: incidents that ended before this, and deploys before it but the last
+    /// ones.
+    Forgotten {
+        /// Before when.
+        before: WallTime,
+    },
     /// No new plans.
     Paused {
         /// Until when; absent: until resumed.

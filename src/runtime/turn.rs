@@ -22,7 +22,6 @@ use super::{
 use crate::{
     core::{
         action::Actions,
-        durable::Durable,
         engine::State,
         event::{Event, RequestId},
         name::{ServiceIndex, SignalIndex},
@@ -235,19 +234,7 @@ impl Loop {
         // Whoever waits for an answer is told that there is none: their requests went with the state.
         self.hands.replies.clear();
         self.reset_cadences();
-        let mut durable = Durable::default();
-        let mut error = None;
-        SqliteStore::open_read_only(&self.hands.edges.config.store)?.read_all(
-            crate::core::event::Sequence(1),
-            |sequence, entry| {
-                if error.is_none() {
-                    error = durable.apply(sequence, &entry).err();
-                }
-            },
-        )?;
-        if let Some(error) = error {
-            return Err(RunError::Fold(error));
-        }
+        let durable = SqliteStore::open_read_only(&self.hands.edges.config.store)?.recover()?;
         let now = self.hands.clock.now();
         let policy = Arc::clone(&self.hands.edges.config.policy);
         self.state = State::new(policy, &self.installation, self.machine_start, durable, now);

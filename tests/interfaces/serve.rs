@@ -5,7 +5,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 use backstop::{
     config::form::{Role, Server as Settings},
     core::{
+        durable::Durable,
         entry::{Entry, Fact, PlanOutcome},
+        event::Sequence,
         gate::Gate,
         name::{ServiceIndex, SignalIndex},
         page::DeliveryOutcome,
@@ -537,7 +539,7 @@ fn metrics_count_what_happened() {
     let entry =
         |seconds, fact| Entry { at: views::at(seconds), boot: None, service: Some("solvereign-api".into()), fact };
     let incident = backstop::core::name::IncidentId::from("solvereign-api-17");
-    metrics.entry_appended(&entry(
+    let opened = entry(
         0,
         Fact::IncidentOpened {
             incident: incident.clone(),
@@ -547,7 +549,8 @@ fn metrics_count_what_happened() {
             onset: None,
             by: None,
         },
-    ));
+    );
+    metrics.entry_appended(&opened);
     metrics.entry_appended(&entry(
         1,
         Fact::Found {
@@ -559,20 +562,22 @@ fn metrics_count_what_happened() {
         },
     ));
     // The plan began in an earlier process.
-    metrics.entry_folded(&entry(
-        10,
-        Fact::PlanStarted {
-            incident: incident.clone(),
-            number: 1,
-            plan: PlanKind::Quick,
-            from: "v2".into(),
-            to: "v1".into(),
-            deploy: 3,
-            steps: Vec::new(),
-            approved_by: None,
-            by_hand: None,
-        },
-    ));
+    let begun = Fact::PlanStarted {
+        incident: incident.clone(),
+        number: 1,
+        plan: PlanKind::Quick,
+        from: "v2".into(),
+        to: "v1".into(),
+        deploy: 3,
+        steps: Vec::new(),
+        approved_by: None,
+        by_hand: None,
+    };
+    let mut durable = Durable::default();
+    for (sequence, entry) in [(Sequence(1), opened), (Sequence(2), entry(10, begun))] {
+        durable.apply(sequence, &entry).expect("it folds");
+    }
+    metrics.recovered(&durable);
     metrics.entry_appended(&entry(
         100,
         Fact::PlanEnded { incident, plan: 1, outcome: PlanOutcome::Verified, detail: String::new() },

@@ -52,7 +52,7 @@ pub(crate) fn compile(root: &Node, sink: &mut Sink) -> Config {
     let escalation = notify::escalation(&view, &channel_names, sink);
     let (services, policies) = service::services(&view, sink);
     let names = channels.iter().map(|channel| channel.name.clone()).collect();
-    let policy = Arc::new(Policy { services: policies, channels: names, escalation });
+    let policy = Arc::new(Policy { services: policies, channels: names, escalation, keep: evidence.keep });
     Config { server, store, history, evidence, self_check, channels, heartbeat, services, policy }
 }
 

@@ -20,8 +20,9 @@ impl Fold<'_> {
             None => self.durable.services.values().filter_map(|service| service.open_incident.clone()).collect(),
         };
         for id in open {
-            if let Some(incident) = self.durable.incidents.get_mut(&id) {
-                incident.tell(self.at, text.to_owned());
+            let at = self.at;
+            if let Ok(incident) = self.incident(&id) {
+                incident.tell(at, text.to_owned());
             }
         }
     }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::{
     entry::{ByHand, PlanOutcome, PlannedStep, StepAction},
+    event::Sequence,
     name::{ConditionName, IncidentId, ServiceName, Version},
     operation::StepKey,
     policy::{Finding, Severity},
@@ -12,11 +15,12 @@ use crate::core::{
     verdict::{Path, PlanKind, VerdictKind},
 };
 
-/// Lines that an incident's timeline keeps; the journal has all.
+/// Lines that an incident's timeline keeps: how it began and how it ended, each by half.
 pub(super) const TIMELINE_LIMIT: usize = 400;
 
 /// One incident.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct IncidentRecord {
     /// Its identity.
     pub id: IncidentId,
@@ -54,10 +58,15 @@ pub struct IncidentRecord {
     pub plans: Vec<PlanRecord>,
     /// What happened, in order.
     pub timeline: Vec<(WallTime, String)>,
+    /// Lines left out of the timeline's middle.
+    pub timeline_left_out: u64,
+    /// The last entry that concerned it.
+    pub touched: Sequence,
 }
 
 /// Something found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::Found`")]
 pub struct FindingRecord {
     pub finding: Finding,
@@ -67,7 +76,8 @@ pub struct FindingRecord {
 }
 
 /// An approval asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::ApprovalRequested`")]
 pub struct ApprovalRecord {
     pub number: u32,
@@ -83,7 +93,8 @@ pub struct ApprovalRecord {
 }
 
 /// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ApprovalState {
     /// It waits.
     Open,
@@ -96,7 +107,8 @@ pub enum ApprovalState {
 }
 
 /// A plan and its steps.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::PlanStarted`")]
 pub struct PlanRecord {
     pub number: u16,
@@ -122,7 +134,8 @@ pub struct PlanRecord {
 }
 
 /// A step and what became of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepRecord {
     /// As planned.
     pub planned: PlannedStep,
@@ -168,9 +181,11 @@ impl IncidentRecord {
     }
 
     pub(super) fn tell(&mut self, at: WallTime, text: String) {
-        if self.timeline.len() < TIMELINE_LIMIT {
-            self.timeline.push((at, text));
+        if self.timeline.len() == TIMELINE_LIMIT {
+            self.timeline.remove(TIMELINE_LIMIT / 2);
+            self.timeline_left_out += 1;
         }
+        self.timeline.push((at, text));
     }
 }
 

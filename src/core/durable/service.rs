@@ -5,9 +5,11 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::{
     entry::PlanOutcome,
-    event::Authority,
+    event::{Authority, Sequence},
     gate::Gate,
     name::{ConditionName, IncidentId, Version},
     policy::{Finding, ReportKind},
@@ -16,8 +18,13 @@ use crate::core::{
     verdict::VerdictKind,
 };
 
-/// Deploys that are kept for each service: enough for a day of continuous delivery, little enough to show.
-pub(super) const DEPLOYS_LIMIT: usize = 100;
+/// Deploys that are kept for each service, however young: eleven a day for the ninety days that things are kept for.
+pub(super) const DEPLOYS_LIMIT: usize = 1000;
+/// Deploys that are kept for each service, however old: among them are the places to go back to.
+pub(super) const DEPLOYS_ALWAYS_KEPT: usize = 100;
+/// Versions whose standing is kept for each service without a person's word, beside those of its deploys: ten times what
+/// any host keeps releases of.
+pub(super) const STANDINGS_LIMIT: usize = 1000;
 /// Rollbacks that are kept for each service; the budget looks no further back than its own number.
 pub(super) const ROLLBACKS_LIMIT: usize = 100;
 
@@ -27,7 +34,8 @@ pub const REPORTS_LIMIT: usize = 200;
 pub const PINS_LIMIT: usize = 100;
 
 /// One service's durable state.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ServiceRecord {
     /// Its deploys, the live one last.
     pub deploys: VecDeque<DeployRecord>,
@@ -53,10 +61,13 @@ pub struct ServiceRecord {
     pub pins: BTreeMap<Version, PinRecord>,
     /// The last verification without a plan.
     pub verification: Option<VerificationRecord>,
+    /// The last entry that concerned it.
+    pub touched: Sequence,
 }
 
 /// A nightly look at the gates.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NightRecord {
     /// When it was made.
     pub at: WallTime,
@@ -67,7 +78,8 @@ pub struct NightRecord {
 }
 
 /// Something that was reported.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::Reported`")]
 pub struct ReportRecord {
     pub kind: ReportKind,
@@ -81,7 +93,8 @@ pub struct ReportRecord {
 }
 
 /// Who pinned a version, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::Pinned`")]
 pub struct PinRecord {
     pub at: WallTime,
@@ -90,7 +103,8 @@ pub struct PinRecord {
 }
 
 /// A verification without a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::VerificationBegun`")]
 pub struct VerificationRecord {
     pub number: u64,
@@ -109,7 +123,8 @@ pub struct VerificationRecord {
 }
 
 /// One deploy.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeployRecord {
     /// What became live, and when.
     pub deploy: Deploy,
@@ -132,7 +147,8 @@ pub struct DeployRecord {
 }
 
 /// How a deploy's rollout stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rollout {
     /// No healthy answer yet.
     UnderWay,
@@ -143,7 +159,8 @@ pub enum Rollout {
 }
 
 /// What is known of a release, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StandingRecord {
     /// What.
     pub standing: Standing,
@@ -151,10 +168,13 @@ pub struct StandingRecord {
     pub why: String,
     /// A person said so: nothing but a person changes it.
     pub by_hand: bool,
+    /// Since when.
+    pub at: WallTime,
 }
 
 /// A pause.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PauseRecord {
     /// Until when, as it was told; absent: until resumed.
     pub until: Option<WallTime>,
@@ -188,6 +208,7 @@ impl ServiceRecord {
         reports: VecDeque::new(),
         pins: BTreeMap::new(),
         verification: None,
+        touched: Sequence(0),
     };
 
     /// The live deploy.

@@ -5,7 +5,7 @@ use crate::core::{
     durable::{ApprovalState, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout, VerificationRecord},
     entry::PlanOutcome,
     name::{IncidentId, ServiceIndex, ServiceName, Version},
-    time::Now,
+    time::{Now, WallTime},
     view::{
         ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanView, ServiceView,
         StepView, TimelineView, VerificationView,
@@ -165,9 +165,20 @@ pub fn incident_view(incident: &IncidentRecord) -> IncidentView {
             },
         }),
         plans: incident.plans.iter().map(plan_view).collect(),
-        timeline: incident.timeline.iter().map(|(at, text)| TimelineView { at: *at, text: text.clone() }).collect(),
+        timeline: timeline(incident),
         path: incident.path.clone(),
     }
+}
+
+fn timeline(incident: &IncidentRecord) -> Vec<TimelineView> {
+    let line = |(at, text): &(WallTime, String)| TimelineView { at: *at, text: text.clone() };
+    let mut lines: Vec<_> = incident.timeline.iter().map(line).collect();
+    if incident.timeline_left_out > 0 {
+        let middle = lines.len() / 2;
+        let text = format!("… {} lines are left out here …", incident.timeline_left_out);
+        lines.insert(middle, TimelineView { at: incident.timeline[middle].0, text });
+    }
+    lines
 }
 
 fn plan_view(plan: &PlanRecord) -> PlanView {
