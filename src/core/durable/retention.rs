@@ -1,6 +1,6 @@
 //! What is no longer kept, so that the state is bounded however long the daemon lives.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Durable, ENDED_INCIDENTS_LIMIT, ServiceRecord,
@@ -10,6 +10,9 @@ use crate::core::{name::Version, release::Standing, time::SteadyTime};
 
 /// What is over is kept for so long whatever the configuration says: gates ask about the last hours.
 pub const KEPT_AT_LEAST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Standings past their limit are cleared so many at a time: looking for the oldest is no work for every entry.
+const STANDINGS_SLACK: usize = 100;
 
 impl Durable {
     /// Whether something is kept that was over before this, and need not be.
@@ -55,18 +58,17 @@ impl ServiceRecord {
     /// gives way, and what is known to be bad last.
     pub(super) fn bound_standings(&mut self) {
         let own = self.standings.values().filter(|known| !known.by_hand).count();
-        if own <= STANDINGS_LIMIT + self.deploys.len() {
+        let limit = STANDINGS_LIMIT + self.deploys.len();
+        if own <= limit + STANDINGS_SLACK {
             return;
         }
-        let is_deployed = |version: &Version| self.deploys.iter().any(|one| one.deploy.release.version == *version);
-        let oldest = self
-            .standings
-            .iter()
-            .filter(|(version, known)| !known.by_hand && !is_deployed(version))
-            .min_by_key(|(_, known)| (known.standing == Standing::KnownBad, known.at))
-            .map(|(version, _)| version.clone());
-        if let Some(version) = oldest {
-            self.standings.remove(&version);
+        let deployed: BTreeSet<&Version> = self.deploys.iter().map(|one| &one.deploy.release.version).collect();
+        let others = self.standings.iter().filter(|(version, known)| !known.by_hand && !deployed.contains(version));
+        let mut oldest: Vec<_> =
+            others.map(|(version, known)| (known.standing == Standing::KnownBad, known.at, version.clone())).collect();
+        oldest.sort_unstable();
+        for (_, _, version) in oldest.iter().take(own - limit) {
+            self.standings.remove(version);
         }
     }
 }
