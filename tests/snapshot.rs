@@ -78,12 +78,14 @@ fn through_approvals_and_what_people_do_by_hand() {
     bench.ask(pause(None)).expect("paused");
     bench.ask(pause(Some(service()))).expect("paused");
     let (kind, authority) = (ReportKind::Complaint, Authority::Operator);
-    bench.ask(Request::Report { service: service(), kind, detail: reason(), authority }).expect("reported");
+    let report = || Request::Report { service: service(), kind, detail: reason(), authority };
+    bench.ask(report()).expect("reported");
     bench.pass(90);
     bench.requests = (40, 20);
     bench.until("asked", |bench| bench.was_told(PageKind::ApprovalRequested));
     let incident = bench.record().open_incident.clone().expect("it is open");
     bench.ask(Request::Deny { incident: incident.clone(), approval: None, reason: reason() }).expect("denied");
+    bench.ask(report()).expect("reported");
     bench.ask(Request::RetractReport { service: service(), kind, authority }).expect("taken back");
     let order = RollbackOrder { to: Some("v1".into()), reason: reason(), ..RollbackOrder::default() };
     bench.ends = [Ends::Well, Ends::Silent].into();
@@ -135,7 +137,7 @@ struct Writer {
 
 impl Writer {
     fn fact(&mut self, fact: Fact) {
-        let entry = Entry { at: self.at, service: Some("api".into()), fact };
+        let entry = Entry { at: self.at, boot: None, service: Some("api".into()), fact };
         self.durable.apply(Sequence(self.durable.last.0 + 1), &entry).expect("it folds");
     }
 

@@ -23,7 +23,7 @@ fn entry(number: u64) -> Entry {
     let mark =
         if number.is_multiple_of(3) { crate::core::release::Mark::Bad } else { crate::core::release::Mark::Good };
     let fact = Fact::Marked { version: format!("v{}", number % 50).into(), mark, by: format!("number {number}") };
-    Entry { at, service: Some("api".into()), fact }
+    Entry { at, boot: None, service: Some("api".into()), fact }
 }
 
 fn append(store: &mut SqliteStore, numbers: std::ops::RangeInclusive<u64>) {
@@ -138,7 +138,7 @@ fn a_plan_under_way_puts_it_off() {
         approved_by: None,
         by_hand: None,
     };
-    let facts = [opened, begun].map(|fact| Arc::new(Entry { at, service: Some("api".into()), fact }));
+    let facts = [opened, begun].map(|fact| Arc::new(Entry { at, boot: None, service: Some("api".into()), fact }));
     store.append(&[(Sequence(1), Arc::clone(&facts[0])), (Sequence(2), Arc::clone(&facts[1]))]).expect("appended");
     append(&mut store, 3..=399);
     tidy(&mut store);
@@ -224,4 +224,29 @@ fn room_is_given_back() {
     tidy(&mut store);
     assert!(pages("freelist_count") <= 1024 && pages("page_count") < 1200, "{before}, {}", pages("page_count"));
     assert_eq!(store.recover().expect("recovered"), fold(60_000));
+}
+
+#[test]
+fn a_store_of_the_first_form_is_written_anew_once_it_is_mostly_empty() {
+    let (_directory, path) = place();
+    let raw = Connection::open(&path).expect("made");
+    raw.execute_batch(SCHEMA).expect("made");
+    raw.execute("INSERT INTO meta VALUES ('installation', ?1)", [Uuid::now_v7().to_string()]).expect("made");
+    raw.pragma_update(None, "application_id", APPLICATION_ID).expect("made");
+    raw.pragma_update(None, "user_version", 1).expect("made");
+    drop(raw);
+    let mut store = SqliteStore::open(&path).expect("opened");
+    store.retain(SMALL);
+    for first in (1..=44_000).step_by(4000) {
+        append(&mut store, first..=first + 3999);
+    }
+    tidy(&mut store);
+    drop(store);
+    let large = fs::metadata(&path).expect("there").len();
+    let store = SqliteStore::open(&path).expect("opened");
+    assert_eq!(store.recover().expect("recovered"), fold(44_000));
+    drop(store);
+    let small = fs::metadata(&path).expect("there").len();
+    assert!(small < large / 4, "{small} of {large}");
+    assert_eq!(pragma(&Connection::open(&path).expect("opened"), "auto_vacuum").expect("read"), INCREMENTAL);
 }

@@ -241,7 +241,7 @@ mod tests {
         Page {
             id: format!("msg_{number}").into(),
             kind: crate::core::page::PageKind::IncidentEscalated,
-            at: WallTime::from_millis(0),
+            at: crate::core::time::WallTime::from_millis(0),
             service: None,
             incident: None,
             severity: crate::core::policy::Severity::S1,
