@@ -88,7 +88,12 @@ fn through_approvals_and_what_people_do_by_hand() {
     bench.ask(Request::Deny { incident: incident.clone(), approval: None, reason: reason() }).expect("denied");
     bench.ask(report()).expect("reported");
     bench.ask(Request::RetractReport { service: service(), kind, authority }).expect("taken back");
-    let order = RollbackOrder { to: Some("v1".into()), reason: reason(), overridden: vec![Gate::NotDenied], ..RollbackOrder::default() };
+    let order = RollbackOrder {
+        to: Some("v1".into()),
+        reason: reason(),
+        overrides: vec![Gate::NotDenied],
+        ..RollbackOrder::default()
+    };
     bench.ends = [Ends::Well, Ends::Silent].into();
     bench.ask(Request::RollBack { service: service(), order }).expect("ordered");
     bench.ask(Request::Abort { incident, reason: reason() }).expect("aborted");
