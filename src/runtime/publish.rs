@@ -71,6 +71,8 @@ impl Press {
                     Some(service) => drop(self.decided.insert(service.clone())),
                     // Only the outbox is shorter by it.
                     None if matches!(entry.fact, Fact::PageSettled { .. }) => {}
+                    // Of any service something may be gone.
+                    None if matches!(entry.fact, Fact::Forgotten { .. }) => self.renews_all = true,
                     None => self.decided_on_all = true,
                 }
             }

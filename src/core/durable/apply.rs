@@ -82,16 +82,12 @@ impl Fold<'_> {
 
     pub(super) fn service(&mut self) -> Result<&mut ServiceRecord, FoldError> {
         let Some(name) = self.service else { return Err(self.dangling("no service")) };
-        let record = self.durable.services.entry(name.clone()).or_default();
-        record.touched = self.sequence;
-        Ok(record)
+        Ok(self.durable.services.entry(name.clone()).or_default())
     }
 
     pub(super) fn incident(&mut self, id: &IncidentId) -> Result<&mut IncidentRecord, FoldError> {
         let error = FoldError::Dangling { at: self.sequence, what: format!("incident {id}") };
-        let record = self.durable.incidents.get_mut(id).ok_or(error)?;
-        record.touched = self.sequence;
-        Ok(record)
+        self.durable.incidents.get_mut(id).ok_or(error)
     }
 
     pub(super) fn plan(&mut self, id: &IncidentId, number: u16) -> Result<&mut PlanRecord, FoldError> {
@@ -259,7 +255,6 @@ impl Fold<'_> {
                     plans: Vec::new(),
                     timeline: Vec::new(),
                     timeline_left_out: 0,
-                    touched: self.sequence,
                 };
                 let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
                 opened.tell(at, format!("opened{by} with verdict {verdict}: {}", path.because));

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{
     entry::{ByHand, PlanOutcome, PlannedStep, StepAction},
-    event::Sequence,
     name::{ConditionName, IncidentId, ServiceName, Version},
     operation::StepKey,
     policy::{Finding, Severity},
@@ -60,8 +59,6 @@ pub struct IncidentRecord {
     pub timeline: Vec<(WallTime, String)>,
     /// Lines left out of the timeline's middle.
     pub timeline_left_out: u64,
-    /// The last entry that concerned it.
-    pub touched: Sequence,
 }
 
 /// Something found.

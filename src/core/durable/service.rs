@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{
     entry::PlanOutcome,
-    event::{Authority, Sequence},
+    event::Authority,
     gate::Gate,
     name::{ConditionName, IncidentId, Version},
     policy::{Finding, ReportKind},
@@ -61,8 +61,6 @@ pub struct ServiceRecord {
     pub pins: BTreeMap<Version, PinRecord>,
     /// The last verification without a plan.
     pub verification: Option<VerificationRecord>,
-    /// The last entry that concerned it.
-    pub touched: Sequence,
 }
 
 /// A nightly look at the gates.
@@ -208,7 +206,6 @@ impl ServiceRecord {
         reports: VecDeque::new(),
         pins: BTreeMap::new(),
         verification: None,
-        touched: Sequence(0),
     };
 
     /// The live deploy.
