@@ -9,6 +9,8 @@ mod broken;
 mod compiled;
 #[path = "config/files.rs"]
 mod files;
+#[path = "config/here.rs"]
+mod here;
 #[path = "config/noise.rs"]
 mod noise;
 #[path = "config/references.rs"]

@@ -6,28 +6,38 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::{Arc, mpsc},
+    time::Duration,
 };
 
 use backstop::{
     core::{
+        durable::Durable,
         entry::{Entry, Fact},
         event::Sequence,
+        release::Mark,
         time::WallTime,
     },
-    store::{SqliteStore, StoreError, StoreEvent, spawn},
+    store::{Retention, SqliteStore, StoreError, StoreEvent, spawn},
 };
 
 /// Turns this test's program into the process that writes until it is killed.
 const WRITER: &str = "BACKSTOP_TEST_WRITER";
 
+/// Makes that process keep the store small while it writes.
+const COMPACTS: &str = "BACKSTOP_TEST_COMPACTS";
+
 fn entry(number: u64) -> Entry {
     let at = WallTime::from_millis(i64::try_from(number).expect("small"));
-    Entry { at, boot: None, service: None, fact: Fact::Resumed { by: format!("number {number}") } }
+    let (version, by) = (format!("v{}", number % 40).into(), format!("number {number}"));
+    Entry { at, boot: None, service: Some("api".into()), fact: Fact::Marked { version, mark: Mark::Good, by } }
 }
 
 /// Writes entry after entry, and says after each which one is durable.
 fn write_for_ever(path: &Path) {
-    let store = SqliteStore::open(path).expect("opened");
+    let mut store = SqliteStore::open(path).expect("opened");
+    if std::env::var_os(COMPACTS).is_some() {
+        store.retain(Retention { keep: Duration::ZERO, snapshot_after: 7, covered_limit: 3 });
+    }
     let mut next = store.last().0 + 1;
     let (tell, told) = mpsc::channel();
     let handle = spawn(store, move |event| tell.send(event).expect("heard"));
@@ -77,5 +87,55 @@ fn what_was_committed_outlives_kill_minus_nine() {
         assert!(all.iter().all(|(number, found)| *found == entry(*number)));
         assert_eq!(all.len() as u64, last.0);
         before = last.0;
+    }
+}
+
+/// Each look at the store, beside the writer and after its end, finds the state of all that was committed.
+fn finds_everything(store: &SqliteStore, committed: u64) -> u64 {
+    let durable = store.recover().expect("recovered");
+    assert!(durable.last.0 >= committed, "{:?}, {committed}", durable.last);
+    let mut expected = Durable::default();
+    for number in 1..=durable.last.0 {
+        expected.apply(Sequence(number), &entry(number)).expect("it folds");
+    }
+    assert_eq!(durable, expected);
+    durable.last.0
+}
+
+#[test]
+fn a_kill_while_it_is_compacted_loses_nothing() {
+    if let Some(path) = std::env::var_os(WRITER) {
+        write_for_ever(Path::new(&path));
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("backstop.db");
+    let mut before = 0;
+    for round in 1..=8 {
+        let mut writer = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "a_kill_while_it_is_compacted_loses_nothing", "--nocapture"])
+            .env(WRITER, &path)
+            .env(COMPACTS, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let mut committed = 0;
+        let mut seen = 0;
+        for line in BufReader::new(writer.stdout.take().expect("piped")).lines() {
+            let line = line.expect("text");
+            let Some((_, number)) = line.split_once("committed ") else { continue };
+            committed = number.parse().expect("a number");
+            seen += 1;
+            if seen % 25 == 0 && seen < 60 {
+                finds_everything(&SqliteStore::open_read_only(&path).expect("opened"), committed);
+            }
+            if seen == 60 + round {
+                writer.kill().expect("killed");
+            }
+        }
+        writer.wait().expect("reaped");
+        let store = SqliteStore::open(&path).expect("opened anew");
+        assert!(store.covered().0 > before, "it was compacted: {:?}, {before}", store.covered());
+        assert!(matches!(store.read_all(Sequence(1), |_, _| {}), Err(StoreError::Gap(_))), "and entries are gone");
+        before = finds_everything(&store, committed);
     }
 }

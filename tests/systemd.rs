@@ -79,7 +79,7 @@ fn the_unit_gives_the_daemon_time_to_end() {
     let unit = text("backstop.service");
     let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.strip_suffix('s'));
     assert!(stop.and_then(|seconds| seconds.parse::<u32>().ok()).is_some_and(|seconds| seconds >= 30), "{stop:?}");
-    for line in ["Type=notify", "KillMode=mixed", "Restart=always", "ExecReload=/bin/kill -HUP $MAINPID"] {
+    for line in ["Type=notify", "KillMode=process", "Restart=always", "ExecReload=/bin/kill -HUP $MAINPID"] {
         assert!(unit.lines().any(|one| one == line), "{line}");
     }
 }

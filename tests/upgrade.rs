@@ -1,13 +1,15 @@
 //! Stores of every released form can be gone on with.
 //!
 //! `tests/fixtures/store-v1.db` was made by version 0.1.0's daemon: a service whose first release was known-good, whose
-//! second one was broken and rolled back. To make the fixture of the present form:
+//! second one was broken and rolled back. `store-v1-by-hand.db` holds a pin, a pause and a report beside; `store-v2.db` is
+//! the same one compacted: a snapshot and its last entry. To make the fixture of the present form:
 //!
 //! ```console
-//! $ BACKSTOP_KEEP_STORE=$PWD/tests/fixtures/store-vN.db cargo test --all-features --test daemon a_backup_beside
+//! $ BACKSTOP_KEEP_STORE=$PWD/store.db cargo test --all-features --test daemon a_backup_beside
+//! $ BACKSTOP_KEEP_COMPACTED=$PWD/compacted.db cargo test --all-features --test upgrade by_hand
 //! ```
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use backstop::{
     core::{
@@ -17,17 +19,25 @@ use backstop::{
         release::Standing,
         time::WallTime,
     },
-    store::{Journal as _, SqliteStore},
+    store::{Journal as _, Retention, SqliteStore, Tidied},
 };
 
 /// One of each form that was ever released.
-const FIXTURES: [&str; 1] = ["store-v1.db"];
+const FIXTURES: [&str; 3] = ["store-v1.db", "store-v1-by-hand.db", "store-v2.db"];
 
 fn fold(store: &SqliteStore) -> Durable {
-    let mut durable = Durable::default();
-    let read = store.read_all(Sequence(1), |sequence, entry| durable.apply(sequence, &entry).expect("it folds"));
-    read.expect("it is read");
-    durable
+    store.recover().expect("it is read, and folds")
+}
+
+/// Makes a snapshot, and deletes what it covers.
+fn compact(store: &mut SqliteStore) {
+    store.retain(Retention { keep: Duration::ZERO, snapshot_after: 1, covered_limit: 0 });
+    loop {
+        match store.tidy() {
+            Tidied::Nothing => return,
+            Tidied::More | Tidied::Waits => std::thread::yield_now(),
+        }
+    }
 }
 
 #[test]
@@ -54,8 +64,33 @@ fn a_store_of_each_released_form_is_read_and_gone_on_with() {
         let entry = Entry { at: WallTime::from_millis(0), boot: None, service: None, fact };
         store.append(&[(next, entry.into())]).expect("appended");
         drop(store);
-        let after = fold(&SqliteStore::open(&path).expect("opened again"));
+        let mut store = SqliteStore::open(&path).expect("opened again");
+        let after = fold(&store);
         assert_eq!(after.last, next, "{name}");
         assert!(after.paused.is_some(), "{name}");
+        compact(&mut store);
+        assert_eq!(store.covered(), next, "{name}");
+        assert_eq!(fold(&store), after, "{name}");
+        drop(store);
+        assert_eq!(fold(&SqliteStore::open(&path).expect("opened again")), after, "{name}");
+    }
+}
+
+#[test]
+fn what_people_did_by_hand_outlives_an_upgrade() {
+    for name in &FIXTURES[1..] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("backstop.db");
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), &path).expect("copied");
+        let mut store = SqliteStore::open(&path).expect("opened");
+        let durable = fold(&store);
+        let service = durable.service(&"api".into());
+        assert!(service.pins.contains_key("v1") && service.paused.is_some(), "{name}: {service:?}");
+        assert_eq!(service.reports.len(), 1, "{name}");
+        // The fixture of the present form is made so.
+        if let Some(keep) = std::env::var_os("BACKSTOP_KEEP_COMPACTED").filter(|_| *name == FIXTURES[1]) {
+            compact(&mut store);
+            SqliteStore::back_up(&path, Path::new(&keep)).expect("a new file");
+        }
     }
 }

@@ -84,7 +84,17 @@ const LOADS: [Load; 3] = [Load::of_services(100), Load::of_services(1000), Load 
 pub(crate) fn cpu(loads: &mut Loads, report: &mut Report) -> anyhow::Result<()> {
     let mut table = Table::new(
         "Processor time for one plaintext HTTP probe on a fresh connection, decision included",
-        &["probes a second", "bare loop", "Backstop", "Backstop, all cores", "Monit", "Prometheus chain", "Backstop ÷ bare loop", "Monit ÷ Backstop", "chain ÷ Backstop"],
+        &[
+            "probes a second",
+            "bare loop",
+            "Backstop",
+            "Backstop, all cores",
+            "Monit",
+            "Prometheus chain",
+            "Backstop ÷ bare loop",
+            "Monit ÷ Backstop",
+            "chain ÷ Backstop",
+        ],
     );
     for load in LOADS {
         let mut row = vec![load.a_second().to_string()];

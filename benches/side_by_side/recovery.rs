@@ -56,7 +56,11 @@ pub(crate) fn recovery(quick: bool, report: &mut Report) -> anyhow::Result<()> {
     );
     let looked: Vec<Duration> = times.iter().map(|one| one.looked).collect();
     let went_on: Vec<Duration> = times.iter().map(|one| one.went_on).collect();
-    table.row(["start to the world looked at again".to_owned(), millis(median(&looked)), millis(quantile(&looked, 1.0))]);
+    table.row([
+        "start to the world looked at again".to_owned(),
+        millis(median(&looked)),
+        millis(quantile(&looked, 1.0)),
+    ]);
     table.row(["its answer to the next step".to_owned(), millis(median(&went_on)), millis(quantile(&went_on, 1.0))]);
     report.add(table);
     Ok(())
@@ -68,7 +72,8 @@ struct Recovered {
 }
 
 /// Writes what happened when, on the wall clock.
-const NOTE: &str = "#!/bin/sh\nset -eu\nhome=$(dirname \"$0\")\nnote() { echo \"$1 $(date +%s%N)\" >>\"$home/notes\"; }\n";
+const NOTE: &str =
+    "#!/bin/sh\nset -eu\nhome=$(dirname \"$0\")\nnote() { echo \"$1 $(date +%s%N)\" >>\"$home/notes\"; }\n";
 const CURRENT: &str = "note current\ncat \"$home/live\"\nnote answered\n";
 const PREVIOUS: &str = "echo v1\n";
 const ROLL_BACK: &str = "note begin\nsleep 2\necho \"$BACKSTOP_VERSION_TO\" >\"$home/live\"\nnote end\n";

@@ -28,7 +28,16 @@ struct Kept {
 pub(crate) fn schedule(quick: bool, report: &mut Report) -> anyhow::Result<()> {
     let mut table = Table::new(
         "999 probes, one a second each, while one more target hangs",
-        &["", "came, of those due", "time between two, off by: p50", "p99", "p99.9", "late against its own grid: p50", "p99", "p99.9"],
+        &[
+            "",
+            "came, of those due",
+            "time between two, off by: p50",
+            "p99",
+            "p99.9",
+            "late against its own grid: p50",
+            "p99",
+            "p99.9",
+        ],
     );
     for subject in [Subject::Backstop, Subject::Monit, Subject::Chain] {
         let mut server = Server::start()?;
@@ -44,9 +53,13 @@ pub(crate) fn schedule(quick: bool, report: &mut Report) -> anyhow::Result<()> {
         row.extend([0.5, 0.99, 0.999].map(|share| millis(quantile(&kept.intervals, share))));
         // Whoever leaves requests out has no grid to be late against.
         let has_grid = kept.came > 0.99;
-        row.extend([0.5, 0.99, 0.999].map(|share| {
-            if has_grid { millis(quantile(&kept.lateness, share)) } else { "–".to_owned() }
-        }));
+        row.extend(
+            [0.5, 0.99, 0.999].map(
+                |share| {
+                    if has_grid { millis(quantile(&kept.lateness, share)) } else { "–".to_owned() }
+                },
+            ),
+        );
         table.row(row);
     }
     report.add(table);
@@ -68,7 +81,8 @@ fn kept(arrivals: &[(usize, Duration)], time: Duration) -> Kept {
         let numbers: Vec<u32> = times.iter().map(|at| whole_periods(*at - times[0])).collect();
         let begin = times.iter().zip(&numbers).map(|(at, number)| at.saturating_sub(PERIOD * *number)).min();
         let begin = begin.unwrap_or_default();
-        kept.lateness.extend(times.iter().zip(&numbers).map(|(at, number)| at.saturating_sub(begin + PERIOD * *number)));
+        kept.lateness
+            .extend(times.iter().zip(&numbers).map(|(at, number)| at.saturating_sub(begin + PERIOD * *number)));
     }
     kept.came = came as f64 / (999.0 * time.as_secs_f64());
     kept

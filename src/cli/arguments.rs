@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use secrecy::SecretString;
 
 use super::arguments_by_hand::{Abort, Completions, Man, Notify, Pause, Pin, Report, Resume, RollBack, Unpin, Verify};
@@ -19,12 +22,20 @@ pub struct Arguments {
     pub(super) command: Command,
 }
 
+/// Where the configuration is, if nothing else is said.
+const CONFIGURATION: &str = "/etc/backstop/backstop.yaml";
+
+/// An empty name is none: a variable that is set to nothing counts as one that is not set.
+fn configuration() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(|name| PathBuf::from(if name.is_empty() { CONFIGURATION.into() } else { name }))
+}
+
 /// Where the configuration is, and how a daemon is reached.
 #[derive(Debug, Args)]
 pub(super) struct Access {
     /// The configuration
-    #[arg(long, global = true, value_name = "FILE", env = "BACKSTOP_CONFIG")]
-    #[arg(default_value = "/etc/backstop/backstop.yaml", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "BACKSTOP_CONFIG", value_parser = configuration())]
+    #[arg(default_value = CONFIGURATION, hide_env_values = true)]
     pub(super) config: PathBuf,
     /// The daemon's URL; without it the Unix socket is used
     #[arg(long, global = true, value_name = "URL", help_heading = "Reaching the daemon")]

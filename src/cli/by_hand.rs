@@ -25,16 +25,23 @@ const VERIFICATION_LOOKS_LIMIT: u32 = 2 * 60 * 60 * 2;
 
 pub(super) async fn report(access: &Access, report: &Report) -> Result<(), Failure> {
     let body = json!({"kind": report.kind, "detail": report.detail, "retract": report.retract});
-    done(&Daemon::of(access)?.post(&["services", &report.service, "reports"], &body).await?)
+    let what = format!("{} {} of {}", if report.retract { "take back" } else { "report" }, report.kind, report.service);
+    done(&Daemon::of(access)?.post(&what, &["services", &report.service, "reports"], &body).await?)
 }
 
 pub(super) async fn pause(access: &Access, pause: &Pause) -> Result<(), Failure> {
     let body = json!({"for_seconds": pause.for_seconds, "reason": pause.reason});
-    done(&Daemon::of(access)?.post(&of(pause.service.as_ref(), "pause"), &body).await?)
+    let what = format!("pause {}", named(pause.service.as_ref()));
+    done(&Daemon::of(access)?.post(&what, &of(pause.service.as_ref(), "pause"), &body).await?)
 }
 
 pub(super) async fn resume(access: &Access, resume: &Resume) -> Result<(), Failure> {
-    done(&Daemon::of(access)?.post(&of(resume.service.as_ref(), "resume"), &json!({})).await?)
+    let what = format!("resume {}", named(resume.service.as_ref()));
+    done(&Daemon::of(access)?.post(&what, &of(resume.service.as_ref(), "resume"), &json!({})).await?)
+}
+
+fn named(service: Option<&String>) -> &str {
+    service.map_or("every service", String::as_str)
 }
 
 /// The way to one service's verb, or to the one of all.
@@ -47,23 +54,27 @@ fn of<'a>(service: Option<&'a String>, verb: &'a str) -> Vec<&'a str> {
 
 pub(super) async fn pin(access: &Access, pin: &Pin) -> Result<(), Failure> {
     let body = json!({"version": pin.version, "reason": pin.reason});
-    done(&Daemon::of(access)?.post(&["services", &pin.service, "pin"], &body).await?)
+    let what = format!("pin {} of {}", pin.version, pin.service);
+    done(&Daemon::of(access)?.post(&what, &["services", &pin.service, "pin"], &body).await?)
 }
 
 pub(super) async fn unpin(access: &Access, unpin: &Unpin) -> Result<(), Failure> {
     let body = json!({"version": unpin.version});
-    done(&Daemon::of(access)?.post(&["services", &unpin.service, "unpin"], &body).await?)
+    let what = format!("unpin {} of {}", unpin.version, unpin.service);
+    done(&Daemon::of(access)?.post(&what, &["services", &unpin.service, "unpin"], &body).await?)
 }
 
 pub(super) async fn abort(access: &Access, abort: &Abort) -> Result<(), Failure> {
     let body = json!({"reason": abort.reason});
-    done(&Daemon::of(access)?.post(&["incidents", &abort.incident, "abort"], &body).await?)
+    let what = format!("abort the plan of {}", abort.incident);
+    done(&Daemon::of(access)?.post(&what, &["incidents", &abort.incident, "abort"], &body).await?)
 }
 
 pub(super) async fn verify(access: &Access, verify: &Verify) -> Result<(), Failure> {
     let daemon = Daemon::of(access)?;
     let before = verification(&daemon, &verify.service).await?.map_or(0, |last| last.number);
-    done(&daemon.post(&["services", &verify.service, "verify"], &json!({})).await?)?;
+    let what = format!("verify {}", verify.service);
+    done(&daemon.post(&what, &["services", &verify.service, "verify"], &json!({})).await?)?;
     if !verify.wait {
         return Ok(());
     }
@@ -82,6 +93,6 @@ pub(super) async fn verify(access: &Access, verify: &Verify) -> Result<(), Failu
 }
 
 async fn verification(daemon: &Daemon, service: &str) -> Result<Option<VerificationView>, Failure> {
-    let view: ServiceView = decode(&daemon.get(&["services", service], &[]).await?)?;
+    let view: ServiceView = decode(&daemon.get(&format!("verify {service}"), &["services", service], &[]).await?)?;
     Ok(view.verification)
 }

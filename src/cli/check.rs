@@ -14,7 +14,11 @@ pub const EXIT_CONFIGURATION: u8 = 78;
 /// Diagnostics are coloured; `err` is to be a stream that takes that out where it is not wanted (`anstream`).
 /// What the streams cannot take (a closed pipe) is dropped: the exit code says it too.
 pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
-    let checked = config::check(path, secrets);
+    // Whoever leaves secrets out checks the file, and not this machine.
+    let checked = match secrets {
+        Some(secrets) => config::check_here(path, secrets),
+        None => config::check(path, None),
+    };
     let diagnostics = checked.diagnostics.render(true);
     if !diagnostics.is_empty() {
         let _ = writeln!(err, "{diagnostics}");

@@ -56,7 +56,7 @@ impl Daemon {
         let tls = rustls::ClientConfig::with_platform_verifier()
             .map_err(|error| Failure::failed(format!("read the machine's trusted certificates: {error}")))?;
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls);
-        Ok(Self { client: build(client)?, place: base.to_string(), base, token })
+        Ok(Self { client: build(client)?, place: base.to_string(), base, token: token.filter(is_given) })
     }
 
     fn behind(socket: PathBuf) -> Result<Self, Failure> {
@@ -70,18 +70,18 @@ impl Daemon {
         Ok(Self { client: build(client)?, base, token: None, place })
     }
 
-    /// Reads `/api/v1` and these segments.
-    pub(super) async fn get(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+    /// Reads `/api/v1` and these segments. `what` is what somebody tried by it, phrased to follow "failed to".
+    pub(super) async fn get(&self, what: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
         let mut url = self.url(segments);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.send(Method::GET, url, None).await
+        self.send(what, Method::GET, url, None).await
     }
 
-    /// Asks for something.
-    pub(super) async fn post(&self, segments: &[&str], body: &Value) -> Result<Value, Failure> {
-        self.send(Method::POST, self.url(segments), Some(body)).await
+    /// Asks for something; `what` as above.
+    pub(super) async fn post(&self, what: &str, segments: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.send(what, Method::POST, self.url(segments), Some(body)).await
     }
 
     fn url(&self, segments: &[&str]) -> Url {
@@ -92,7 +92,7 @@ impl Daemon {
         url
     }
 
-    async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Value, Failure> {
+    async fn send(&self, what: &str, method: Method, url: Url, body: Option<&Value>) -> Result<Value, Failure> {
         let mut request = self.client.request(method, url).timeout(DEADLINE);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
@@ -106,7 +106,7 @@ impl Daemon {
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| self.strange(&error.to_string()));
         }
-        Err(self.refused(status, &bytes))
+        Err(self.refused(what, status, &bytes))
     }
 
     async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {
@@ -137,12 +137,12 @@ impl Daemon {
             .with_hint("is it another program, or another version of Backstop?")
     }
 
-    fn refused(&self, status: StatusCode, bytes: &[u8]) -> Failure {
+    fn refused(&self, what: &str, status: StatusCode, bytes: &[u8]) -> Failure {
         let Ok(problem) = serde_json::from_slice::<Problem>(bytes) else {
             return self.strange(&format!("it answered {status}"));
         };
         let detail = if problem.detail.is_empty() { problem.title } else { problem.detail };
-        let failure = Failure::failed(format!("do that: {detail}"));
+        let failure = Failure::failed(format!("{what}: {detail}"));
         match status {
             _ if problem.kind == GATE_PROBLEM => failure.with_exit(Exit::GATE),
             StatusCode::UNAUTHORIZED => failure.with_hint("give a token with --token or BACKSTOP_TOKEN"),
@@ -152,6 +152,11 @@ impl Daemon {
             _ => failure,
         }
     }
+}
+
+/// An empty variable counts as none.
+fn is_given(token: &SecretString) -> bool {
+    !token.expose_secret().is_empty()
 }
 
 fn build(client: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {

@@ -8,7 +8,8 @@ use super::{
 };
 
 pub(super) async fn run(access: &Access, explain: &Explain) -> Result<(), Failure> {
-    let answer = Daemon::of(access)?.get(&["services", &explain.service, "explain"], &[]).await?;
+    let what = format!("explain {}", explain.service);
+    let answer = Daemon::of(access)?.get(&what, &["services", &explain.service, "explain"], &[]).await?;
     if explain.json {
         return output::print_json(&answer);
     }

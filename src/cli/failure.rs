@@ -68,10 +68,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.what.is_empty() {
-            return Ok(());
+        if !self.what.is_empty() {
+            writeln!(formatter, "backstop: failed to {}", self.what)?;
         }
-        writeln!(formatter, "backstop: failed to {}", self.what)?;
         match &self.hint {
             Some(hint) => writeln!(formatter, "  hint: {hint}"),
             None => Ok(()),

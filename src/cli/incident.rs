@@ -24,7 +24,7 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
             if *open {
                 query.push(("open", "true"));
             }
-            let answer = match daemon.get(&["incidents"], &query).await {
+            let answer = match daemon.get("list the incidents", &["incidents"], &query).await {
                 Err(failure) if failure.unreached => {
                     let mut stored = stored::incidents(access, failure)?;
                     stored.retain(|incident| service.as_ref().is_none_or(|name| name == incident.service.as_str()));
@@ -39,7 +39,7 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
             output::print(&render::incidents(&decode(&answer)?, output::layout()))
         }
         IncidentCommand::Show { incident, json } => {
-            let answer = match daemon.get(&["incidents", incident], &[]).await {
+            let answer = match daemon.get(&format!("show {incident}"), &["incidents", incident], &[]).await {
                 Err(failure) if failure.unreached => {
                     let stored = stored::incidents(access, failure)?;
                     let found = stored.iter().find(|one| one.id.as_str() == incident);
@@ -55,12 +55,12 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
         IncidentCommand::Approve { incident, approval } => {
             let approval = chosen(&daemon, incident, *approval).await?;
             let body = json!({"approval": approval});
-            done(&daemon.post(&["incidents", incident, "approve"], &body).await?)
+            done(&daemon.post(&format!("approve {incident}"), &["incidents", incident, "approve"], &body).await?)
         }
         IncidentCommand::Deny { incident, approval, reason } => {
             let approval = chosen(&daemon, incident, *approval).await?;
             let body = json!({"approval": approval, "reason": reason});
-            done(&daemon.post(&["incidents", incident, "deny"], &body).await?)
+            done(&daemon.post(&format!("deny {incident}"), &["incidents", incident, "deny"], &body).await?)
         }
     }
 }
@@ -76,7 +76,8 @@ async fn chosen(daemon: &Daemon, incident: &str, approval: Option<u32>) -> Resul
     if let Some(approval) = approval {
         return Ok(approval);
     }
-    let view: IncidentView = decode(&daemon.get(&["incidents", incident], &[]).await?)?;
+    let what = format!("decide about {incident}");
+    let view: IncidentView = decode(&daemon.get(&what, &["incidents", incident], &[]).await?)?;
     let why = match &view.approval {
         Some(approval) if approval.state == "open" => return Ok(approval.approval),
         _ if view.resolved_at.is_some() => format!("it is over ({})", view.state),
@@ -85,7 +86,7 @@ async fn chosen(daemon: &Daemon, incident: &str, approval: Option<u32>) -> Resul
         Some(ApprovalView { approval, state, by: None, .. }) => format!("approval {approval} is {state}"),
     };
     let hint = format!("`backstop incident show {incident}` tells how it stands");
-    Err(Failure::failed(format!("decide about {incident}: {why}")).with_hint(hint))
+    Err(Failure::failed(format!("{what}: {why}")).with_hint(hint))
 }
 
 pub(super) fn done(answer: &serde_json::Value) -> Result<(), Failure> {

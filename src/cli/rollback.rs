@@ -20,7 +20,9 @@ pub(super) async fn run(access: &Access, order: &RollBack) -> Result<(), Failure
         "override": order.overrides,
         "reason": order.reason,
     });
-    let answer = Daemon::of(access)?.post(&["services", &order.service, "rollback"], &body).await?;
+    let answer = Daemon::of(access)?
+        .post(&format!("roll {} back", order.service), &["services", &order.service, "rollback"], &body)
+        .await?;
     if !order.dry_run {
         return done(&answer);
     }

@@ -24,7 +24,7 @@ use crate::{
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let bytes = config::read(path).map_err(|diagnostics| configuration::told(&diagnostics))?;
     let content = ContentDigest::of(&bytes);
-    let checked = config::check_bytes(&path.display().to_string(), bytes, Some(&SystemSecrets));
+    let checked = config::check_bytes_here(&path.display().to_string(), bytes, &SystemSecrets);
     let Some(config) = checked.config else { return Err(configuration::told(&checked.diagnostics)) };
     for warning in &checked.diagnostics.list {
         // If standard error is closed, nobody wanted to be warned.

@@ -22,7 +22,7 @@ pub(super) async fn run(access: &Access, status: &Status) -> Result<(), Failure>
     if status.watch {
         return watch(&daemon, status.json).await;
     }
-    let answer = daemon.get(&["services"], &[]).await?;
+    let answer = daemon.get("show the status", &["services"], &[]).await?;
     if status.json { output::print_json(&answer) } else { output::print(&shown(&answer)?) }
 }
 
@@ -38,7 +38,7 @@ async fn watch(daemon: &Daemon, json: bool) -> Result<(), Failure> {
     loop {
         every.tick().await;
         // A daemon that is restarted is what one watches for; the failure is shown in its place.
-        let text = match daemon.get(&["services"], &[]).await {
+        let text = match daemon.get("show the status", &["services"], &[]).await {
             Ok(answer) if json => format!("{answer}\n"),
             Ok(answer) => shown(&answer)?,
             Err(failure) if failure.unreached => {

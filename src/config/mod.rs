@@ -7,6 +7,7 @@
 //! | `shape`, `value`, `later` | what the file may look like, and what this version cannot do yet |
 //! | `decode`, `secret` | the tree against the table; references resolved |
 //! | `compile` | cross checks, and the form |
+//! | `here` | what the form names, looked for on this machine |
 //! | `schema` | the table as JSON Schema |
 
 mod compile;
@@ -14,6 +15,7 @@ mod decode;
 mod diagnostic;
 mod difference;
 pub mod form;
+mod here;
 mod later;
 pub mod limits;
 mod node;
@@ -26,7 +28,7 @@ mod source;
 mod suggest;
 mod value;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use diagnostic::{Diagnostic, Diagnostics, Gravity, Place};
 pub use difference::{Difference, difference};
@@ -70,10 +72,20 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Diagnostics> {
 
 /// Checks the file at `path`; without `secrets`, references are left alone.
 pub fn check(path: &Path, secrets: Option<&dyn Secrets>) -> Checked {
+    check_file(path, secrets, false)
+}
+
+/// The same on the machine on which it is to be used: programs that are not there, and a history that nothing can be
+/// added to, are warned of.
+pub fn check_here(path: &Path, secrets: &dyn Secrets) -> Checked {
+    check_file(path, Some(secrets), true)
+}
+
+fn check_file(path: &Path, secrets: Option<&dyn Secrets>, here: bool) -> Checked {
     match reader::read_file(path) {
         Ok(bytes) => {
             let now = Clock::new().now().wall;
-            check_bytes_at(&path.display().to_string(), bytes, secrets, Some(now))
+            checked(&path.display().to_string(), bytes, secrets, Some(now), here)
         }
         Err(diagnostics) => Checked { config: None, diagnostics },
     }
@@ -81,25 +93,68 @@ pub fn check(path: &Path, secrets: Option<&dyn Secrets>) -> Checked {
 
 /// Checks `bytes` as if they were in a file called `name`.
 pub fn check_bytes(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>) -> Checked {
-    check_bytes_at(name, bytes, secrets, None)
+    checked(name, bytes, secrets, None, false)
 }
 
 /// The same at a certain time: what is over by then is warned of.
 pub fn check_bytes_at(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>, now: Option<WallTime>) -> Checked {
-    let source = match reader::source(name, bytes) {
-        Ok(source) => source,
+    checked(name, bytes, secrets, now, false)
+}
+
+/// The same for being used on this machine, as [`check_here`].
+pub fn check_bytes_here(name: &str, bytes: Vec<u8>, secrets: &dyn Secrets) -> Checked {
+    checked(name, bytes, Some(secrets), None, true)
+}
+
+fn checked(name: &str, bytes: Vec<u8>, secrets: Option<&dyn Secrets>, now: Option<WallTime>, here: bool) -> Checked {
+    let (config, sink) = match compiled(name, bytes, secrets, now, here) {
+        Ok(compiled) => compiled,
         Err(diagnostics) => return Checked { config: None, diagnostics },
     };
-    let mut root = match reader::parse(&source) {
-        Ok(root) => root,
-        Err(diagnostics) => return Checked { config: None, diagnostics },
-    };
-    let mut sink = sink::Sink::new(source, now);
+    let config = config.filter(|_| !sink.has_errors());
+    Checked { config, diagnostics: sink.finish() }
+}
+
+/// A compiled configuration, good or not, and what is wrong with it.
+fn compiled(
+    name: &str,
+    bytes: Vec<u8>,
+    secrets: Option<&dyn Secrets>,
+    now: Option<WallTime>,
+    here: bool,
+) -> Result<(Option<Config>, sink::Sink), Diagnostics> {
+    let source = reader::source(name, bytes)?;
+    let mut root = reader::parse(&source)?;
+    let mut sink = sink::Sink::new(source, now).looking_here(here);
     decode::decode(&mut root, secrets, &mut sink);
     let config = match root.value {
         node::Value::Map(_) => Some(compile::compile(&root, &mut sink)),
         _ => None,
     };
-    let config = config.filter(|_| !sink.has_errors());
-    Checked { config, diagnostics: sink.finish() }
+    Ok((config, sink))
+}
+
+/// Where whoever speaks to a daemon finds it and its files. [`None`] where what is written cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The command line's way in.
+    pub socket: Option<PathBuf>,
+    /// The store's file.
+    pub store: Option<PathBuf>,
+    /// The history file.
+    pub history: Option<PathBuf>,
+}
+
+/// The paths of the file at `path`, whatever else is wrong with it: a daemon may run that has read a better one. Secrets
+/// are not resolved: whoever only looks need not be able to read them. Beside them all that is wrong.
+///
+/// # Errors
+/// If it cannot be read, or is no configuration at all.
+pub fn paths(path: &Path) -> Result<(Paths, Diagnostics), Diagnostics> {
+    let (config, sink) = compiled(&path.display().to_string(), reader::read_file(path)?, None, None, false)?;
+    let diagnostics = sink.finish();
+    let Some(config) = config else { return Err(diagnostics) };
+    let some = |path: PathBuf| Some(path).filter(|path| !path.as_os_str().is_empty());
+    let paths = Paths { socket: some(config.server.socket), store: some(config.store), history: some(config.history) };
+    Ok((paths, diagnostics))
 }

@@ -16,6 +16,7 @@ pub(crate) struct Sink {
     found: Vec<Found>,
     left_out: usize,
     now: Option<WallTime>,
+    looks_here: bool,
 }
 
 struct Found {
@@ -28,7 +29,17 @@ struct Found {
 impl Sink {
     /// An empty one for `source`; with `now`, what is over by then is told of.
     pub(crate) fn new(source: Source, now: Option<WallTime>) -> Self {
-        Self { source, found: Vec::new(), left_out: 0, now }
+        Self { source, found: Vec::new(), left_out: 0, now, looks_here: false }
+    }
+
+    /// The same for the machine on which the configuration is to be used: what it names and is not here is told of.
+    pub(crate) fn looking_here(self, looks_here: bool) -> Self {
+        Self { looks_here, ..self }
+    }
+
+    /// Whether this is the machine on which the configuration is to be used.
+    pub(crate) const fn looks_here(&self) -> bool {
+        self.looks_here
     }
 
     /// Now, where that is known.

@@ -6,7 +6,7 @@ use super::{
     entry::Entry,
     event::{Reply, RequestId, Sequence},
     name::{ChannelName, IncidentId, ServiceIndex, SignalIndex},
-    operation::{Attempt, StepKey},
+    operation::{Attempt, HistoryRecord, StepKey},
     page::Page,
 };
 
@@ -59,6 +59,12 @@ pub enum Action {
         id: RequestId,
         /// The answer.
         reply: Reply,
+    },
+    /// See to it that the history file has these; what is there already stays as it is. Nothing waits for it, and the
+    /// next start asks again.
+    KeepHistory {
+        /// The entries.
+        records: Vec<HistoryRecord>,
     },
     /// Put a file into the incident's evidence; the same name again replaces it.
     WriteEvidence {

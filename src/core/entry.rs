@@ -271,6 +271,12 @@ pub enum Fact {
         /// Whether people were told of them.
         told: bool,
     },
+    /// What is over for so long is no longer kept: incidents that ended before this, and deploys before it but the last
+    /// ones.
+    Forgotten {
+        /// Before when.
+        before: WallTime,
+    },
     /// No new plans.
     Paused {
         /// Until when; absent: until resumed.
@@ -336,6 +342,12 @@ pub enum Fact {
         by: String,
         /// What is to be proved healthy.
         version: Version,
+        /// What it was put in the place of, if it was gone back to.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        from: Option<Version>,
+        /// The incident that was open.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        incident: Option<IncidentId>,
         /// What fired, and must be no by evidence, beside what must always be.
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         must_clear: Vec<ConditionName>,

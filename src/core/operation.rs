@@ -139,7 +139,7 @@ pub struct HistoryRecord {
     /// The incident; beyond the runbook's own keys.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub incident: String,
-    /// How it ended: verified, persists, unverified or failed; beyond the runbook's own keys.
+    /// How it ended: verified, persists, unverified, failed, stuck, overtaken or aborted; beyond the runbook's own keys.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub outcome: String,
 }

@@ -10,6 +10,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use rustix::fs::{Access, access};
+
 /// Mode of a file that was not there before: its owner's alone, since reasons and outputs may name what others need
 /// not know.
 pub const NEW_FILE_MODE: u32 = 0o600;
@@ -23,12 +25,7 @@ static WRITES: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 /// Whatever the file system says; the old file is then untouched.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let old = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => Some(metadata),
-        Ok(_) => return Err(io::Error::other("it is there, and is not an ordinary file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
+    let old = ordinary(path)?;
     let temporary = beside(path)?;
     let written = write(&temporary, content, old.as_ref()).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
@@ -37,6 +34,36 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     sync_directory(parent(path))
+}
+
+/// Whether [`replace`] would find a place for `path`: makes a file beside it, empty, and removes it again.
+///
+/// # Errors
+/// Those of [`replace`].
+pub fn check_replaceable(path: &Path) -> io::Result<()> {
+    ordinary(path)?;
+    let temporary = beside(path)?;
+    OpenOptions::new().write(true).create_new(true).mode(NEW_FILE_MODE).open(&temporary)?;
+    fs::remove_file(&temporary)
+}
+
+/// Whether [`replace`] seems to find a place for `path`, as far as permissions tell. Makes nothing.
+///
+/// # Errors
+/// Those of [`replace`].
+pub fn looks_replaceable(path: &Path) -> io::Result<()> {
+    ordinary(path)?;
+    Ok(access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// The file that is at `path`, if there is one.
+fn ordinary(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(Some(metadata)),
+        Ok(_) => Err(io::Error::other("it is there, and is not an ordinary file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes what was created, renamed or removed in `directory` durable.

@@ -37,7 +37,7 @@ pub enum HistoryError {
         source: io::Error,
     },
     /// The file cannot be written.
-    #[error("write the history {path}: {source}")]
+    #[error("write the history {path}: {source}; its directory must be there and writable for this user")]
     Write {
         /// The file.
         path: PathBuf,
@@ -79,20 +79,56 @@ impl History {
         rollbacks.iter().enumerate().map(|(place, entry)| self.understand(place, entry)).collect()
     }
 
-    /// Adds a rollback durably, or completes the one that is there: the same incident between the same versions is the
-    /// same rollback. What people filled in stays, unless `record` has something to put there.
+    /// Adds a rollback durably, or completes the one that is there. What people filled in stays, unless `record` has
+    /// something to put there.
     pub fn record(&self, record: &HistoryRecord) -> Result<(), HistoryError> {
+        self.change(std::slice::from_ref(record), complete)
+    }
+
+    /// Adds those that are not there yet, durably. What is there stays as it is.
+    pub fn keep(&self, records: &[HistoryRecord]) -> Result<(), HistoryError> {
+        self.change(records, |_there, _new| {})
+    }
+
+    /// Checks that a rollback could be put on record: what is there is a history, and a file can be made beside it, which
+    /// is then removed. A full disk is no mistake of the configuration: there will be room again.
+    pub fn check(&self) -> Result<(), HistoryError> {
+        self.check_by(atomic::check_replaceable)
+    }
+
+    /// The same without making anything, as far as that can be told: for whoever only asks.
+    pub fn looks_fit(&self) -> Result<(), HistoryError> {
+        self.check_by(atomic::looks_replaceable)
+    }
+
+    fn check_by(&self, look: impl Fn(&Path) -> io::Result<()>) -> Result<(), HistoryError> {
+        let mut document = self.load()?;
+        self.rollbacks(&mut document)?;
+        match self.real().and_then(|real| look(&real)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Ok(()),
+            Err(source) => Err(HistoryError::Write { path: self.path.clone(), source }),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn change(
+        &self,
+        records: &[HistoryRecord],
+        meet: impl Fn(&mut Map<String, Value>, Map<String, Value>),
+    ) -> Result<(), HistoryError> {
         // Nothing that panics leaves the file half-written.
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut document = self.load()?;
         let before = document.clone();
         let rollbacks = self.rollbacks(&mut document)?;
-        let Ok(Value::Object(new)) = serde_json::to_value(record) else {
-            return Err(self.damaged("a record of ours is no object".to_owned()));
-        };
-        match rollbacks.iter_mut().filter_map(Value::as_object_mut).find(|entry| is_same(entry, record)) {
-            Some(entry) => complete(entry, new),
-            None => rollbacks.push(Value::Object(new)),
+        for record in records {
+            let Ok(Value::Object(new)) = serde_json::to_value(record) else {
+                return Err(self.damaged("a record of ours is no object".to_owned()));
+            };
+            match rollbacks.iter_mut().filter_map(Value::as_object_mut).find(|entry| is_same(entry, record)) {
+                Some(entry) => meet(entry, new),
+                None => rollbacks.push(Value::Object(new)),
+            }
         }
         if document == before {
             return Ok(());
@@ -100,13 +136,15 @@ impl History {
         let failed = |source| HistoryError::Write { path: self.path.clone(), source };
         let mut text = serde_json::to_vec_pretty(&document).map_err(|error| failed(error.into()))?;
         text.push(b'\n');
-        // A link stays a link: what it leads to is replaced.
-        let real = match fs::canonicalize(&self.path) {
-            Ok(real) => real,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.path.clone(),
-            Err(error) => return Err(failed(error)),
-        };
-        atomic::replace(&real, &text).map_err(failed)
+        atomic::replace(&self.real().map_err(failed)?, &text).map_err(failed)
+    }
+
+    /// What is replaced. A link stays a link.
+    fn real(&self) -> io::Result<PathBuf> {
+        match fs::canonicalize(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.path.clone()),
+            found => found,
+        }
     }
 
     fn load(&self) -> Result<Value, HistoryError> {
@@ -162,11 +200,15 @@ impl History {
     }
 }
 
+/// Whether an entry is about the same rollback: its service and incident, its beginning, and its versions. An incident may
+/// have several between the same versions, and incidents count from 1 again in a new store.
 fn is_same(entry: &Map<String, Value>, record: &HistoryRecord) -> bool {
-    let has = |key: &str, value: &str| entry.get(key).and_then(Value::as_str) == Some(value);
-    // Incidents count from 1 again in a new store; their versions tell the old ones apart.
-    !record.incident.is_empty()
+    let has = |key: &str, value: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default() == value;
+    // What names no service is a person's own.
+    !record.service.is_empty()
+        && has("service", &record.service)
         && has("incident", &record.incident)
+        && has("date", &record.date)
         && has("version_from", &record.version_from)
         && has("version_to", &record.version_to)
 }

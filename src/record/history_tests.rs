@@ -121,12 +121,41 @@ fn the_same_rollback_again_completes_its_entry() {
     let closed = HistoryRecord { root_cause: "a missing index".to_owned(), ..expected };
     history.record(&closed).expect("recorded");
     assert_eq!(history.read().expect("read")[1], closed);
-    // In a new store incidents count from 1 again: that is another rollback.
+    // In a new store incidents count from 1 again, and an incident may have several: those are other rollbacks.
     history.record(&HistoryRecord { version_from: "v9".to_owned(), ..record("api-1") }).expect("recorded");
-    assert_eq!(history.read().expect("read").len(), 4);
+    history.record(&HistoryRecord { date: "2026-01-07T11:00:00Z".to_owned(), ..record("api-1") }).expect("recorded");
+    assert_eq!(history.read().expect("read").len(), 5);
     let before = text(&history);
     history.record(&record("api-2")).expect("nothing is new");
     assert_eq!(text(&history), before);
+}
+
+#[test]
+fn what_is_only_kept_is_added_once_and_changes_nothing_that_is_there() {
+    let (_directory, history) = with(EXISTING);
+    history.record(&record("api-1")).expect("recorded");
+    let before = history.read().expect("read");
+    let by_hand = HistoryRecord { version_from: String::new(), incident: String::new(), ..record("") };
+    let overtaken = HistoryRecord { outcome: "overtaken".to_owned(), ..record("api-1") };
+    history.keep(&[overtaken, record("api-2"), by_hand.clone()]).expect("kept");
+    history.keep(&[record("api-2"), by_hand.clone()]).expect("kept");
+    assert_eq!(history.read().expect("read"), [&before[..], &[record("api-2"), by_hand]].concat());
+}
+
+#[test]
+fn a_start_finds_out_whether_a_rollback_could_be_put_on_record() {
+    let (directory, history) = with(EXISTING);
+    history.check().expect("it is a history");
+    assert_eq!(text(&history), EXISTING, "nothing is changed");
+    assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1, "nothing is left beside it");
+    History::new(directory.path().join("none-yet.json")).check().expect("a new one can be made");
+    let error = History::new("/no/such/place/history.json").check().expect_err("no directory").to_string();
+    assert!(error.contains("/no/such/place/history.json") && error.contains("directory must be there"), "{error}");
+    let error = History::new(directory.path()).check().expect_err("a directory").to_string();
+    assert!(error.contains("history"), "{error}");
+    let (_directory, damaged) = with("{\"rollbacks\": [");
+    let error = damaged.check().expect_err("no JSON").to_string();
+    assert!(error.contains("line 1") && error.contains("mend it or move it away"), "{error}");
 }
 
 #[test]

@@ -134,7 +134,12 @@ mod tests {
             let checked = crate::config::check_bytes("a.yaml", text.into_bytes(), None);
             Arc::clone(&checked.config.expect("a good configuration").policy.services[0])
         });
-        Policy { services: services.collect(), channels: Vec::new(), escalation: Escalation::default() }
+        Policy {
+            services: services.collect(),
+            channels: Vec::new(),
+            escalation: Escalation::default(),
+            keep: Duration::from_secs(90 * 86_400),
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
         entry::Entry,
         event::{Event, Reply, RequestId, Sequence},
         name::{ChannelName, ServiceIndex},
-        operation::{Attempt, Operation, OperationOutcome, StepKey},
+        operation::{Attempt, HistoryRecord, Operation, OperationOutcome, StepKey},
         page::Page,
         sample::Reason,
     },
@@ -92,6 +92,7 @@ impl Hands {
                     let _ = waiting.send(reply);
                 }
             }
+            Action::KeepHistory { records } => self.keep_history(records),
             Action::WriteEvidence { incident, name, content } => self.files.write(incident, name, content),
         }
     }
@@ -134,6 +135,16 @@ impl Hands {
             };
             tracing::info!(step = %key, ?outcome, "ended");
             completions.send(Event::OperationEnded { key, outcome });
+        });
+    }
+
+    fn keep_history(&mut self, records: Vec<HistoryRecord>) {
+        let file = Arc::clone(&self.history);
+        self.tasks.spawn(async move {
+            let kept = tokio::task::spawn_blocking(move || file.keep(&records)).await;
+            if let Ok(Err(error)) = kept {
+                tracing::error!("failed to {error}; the next start tries again");
+            }
         });
     }
 

@@ -1,8 +1,8 @@
 //! Writes evidence files on a thread of its own: a slow disk holds up no probe and no page.
 
 use std::{
-    path::PathBuf,
-    sync::mpsc::{SyncSender, TrySendError, sync_channel},
+    path::{Path, PathBuf},
+    sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     time::Duration,
 };
 
@@ -13,6 +13,8 @@ use crate::{core::name::IncidentId, record::evidence};
 const WAITING_LIMIT: usize = 1024;
 /// Old folders are looked for after so many files written.
 const PRUNE_AFTER_WRITES: u32 = 256;
+/// And after so long in which nothing is written; at the start, too.
+const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// The way to the thread.
 #[derive(Debug)]
@@ -24,17 +26,22 @@ impl Files {
         let (sender, waiting) = sync_channel::<(IncidentId, String, String)>(WAITING_LIMIT);
         let work = move || {
             let mut until_prune = 0;
-            for (incident, name, content) in waiting {
-                if let Err(error) = evidence::write(&directory, &incident, &name, &content) {
-                    tracing::error!(%incident, name, %error, "failed to keep evidence");
-                }
+            // Ends when the sender is gone.
+            loop {
                 if until_prune == 0 {
                     until_prune = PRUNE_AFTER_WRITES;
-                    if let Err(error) = evidence::prune(&directory, keep, clock.system()) {
-                        tracing::warn!(%error, "failed to remove old evidence");
-                    }
+                    prune(&directory, keep, &clock);
                 }
-                until_prune -= 1;
+                match waiting.recv_timeout(PRUNE_EVERY) {
+                    Ok((incident, name, content)) => {
+                        if let Err(error) = evidence::write(&directory, &incident, &name, &content) {
+                            tracing::error!(%incident, name, %error, "failed to keep evidence");
+                        }
+                        until_prune -= 1;
+                    }
+                    Err(RecvTimeoutError::Timeout) => until_prune = 0,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         };
         std::thread::Builder::new().name("files".to_owned()).spawn(work).expect("a thread at the start of the process");
@@ -48,5 +55,47 @@ impl Files {
                 tracing::error!(%incident, name, "failed to keep evidence: too much waits for the disk");
             }
         }
+    }
+}
+
+fn prune(directory: &Path, keep: Duration, clock: &Clock) {
+    match evidence::prune(directory, keep, clock.system()) {
+        Ok(pruned) => {
+            for folder in pruned.removed {
+                tracing::info!(folder = %folder.display(), "old evidence removed");
+            }
+            for error in pruned.failed {
+                tracing::warn!(%error, "failed to remove old evidence");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "failed to remove old evidence"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn old_evidence_goes_at_the_start_though_nothing_is_written() {
+        let root = tempfile::tempdir().expect("a directory");
+        let keep = Duration::from_secs(3600);
+        for name in ["old-1", "young-1"] {
+            evidence::write(root.path(), &name.into(), "incident.json", "{}").expect("written");
+        }
+        let old = root.path().join("old-1");
+        let long_ago = Clock::new().system() - 2 * keep;
+        for file in [old.join("incident.json"), old.join(".backstop-evidence"), old.clone()] {
+            File::open(file).and_then(|file| file.set_modified(long_ago)).expect("aged");
+        }
+        let _files = Files::start(root.path().to_owned(), keep, Clock::new());
+        let began = Instant::now();
+        while old.exists() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it is still there");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(root.path().join("young-1/incident.json").exists());
     }
 }

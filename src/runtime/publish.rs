@@ -1,49 +1,84 @@
-//! Pins finished views to the board, a few times a second.
+//! Pins finished views to the board: what was decided at once, what only moves numbers a few times a second.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     core::{
         action::Action,
-        engine::State,
-        event::Sequence,
-        name::ServiceIndex,
+        engine::{State, incident_view},
+        entry::Fact,
+        name::{IncidentId, ServiceIndex, ServiceName},
         policy::Policy,
         time::{BootTime, Now},
-        view::DaemonView,
+        view::{DaemonView, IncidentView},
     },
     serve::{Publisher, metrics::Metrics},
 };
 
-/// The board is renewed so often.
+/// Numbers move all the time; what readers see of them is renewed so often.
 pub(super) const PUBLISH_EVERY: Duration = Duration::from_millis(250);
-/// Services whose view is renewed in one go because something happened to them: a thousand must not hold the loop up.
+/// What was decided is shown at once, but no more often than this: a page that follows from it takes longer, and many
+/// decisions in a row are rendered once.
+const DECIDED_EVERY: Duration = Duration::from_millis(50);
+/// Services whose views are renewed in one go because something happened to them: a thousand must not hold the loop up.
 const VIEWS_AT_ONCE: usize = 64;
-/// And of those to which nothing happened: their ages and clocks move all the time, and nothing else does.
+/// And of those to which nothing happened: how old things are moves all the time, and nothing else does.
 const QUIET_VIEWS_AT_ONCE: usize = 16;
 
-/// What was published last.
+/// What was published last, and what is due.
 pub(super) struct Press {
     publisher: Publisher,
     metrics: Arc<Metrics>,
+    /// When everything that moves was renewed.
+    renewed_at: Option<BootTime>,
+    /// When something was renewed.
     published_at: Option<BootTime>,
-    last: Sequence,
-    next_quiet: usize,
-    next_stirred: ServiceIndex,
+    /// Services of which something was put into the journal since.
+    decided: BTreeSet<ServiceName>,
+    /// Something was put into the journal that concerns every open incident.
+    decided_on_all: bool,
     /// The next renewal leaves nothing out.
     renews_all: bool,
+    /// Incidents as they were shown. One that is over does not change any more.
+    incidents: BTreeMap<IncidentId, Arc<IncidentView>>,
+    next_quiet: usize,
+    next_stirred: ServiceIndex,
 }
 
 impl Press {
     pub(super) fn new(publisher: Publisher, metrics: Arc<Metrics>) -> Self {
-        Self { publisher, metrics, published_at: None, last: Sequence(0), next_quiet: 0, next_stirred: ServiceIndex(0), renews_all: true }
+        Self {
+            publisher,
+            metrics,
+            renewed_at: None,
+            published_at: None,
+            decided: BTreeSet::new(),
+            decided_on_all: false,
+            renews_all: true,
+            incidents: BTreeMap::new(),
+            next_quiet: 0,
+            next_stirred: ServiceIndex(0),
+        }
     }
 
-    /// Hands what was appended to the readers of events.
-    pub(super) fn appended(&self, actions: &[Action]) {
+    /// Hands what was appended to the readers of events, and remembers whom it concerns.
+    pub(super) fn appended(&mut self, actions: &[Action]) {
         for action in actions {
             if let Action::Append { sequence, entry } = action {
                 self.publisher.appended(*sequence, entry);
+                match &entry.service {
+                    Some(service) if self.decided.contains(service) => {}
+                    Some(service) => drop(self.decided.insert(service.clone())),
+                    // Only the outbox is shorter by it.
+                    None if matches!(entry.fact, Fact::PageSettled { .. }) => {}
+                    // Of any service something may be gone.
+                    None if matches!(entry.fact, Fact::Forgotten { .. }) => self.renews_all = true,
+                    None => self.decided_on_all = true,
+                }
             }
         }
     }
@@ -53,6 +88,12 @@ impl Press {
         self.publisher.reload(policy);
         self.metrics.reload(policy);
         self.next_quiet = 0;
+        self.renews_all = true;
+    }
+
+    /// The state was folded anew: nothing that was shown is to be relied on.
+    pub(super) fn folded_anew(&mut self) {
+        self.incidents.clear();
         self.renews_all = true;
     }
 
@@ -66,37 +107,46 @@ impl Press {
         self.published_at.is_some()
     }
 
-    /// Notes that the loop turned, and says whether the board is to be renewed.
-    pub(super) fn is_due(&self, now: BootTime) -> bool {
-        self.publisher.turned(now);
-        self.published_at.is_none_or(|at| now.since(at) >= PUBLISH_EVERY)
+    /// After how long something is to be shown that waits, if something does.
+    pub(super) fn due_in(&self, now: Now) -> Option<Duration> {
+        let waits = self.renews_all || self.decided_on_all || !self.decided.is_empty();
+        let since = self.published_at.map(|at| now.boot.since(at)).filter(|_| waits)?;
+        Some(DECIDED_EVERY.saturating_sub(since))
     }
 
-    /// Renews the board. `configuration` says why the one on disk is not in force, where it is not.
+    /// Notes that the loop turned, and says whether anything is to be renewed.
+    pub(super) fn is_due(&self, now: Now) -> bool {
+        self.publisher.turned(now.boot);
+        self.numbers_are_due(now) || self.decisions_are_due(now)
+    }
+
+    fn numbers_are_due(&self, now: Now) -> bool {
+        self.renewed_at.is_none_or(|at| now.boot.since(at) >= PUBLISH_EVERY)
+    }
+
+    fn decisions_are_due(&self, now: Now) -> bool {
+        self.published_at.is_none() || self.due_in(now).is_some_and(|due| due.is_zero())
+    }
+
+    /// Renews what is due. `configuration` says why the one on disk is not in force, where it is not.
     pub(super) fn publish(&mut self, state: &mut State, configuration: Option<String>, now: Now) {
         let is_first = self.published_at.is_none();
-        let renews_all = std::mem::take(&mut self.renews_all);
+        let (numbers_are_due, decisions_are_due) = (self.numbers_are_due(now), self.decisions_are_due(now));
         self.published_at = Some(now.boot);
-        let count = state.service_count();
-        let decided = state.durable().last != self.last;
-        if decided || renews_all {
-            self.last = state.durable().last;
-            self.publisher.incidents(state.incidents_view().into_iter().map(Arc::new).collect());
-            for place in 0..count {
-                let index = ServiceIndex(u32::try_from(place).expect("the configuration bounds services"));
-                self.publisher.deploys(index, state.deploys_view(index));
-            }
+        if decisions_are_due {
+            self.show_decisions(state, now);
         }
-        for index in state.take_stirred(self.next_stirred, if renews_all { count } else { VIEWS_AT_ONCE }) {
-            self.next_stirred = ServiceIndex(index.0 + 1);
-            if !renews_all {
-                self.renew(state, index, now);
+        if numbers_are_due {
+            self.renewed_at = Some(now.boot);
+            let count = state.service_count();
+            for index in state.take_stirred(self.next_stirred, VIEWS_AT_ONCE) {
+                self.show_service(state, index, now);
+                self.next_stirred = place(index.get() + 1);
             }
-        }
-        for _ in 0..if renews_all { count } else { count.min(QUIET_VIEWS_AT_ONCE) } {
-            let index = ServiceIndex(u32::try_from(self.next_quiet).expect("the configuration bounds services"));
-            self.renew(state, index, now);
-            self.next_quiet = (self.next_quiet + 1) % count;
+            for _ in 0..count.min(QUIET_VIEWS_AT_ONCE) {
+                self.show_service(state, place(self.next_quiet % count), now);
+                self.next_quiet = (self.next_quiet + 1) % count;
+            }
         }
         let daemon = DaemonView { configuration, ..state.daemon_view(now) };
         self.metrics.daemon(&daemon);
@@ -106,9 +156,123 @@ impl Press {
         }
     }
 
-    fn renew(&self, state: &mut State, index: ServiceIndex, now: Now) {
+    /// Shows what was decided, of the services that it concerns. What concerns all of them shows in their incidents at
+    /// once, and in their numbers when those are renewed.
+    fn show_decisions(&mut self, state: &mut State, now: Now) {
+        let all = std::mem::take(&mut self.renews_all);
+        let on_all = std::mem::take(&mut self.decided_on_all);
+        let most = if all { usize::MAX } else { VIEWS_AT_ONCE };
+        let decided: BTreeSet<ServiceName> = self.decided.iter().take(most).cloned().collect();
+        self.decided.retain(|service| !decided.contains(service));
+        self.show_incidents(state, |service| all || on_all || decided.contains(service));
+        for index in (0..state.service_count()).map(place) {
+            if all || decided.contains(state.service_name(index)) {
+                self.publisher.deploys(index, state.deploys_view(index));
+                self.show_service(state, index, now);
+            }
+        }
+    }
+
+    fn show_service(&self, state: &mut State, index: ServiceIndex, now: Now) {
         let view = state.service_view(now, index);
         self.metrics.conditions(index, &view);
         self.publisher.service(index, view);
+    }
+
+    /// Renders the incidents of these services anew, except those that were shown as over, and lets go of what the state
+    /// has forgotten.
+    fn show_incidents(&mut self, state: &State, concerns: impl Fn(&ServiceName) -> bool) {
+        let incidents = &state.durable().incidents;
+        self.incidents.retain(|id, _| incidents.contains_key(id));
+        for (id, incident) in incidents {
+            let is_over = self.incidents.get(id).is_some_and(|shown| shown.resolved_at.is_some());
+            let is_new = !self.incidents.contains_key(id);
+            if is_new || (!is_over && concerns(&incident.service)) {
+                self.incidents.insert(id.clone(), Arc::new(incident_view(incident)));
+            }
+        }
+        let mut shown: Vec<_> = self.incidents.values().cloned().collect();
+        shown.sort_by(|one, other| other.opened_at.cmp(&one.opened_at).then_with(|| other.id.cmp(&one.id)));
+        self.publisher.incidents(shown);
+    }
+}
+
+fn place(index: usize) -> ServiceIndex {
+    ServiceIndex(u32::try_from(index).expect("the configuration bounds services"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        core::{
+            durable::Durable,
+            event::{Event, Request, RequestId, Sequence},
+            time::{MachineStart, WallTime},
+        },
+        serve::{Board, board},
+    };
+
+    /// A state of these services, its press, and what readers see.
+    fn shown(names: &[&str], now: Now) -> (State, Press, Board) {
+        let mut text = String::from("services:\n");
+        for name in names {
+            text.push_str(&format!(
+                "- name: {name}\n  target: {{releases: {{directory: /a/{name}, current: /b/{name}, restart: ['true']}}}}\n  \
+                 probes: {{ready: {{tcp: '127.0.0.1:1'}}}}\n"
+            ));
+        }
+        let checked = crate::config::check_bytes("a.yaml", text.into_bytes(), None);
+        let policy = checked.config.expect("a good configuration").policy;
+        let metrics = Arc::new(Metrics::new(&policy).expect("metrics"));
+        let (publisher, board) = board(&policy, Arc::new(|| BootTime::from_nanos(0)));
+        let state = State::new(policy, "press", MachineStart(1), Durable::default(), now);
+        (state, Press::new(publisher, metrics), board)
+    }
+
+    /// What a person asks for is put into the journal.
+    fn pause(state: &mut State, press: &mut Press, service: Option<&str>, now: Now) {
+        let request =
+            Request::Pause { service: service.map(Into::into), for_seconds: None, reason: "a drill".to_owned() };
+        let mut actions = Vec::new();
+        state.step(now, Event::Requested { id: RequestId(1), by: "ann".to_owned(), request }, &mut actions);
+        press.appended(&actions);
+        state.step(now, Event::Committed(state.durable().last), &mut actions);
+    }
+
+    #[test]
+    fn what_was_decided_shows_at_once_but_not_in_a_flood_and_the_rest_stays() {
+        let start = Now { boot: BootTime::from_nanos(1), wall: WallTime::from_millis(1_780_000_000_000) };
+        let (mut state, mut press, board) = shown(&["a", "b"], start);
+        let at = |millis: u64| start.after(Duration::from_millis(millis));
+        let view = |name: &str| board.service(name).flatten().expect("it was published");
+        assert!(board.ready().is_err());
+        press.publish(&mut state, None, start);
+        assert!(board.ready().is_ok(), "the first renewal leaves nothing out");
+        assert_eq!(press.due_in(start), None, "nothing waits");
+
+        let (other, incidents) = (view("b"), board.incidents());
+        pause(&mut state, &mut press, Some("a"), at(20));
+        assert_eq!(press.due_in(at(20)), Some(Duration::from_millis(30)), "not sooner than this after the last one");
+        press.publish(&mut state, None, at(20));
+        assert!(view("a").paused.is_none());
+        press.publish(&mut state, None, at(50));
+        assert!(view("a").paused.is_some(), "long before numbers are renewed");
+        assert!(Arc::ptr_eq(&other, &view("b")), "nothing was decided about it");
+        assert_eq!(board.incidents().len(), incidents.len());
+        assert_eq!(press.due_in(at(50)), None);
+
+        // What concerns all shows in the daemon's own state at once.
+        pause(&mut state, &mut press, None, at(120));
+        assert_eq!(press.due_in(at(120)), Some(Duration::ZERO));
+        press.publish(&mut state, None, at(120));
+        assert!(board.daemon().paused.is_some());
+        assert!(Arc::ptr_eq(&other, &view("b")));
+        // And in each service's numbers when those are due.
+        press.publish(&mut state, None, at(249));
+        assert!(Arc::ptr_eq(&other, &view("b")));
+        press.publish(&mut state, None, at(250));
+        assert!(view("b").paused.is_some());
+        assert_eq!(state.durable().last, Sequence(2));
     }
 }

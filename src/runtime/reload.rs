@@ -210,7 +210,7 @@ impl Reloader {
 type Made = (Prepared, config::Difference, Vec<Diagnostic>);
 
 fn make(name: &str, bytes: Vec<u8>, in_force: &Config, clock: &Clock) -> Result<Made, String> {
-    let checked = config::check_bytes(name, bytes, Some(&SystemSecrets));
+    let checked = config::check_bytes_here(name, bytes, &SystemSecrets);
     let Some(config) = checked.config else { return Err(checked.diagnostics.render(false)) };
     let difference = config::difference(in_force, &config);
     if !difference.needs_restart.is_empty() {

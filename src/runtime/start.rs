@@ -27,17 +27,12 @@ use super::{
 };
 use crate::{
     config::form::Config,
-    core::{
-        durable::{Durable, FoldError},
-        engine::State,
-        event::{Event, Sequence},
-        sample::Reason,
-    },
+    core::{durable::Durable, engine::State, event::Event, sample::Reason},
     notify::NotifyError,
     probe::{http::SetupError, net::tls::TlsError, schedule::SpawnError},
-    record::history::History,
+    record::history::{History, HistoryError},
     serve::{self, Board, ServeError, Server, board, metrics::Metrics},
-    store::{self, DamagedStore, SqliteStore, StoreError, StoreEvent},
+    store::{self, DamagedStore, Retention, SqliteStore, StoreError, StoreEvent},
 };
 
 /// Locks and receipts of steps are removed at start when they are older: an unfinished plan is resumed within minutes or
@@ -50,12 +45,12 @@ const RECEIPTS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("fold the journal: {0}")]
-    Fold(#[from] FoldError),
     #[error(transparent)]
     Signals(#[from] SpawnError),
     #[error("prepare the version endpoint of {service}: {error}")]
     Version { service: String, error: SetupError },
+    #[error(transparent)]
+    History(#[from] HistoryError),
     #[error(transparent)]
     Notify(#[from] NotifyError),
     #[error("prepare TLS: {0}")]
@@ -75,17 +70,6 @@ pub enum RunError {
     Unsettled(Duration),
     #[error("go on: the loop ended without being asked to")]
     LoopEnded,
-}
-
-impl RunError {
-    /// Whether the journal is there and cannot be understood.
-    fn is_damage(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_damage(),
-            Self::Fold(_) => true,
-            _ => false,
-        }
-    }
 }
 
 /// A daemon that runs.
@@ -141,13 +125,16 @@ struct Parts {
 async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Parts, RunError> {
     let clock = Clock::new();
     let metrics = Arc::new(Metrics::new(&config.policy).map_err(|error| RunError::Metrics(error.to_string()))?);
-    let (journal, durable) = journal(&config.store, &metrics)?;
+    let (journal, durable) = journal(&config.store, config.policy.keep, &metrics)?;
     let installation = match &journal {
         Opened::Well(store) => store.installation().simple().to_string(),
         Opened::Damaged(..) => "damaged".to_owned(),
     };
     let prepared = edges::prepare(config, &clock)?;
     let config = &prepared.config;
+    // A rollback that cannot be put on record is found out about before one is due.
+    let history = Arc::new(History::new(&config.history));
+    history.check()?;
     let listeners = serve::Listeners::open(&config.server).await?;
     let address = listeners.address().map_err(|error| ServeError::Listen { address: config.server.listen, error })?;
 
@@ -189,7 +176,6 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (trouble, trouble_seen) = watch::channel(None);
     let manager = Manager::from_environment();
     let files = Files::start(config.evidence.directory.clone(), config.evidence.keep, clock.clone());
-    let history = Arc::new(History::new(&config.history));
     let register = Register::new(&config.policy);
     let steps = steps(config, &installation, &clock);
     let edges = prepared.begin(&sample_sender, &completion_sender, &steps);
@@ -244,32 +230,20 @@ enum Opened {
 
 /// Opens the journal and folds it. A damaged one does not end the watch: nothing is known of before, nothing is done, and
 /// people are told.
-fn journal(path: &Path, metrics: &Metrics) -> Result<(Opened, Durable), RunError> {
-    let opened = SqliteStore::open(path).map_err(RunError::from);
-    let folded = opened.and_then(|store| fold(&store, metrics).map(|durable| (store, durable)));
-    match folded {
-        Ok((store, durable)) => Ok((Opened::Well(Box::new(store)), durable)),
+fn journal(path: &Path, keep: Duration, metrics: &Metrics) -> Result<(Opened, Durable), RunError> {
+    let opened = SqliteStore::open(path);
+    match opened.and_then(|store| store.recover().map(|durable| (store, durable))) {
+        Ok((mut store, durable)) => {
+            metrics.recovered(&durable);
+            store.retain(Retention::keeping(keep));
+            Ok((Opened::Well(Box::new(store)), durable))
+        }
         Err(error) if error.is_damage() => {
             tracing::error!("failed to {error}; watching without a journal, and nothing is done");
             let store = DamagedStore::own(path, error.to_string())?;
             Ok((Opened::Damaged(store, Reason::new(&error.to_string())), Durable::default()))
         }
-        Err(error) => Err(error),
-    }
-}
-
-fn fold(store: &SqliteStore, metrics: &Metrics) -> Result<Durable, RunError> {
-    let mut durable = Durable::default();
-    let mut error = None;
-    store.read_all(Sequence(1), |sequence, entry| {
-        if error.is_none() {
-            metrics.entry_folded(&entry);
-            error = durable.apply(sequence, &entry).err();
-        }
-    })?;
-    match error {
-        Some(error) => Err(error.into()),
-        None => Ok(durable),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -286,7 +260,10 @@ fn steps(config: &Config, installation: &str, clock: &Clock) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, SystemSecrets};
+    use crate::{
+        config::{self, SystemSecrets},
+        core::event::Sequence,
+    };
 
     /// A configuration whose one probe is refused: nothing listens there.
     fn config(directory: &std::path::Path) -> Config {

@@ -22,7 +22,6 @@ use super::{
 use crate::{
     core::{
         action::Actions,
-        durable::Durable,
         engine::State,
         event::{Event, RequestId},
         name::{ServiceIndex, SignalIndex},
@@ -77,6 +76,7 @@ impl Loop {
         loop {
             let now = self.hands.clock.now();
             let wake = self.state.next_wake().map_or(TURN_EVERY, |wake| wake.since(now.boot)).min(TURN_EVERY);
+            let wake = self.press.due_in(now).map_or(wake, |due| due.min(wake));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled(), if ends_by.is_none() => ends_by = Some(self.begin_to_end(now)),
@@ -141,7 +141,7 @@ impl Loop {
     /// Renews what readers and the service manager see, as often as they need it: the loop turns for every sample.
     fn show(&mut self, now: Now) {
         self.signs.turned(now.boot);
-        if !self.press.is_due(now.boot) {
+        if !self.press.is_due(now) {
             return;
         }
         let is_first = !self.press.has_begun();
@@ -194,7 +194,9 @@ impl Loop {
     fn measure(&mut self, event: &Event) {
         match event {
             Event::Sample(sample) => {
-                self.hands.metrics.sample(sample.service, sample.signal, &sample.measurement);
+                // As the core counts it.
+                let misses_all = self.state.misses_every_sample();
+                self.hands.metrics.sample(sample.service, sample.signal, &sample.measurement, misses_all);
                 self.hands.metrics.lag(sample.lag);
             }
             Event::Looked { service, look, .. } => {
@@ -235,22 +237,11 @@ impl Loop {
         // Whoever waits for an answer is told that there is none: their requests went with the state.
         self.hands.replies.clear();
         self.reset_cadences();
-        let mut durable = Durable::default();
-        let mut error = None;
-        SqliteStore::open_read_only(&self.hands.edges.config.store)?.read_all(
-            crate::core::event::Sequence(1),
-            |sequence, entry| {
-                if error.is_none() {
-                    error = durable.apply(sequence, &entry).err();
-                }
-            },
-        )?;
-        if let Some(error) = error {
-            return Err(RunError::Fold(error));
-        }
+        let durable = SqliteStore::open_read_only(&self.hands.edges.config.store)?.recover()?;
         let now = self.hands.clock.now();
         let policy = Arc::clone(&self.hands.edges.config.policy);
         self.state = State::new(policy, &self.installation, self.machine_start, durable, now);
+        self.press.folded_anew();
         if let Some(service) = suspect {
             self.state.distrust(service);
         }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::core::event::Sequence;
+use crate::core::{durable::FoldError, event::Sequence};
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,17 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// The snapshot cannot be gone on from.
+    #[error("understand the store's snapshot of entry {}: {reason}; restore the store from a backup", .sequence.0)]
+    Snapshot {
+        /// After which entry it was made.
+        sequence: Sequence,
+        /// Why.
+        reason: String,
+    },
+    /// The entries contradict each other.
+    #[error(transparent)]
+    Fold(FoldError),
     /// `SQLite` says no.
     #[error("{doing} the store: {source}")]
     Database {
@@ -115,7 +126,7 @@ impl StoreError {
     /// Whether it is the right file, and what is in it cannot be understood any more.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Corrupt { .. } | Self::Gap(_) | Self::Entry { .. } => true,
+            Self::Corrupt { .. } | Self::Gap(_) | Self::Entry { .. } | Self::Snapshot { .. } | Self::Fold(_) => true,
             Self::Database { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt),
             _ => false,
         }

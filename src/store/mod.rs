@@ -1,13 +1,16 @@
 //! The journal: the trait, its `SQLite`, and the thread that writes it.
 
+mod compaction;
 mod damaged;
 mod error;
 mod owner;
+mod recovery;
 mod sqlite;
 mod thread;
 
 use std::sync::Arc;
 
+pub use compaction::{Retention, Tidied};
 pub use damaged::DamagedStore;
 pub use error::StoreError;
 pub use sqlite::SqliteStore;
@@ -20,4 +23,10 @@ pub trait Journal: Send {
     /// Makes the batch durable, all of it or nothing. Entries that are there already, with the same content, are left
     /// so: whoever does not know whether an append came through repeats it.
     fn append(&mut self, batch: &[(Sequence, Arc<Entry>)]) -> Result<(), StoreError>;
+
+    /// Keeps the journal small, a little at a time, while nothing waits to be appended. What fails is tried again
+    /// later.
+    fn tidy(&mut self) -> Tidied {
+        Tidied::Nothing
+    }
 }

@@ -12,7 +12,12 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::{Journal, StoreError, owner::Owner};
+use super::{
+    Journal, StoreError,
+    compaction::{self, Compaction, INCREMENTAL, Tidied},
+    owner::Owner,
+    recovery::{covered, read_entries},
+};
 use crate::{
     core::{entry::Entry, event::Sequence},
     record::atomic,
@@ -23,11 +28,11 @@ const APPLICATION_ID: i64 = 0x4261_636b;
 
 /// The schema that this version writes. A new one is one more of [`MIGRATIONS`], and a store of the form before it is
 /// kept among the tests' fixtures.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// The steps from each schema to the next; the first leads from schema 1. Each runs in one transaction with the mark of
 /// the schema that it leads to, so that a store is never between two.
-const MIGRATIONS: [&str; 0] = [];
+const MIGRATIONS: [&str; 1] = [SNAPSHOT_SCHEMA];
 
 /// How long a statement waits for a reader's checkpoint lock. Short: the store's thread tries again by itself.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
@@ -40,10 +45,17 @@ const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// The state as it was after an entry; at most one row.
+const SNAPSHOT_SCHEMA: &str = "
+    CREATE TABLE snapshot (
+        sequence INTEGER PRIMARY KEY, form INTEGER NOT NULL, digest TEXT NOT NULL, state TEXT NOT NULL
+    ) STRICT;
+";
+
 /// The journal in an embedded `SQLite` database. One row for each entry; the entry as JSON, so that it can be read by eye.
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// None after an error, until it is opened anew.
     connection: Option<Connection>,
     installation: Uuid,
@@ -51,6 +63,9 @@ pub struct SqliteStore {
     file: (u64, u64),
     /// The last entry that is durable.
     last: Sequence,
+    /// The last entry that the snapshot covers.
+    pub(super) covered: Sequence,
+    pub(super) compaction: Compaction,
     /// None where it is only read.
     owner: Option<Owner>,
 }
@@ -76,6 +91,10 @@ impl SqliteStore {
         Self::check(path, &connection)?;
         migrate(&mut connection, &MIGRATIONS).map_err(StoreError::write)?;
         prepare(&connection).map_err(StoreError::write)?;
+        if let Err(error) = compaction::shrink(&connection) {
+            // It needs room for a second copy; without it the store is as good, and larger.
+            tracing::warn!("failed to give the store's free room back: {error}");
+        }
         Self::with(path, connection, Some(owner))
     }
 
@@ -129,8 +148,10 @@ impl SqliteStore {
         let last: i64 = connection
             .query_row("SELECT coalesce(max(sequence), 0) FROM journal", [], |row| row.get(0))
             .map_err(|error| open_error(path, &error))?;
-        let last = Sequence(u64::try_from(last).unwrap_or(0));
-        Ok(Self { path: path.to_owned(), connection: Some(connection), installation, file, last, owner })
+        let covered = covered(&connection).map_err(|error| open_error(path, &error))?;
+        let last = covered.max(sequence(last));
+        let (path, connection, compaction) = (path.to_owned(), Some(connection), Compaction::default());
+        Ok(Self { path, connection, installation, file, last, covered, compaction, owner })
     }
 
     /// Identifies this store among all: made once, when the store was.
@@ -144,29 +165,29 @@ impl SqliteStore {
     }
 
     /// Hands every entry from `from` on to `each`, in order. Returns the last one's number; the one before `from` if
-    /// there is none.
+    /// there is none. What a snapshot covers may be there no more; see [`SqliteStore::recover`].
     pub fn read_all(&self, from: Sequence, mut each: impl FnMut(Sequence, Entry)) -> Result<Sequence, StoreError> {
-        let Some(connection) = &self.connection else {
-            return Err(StoreError::Open { path: self.path.clone(), reason: "its last use failed".to_owned() });
-        };
-        let mut expected = from.0.max(1);
-        let mut statement = connection
-            .prepare_cached("SELECT sequence, entry FROM journal WHERE sequence >= ?1 ORDER BY sequence")
-            .map_err(StoreError::read)?;
-        let mut rows = statement.query([row_id(Sequence(expected))]).map_err(StoreError::read)?;
-        while let Some(row) = rows.next().map_err(StoreError::read)? {
-            let sequence: i64 = row.get(0).map_err(StoreError::read)?;
-            if sequence != row_id(Sequence(expected)) {
-                return Err(StoreError::Gap(Sequence(expected)));
-            }
-            let sequence = Sequence(expected);
-            let unreadable = |reason: String| StoreError::Entry { sequence, reason };
-            let text =
-                row.get_ref(1).map_err(StoreError::read)?.as_str().map_err(|error| unreadable(error.to_string()))?;
-            each(sequence, serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?);
-            expected += 1;
+        read_entries(self.readable()?, from, |sequence, entry| {
+            each(sequence, entry);
+            Ok(())
+        })
+    }
+
+    pub(super) fn readable(&self) -> Result<&Connection, StoreError> {
+        let failed = || StoreError::Open { path: self.path.clone(), reason: "its last use failed".to_owned() };
+        self.connection.as_ref().ok_or_else(failed)
+    }
+
+    /// Writes something that is not the journal's.
+    pub(super) fn write<T>(
+        &mut self,
+        what: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let written = self.connected().and_then(|connection| what(connection).map_err(StoreError::write));
+        if written.is_err() {
+            self.connection = None;
         }
-        Ok(Sequence(expected - 1))
+        written
     }
 
     /// The connection, opened anew if the last use of it failed.
@@ -190,8 +211,8 @@ impl Journal for SqliteStore {
         if self.owner.is_none() {
             return Err(StoreError::Open { path: self.path.clone(), reason: "it was opened for reading".to_owned() });
         }
-        let last = self.last;
-        let appended = self.connected().and_then(|connection| append(connection, last, batch));
+        let (last, covered) = (self.last, self.covered);
+        let appended = self.connected().and_then(|connection| append(connection, last, covered, batch));
         match &appended {
             Ok(last) => self.last = *last,
             // What SQLite keeps in memory after an error is not trusted.
@@ -200,11 +221,16 @@ impl Journal for SqliteStore {
         }
         appended.map(|_last| ())
     }
+
+    fn tidy(&mut self) -> Tidied {
+        self.compact()
+    }
 }
 
 fn append(
     connection: &mut Connection,
     mut last: Sequence,
+    covered: Sequence,
     batch: &[(Sequence, Arc<Entry>)],
 ) -> Result<Sequence, StoreError> {
     let transaction =
@@ -221,7 +247,10 @@ fn append(
             }
             let text = serde_json::to_string(entry)
                 .map_err(|error| StoreError::Entry { sequence: *sequence, reason: error.to_string() })?;
-            if insert.execute(params![row_id(*sequence), text]).map_err(StoreError::write)? == 0 {
+            // What is covered may be gone, and does not come again.
+            let is_new =
+                *sequence > covered && insert.execute(params![row_id(*sequence), text]).map_err(StoreError::write)? > 0;
+            if !is_new {
                 let there: Option<String> =
                     select.query_row([row_id(*sequence)], |row| row.get(0)).optional().map_err(StoreError::write)?;
                 if there.as_deref() != Some(text.as_str()) {
@@ -294,8 +323,11 @@ fn is_empty(path: &Path, connection: &Connection) -> Result<bool, StoreError> {
 }
 
 fn make(connection: &mut Connection) -> rusqlite::Result<()> {
+    // It cannot be said later without writing the file anew.
+    connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(SNAPSHOT_SCHEMA)?;
     transaction.execute("INSERT INTO meta (key, value) VALUES ('installation', ?1)", [Uuid::now_v7().to_string()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -332,7 +364,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)
 }
 
-fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
@@ -340,10 +372,18 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn row_id(sequence: Sequence) -> i64 {
+pub(super) fn sequence(row_id: i64) -> Sequence {
+    Sequence(u64::try_from(row_id).unwrap_or(0))
+}
+
+pub(super) fn row_id(sequence: Sequence) -> i64 {
     i64::try_from(sequence.0).expect("no journal grows to 2^63 entries")
 }
 
 #[cfg(test)]
 #[path = "sqlite_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "compaction_tests.rs"]
+mod compaction_tests;

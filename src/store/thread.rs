@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Journal, StoreError};
+use super::{Journal, StoreError, Tidied};
 use crate::core::{entry::Entry, event::Sequence, sample::Reason};
 
 /// Most entries of one transaction: everything that is queued goes together, and a long queue does not hold the first
@@ -23,6 +23,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// Longest wait between two tries: once the disk is well again, acting goes on within this.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it is asked whether what another thread works at is ready.
+const TIDY_AGAIN: Duration = Duration::from_millis(50);
 
 type Batch = Vec<(Sequence, Arc<Entry>)>;
 
@@ -87,9 +90,9 @@ fn write(mut store: impl Journal, batches: &Receiver<Batch>, waiting: &AtomicUsi
     // Ends when every handle is gone; each try is followed by a wait or by progress.
     loop {
         if queued.is_empty() {
-            match batches.recv() {
-                Ok(batch) => queued.push_back(batch),
-                Err(_) => return,
+            match next(&mut store, batches) {
+                Some(batch) => queued.push_back(batch),
+                None => return,
             }
         }
         queued.extend(batches.try_iter());
@@ -115,6 +118,23 @@ fn write(mut store: impl Journal, batches: &Receiver<Batch>, waiting: &AtomicUsi
                 closing = !gather(batches, &mut queued, wait);
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
+        }
+    }
+}
+
+/// Waits for a batch, and keeps the store small meanwhile. None if nobody is left who could send one.
+fn next(store: &mut impl Journal, batches: &Receiver<Batch>) -> Option<Batch> {
+    // Ends with a batch, at the latest: what there is to be tidied is finite.
+    loop {
+        let wait = match store.tidy() {
+            Tidied::Nothing => return batches.recv().ok(),
+            Tidied::Waits => TIDY_AGAIN,
+            Tidied::More => Duration::ZERO,
+        };
+        match batches.recv_timeout(wait) {
+            Ok(batch) => return Some(batch),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
         }
     }
 }

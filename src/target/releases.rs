@@ -35,7 +35,13 @@ pub(super) struct ReleasesTarget {
 impl ReleasesTarget {
     pub(super) fn new(form: form::ReleasesTarget) -> Self {
         let link = Link { directory: form.directory.clone(), link: form.current.clone() };
-        Self { form, link, file_system: OneAtATime::new(blocking::LIMIT), seen: Arc::default(), glancing: AtomicBool::new(false) }
+        Self {
+            form,
+            link,
+            file_system: OneAtATime::new(blocking::LIMIT),
+            seen: Arc::default(),
+            glancing: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn form(&self) -> &form::ReleasesTarget {

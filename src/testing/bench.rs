@@ -15,7 +15,7 @@ use crate::core::{
     entry::Entry,
     event::{Event, Reply, Request, RequestId, Sequence},
     name::{ServiceIndex, ServiceName, SignalIndex, Version},
-    operation::{Attempt, Look, Operation, OperationOutcome, Receipt, StepKey},
+    operation::{Attempt, HistoryRecord, Look, Operation, OperationOutcome, Receipt, StepKey},
     page::{DeliveryOutcome, Page, PageKind},
     policy::{Mode, Policy, ServicePolicy},
     release::{Observation, Release},
@@ -73,6 +73,8 @@ pub struct Bench {
     pub operations: Vec<Attempt>,
     /// Pages written, oldest first.
     pub pages: Vec<Page>,
+    /// What the history file was to have, oldest first.
+    pub history: Vec<HistoryRecord>,
     /// The journal.
     pub journal: Vec<(Sequence, Arc<Entry>)>,
     policy: Arc<Policy>,
@@ -107,6 +109,7 @@ impl Bench {
             lost: BTreeSet::new(),
             operations: Vec::new(),
             pages: Vec::new(),
+            history: Vec::new(),
             journal: Vec::new(),
             replies: Vec::new(),
             silent: Vec::new(),
@@ -265,6 +268,7 @@ impl Bench {
                     self.feed(Event::DeliveryEnded { page: page.id.clone(), channel, outcome });
                 }
                 Action::Reply { id, reply } => self.replies.push((id, reply)),
+                Action::KeepHistory { records } => self.history.extend(records),
                 Action::Look { key: None, .. } | Action::SetCadence { .. } | Action::WriteEvidence { .. } => {}
             }
         }

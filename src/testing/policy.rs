@@ -23,6 +23,8 @@ pub(super) const CHANNEL: &str = "audit";
 
 /// So many services turning bad at once point to what they share.
 pub(super) const SHARED_CAUSE_SERVICES: u32 = 3;
+/// What is over is kept for so long: longer than any run.
+const KEEP: Duration = seconds(90 * 86_400);
 /// Within this of each other.
 pub(super) const SHARED_CAUSE_WITHIN: Duration = seconds(60);
 
@@ -51,6 +53,7 @@ pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
         services: (0..scenario.services).map(one).collect(),
         channels: vec![ChannelName::from(CHANNEL)],
         escalation,
+        keep: KEEP,
     }
 }
 

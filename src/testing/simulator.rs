@@ -18,7 +18,7 @@ use super::{
 };
 use crate::core::{
     action::{Action, Actions},
-    durable::{Durable, IncidentRecord},
+    durable::{Durable, IncidentRecord, SNAPSHOT_FORM},
     engine::State,
     entry::{Entry, Fact, PlanOutcome, StepAction, StepEvent},
     event::{Authority, Event, Request, RequestId, RollbackOrder, Sequence},
@@ -231,6 +231,7 @@ impl Simulation<'_> {
         if durable != self.disk {
             return Err(Violation("the fold of the whole journal differs from the running fold".to_owned()));
         }
+        let durable = self.recover()?;
         self.state = Some(State::new(Arc::clone(&self.policy), "sim", MachineStart(1), durable, self.now()));
         for (place, service) in self.policy.services.clone().iter().enumerate() {
             let index = ServiceIndex(u32::try_from(place).expect("few services"));
@@ -246,6 +247,27 @@ impl Simulation<'_> {
         self.impaired = false;
         self.plan(SELF_CHECK_EVERY, Happening::SelfCheck { epoch });
         self.feed(Event::Started)
+    }
+
+    /// Begins from a snapshot made after any entry, and folds the rest, as a store that was compacted does.
+    fn recover(&self) -> Result<Durable, Violation> {
+        // No draw: the run must not depend on how often it began from a snapshot.
+        let mixed = (self.scenario.seed ^ self.epoch).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = usize::try_from(mixed >> 32).expect("32 bits") % (self.journal.len() + 1);
+        let (covered, rest) = self.journal.split_at(place);
+        let fold = |mut durable: Durable, entries: &[(Sequence, Arc<Entry>)]| {
+            for (sequence, entry) in entries {
+                durable.apply(*sequence, entry).map_err(|error| Violation(format!("after a snapshot: {error}")))?;
+            }
+            Ok::<_, Violation>(durable)
+        };
+        let snapshot = Durable::from_snapshot(SNAPSHOT_FORM, &fold(Durable::default(), covered)?.to_snapshot())
+            .map_err(|error| Violation(format!("a snapshot after {place} entries: {error}")))?;
+        let durable = fold(snapshot, rest)?;
+        if durable != self.disk {
+            return Err(Violation(format!("a snapshot after {place} entries leads to another state")));
+        }
+        Ok(durable)
     }
 
     /// Gives the core an event and carries out what it wants.
@@ -338,7 +360,7 @@ impl Simulation<'_> {
                 self.plan(takes, Happening::ToCore { epoch, event });
             }
             Action::Append { .. } | Action::SetCadence { .. } => unreachable!("handled by `feed`"),
-            Action::Reply { .. } | Action::WriteEvidence { .. } => {}
+            Action::Reply { .. } | Action::KeepHistory { .. } | Action::WriteEvidence { .. } => {}
         }
         Ok(())
     }

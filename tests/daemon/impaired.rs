@@ -105,8 +105,19 @@ fn a_failing_self_check_holds_everything_and_is_told() {
     drop(listener);
     until("the watchdog sees that it is ill", || !world.cli.json(&["status"])["daemon"]["observer_impaired"].is_null());
     world.break_release("v2");
+    let samples = |outcome: &str| {
+        let metrics = world.api("/metrics").body;
+        let line = metrics.lines().find(|line| {
+            line.starts_with("backstop_probe_samples_total{service=\"api\",probe=\"ready\"") && line.contains(outcome)
+        });
+        let count = line.and_then(|line| line.split_whitespace().last()?.parse::<u64>().ok());
+        count.unwrap_or_else(|| panic!("no samples {outcome}: {metrics}"))
+    };
+    let (failed, missed) = (samples("failed"), samples("missed"));
     let told = world.receiver.wait_for("signal.lost");
     assert_eq!(told.text("finding"), "observer_impaired");
+    until("samples are counted as missed", || samples("missed") > missed + 3);
+    assert_eq!(samples("failed"), failed, "as the core takes them, the metrics count them");
     daemon.must_run();
     assert_eq!(world.receiver.of("incident.opened").len(), 0, "what it sees meanwhile is no evidence");
     assert_eq!(world.restarts(), Vec::<String>::new());

@@ -61,6 +61,42 @@ fn a_missing_store_directory_is_named() {
 }
 
 #[test]
+fn a_history_that_nothing_can_be_added_to_is_named() {
+    let world = world();
+    let history = world.path("state/rollback-history.json");
+    fs::write(&history, "{\"rollbacks\": [\n  {\"date\": ").expect("written");
+    let (code, said) = refuses(&world);
+    assert_eq!(code, 1, "{said}");
+    let expected = format!("failed to understand the history {}: ", history.display());
+    assert!(said.contains(&expected) && said.contains("line 2") && said.contains("mend it or move it away"), "{said}");
+    assert!(!is_bound(&world));
+    let warned = world.cli.run(&["check", &world.cli.configuration.display().to_string()]);
+    assert!(warned.status.success());
+    let warned = String::from_utf8_lossy(&warned.stderr).into_owned();
+    assert!(warned.contains("warning: history.file: failed to understand the history"), "{warned}");
+
+    fs::remove_file(&history).expect("it was written");
+    fs::create_dir(&history).expect("a directory");
+    let (code, said) = refuses(&world);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(&history.display().to_string()), "{said}");
+
+    fs::remove_dir(&history).expect("it is empty");
+    world.watch();
+}
+
+#[test]
+fn a_program_that_is_not_there_is_told_at_the_start() {
+    let world = world();
+    fs::rename(world.path("restart"), world.path("elsewhere")).expect("moved");
+    let mut daemon = world.watch();
+    daemon.must_run();
+    let said = daemon.said();
+    assert!(said.contains("warning: services(api).target.releases.restart: the program"), "{said}");
+    assert!(said.contains("restart is not there"), "{said}");
+}
+
+#[test]
 fn a_store_that_is_none_is_left_as_it_is() {
     let world = world();
     let store = world.path("state/backstop.db");

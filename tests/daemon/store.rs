@@ -203,6 +203,9 @@ fn a_backup_beside_the_daemon_can_be_gone_on_with() {
     // How the fixtures of `tests/upgrade.rs` are made.
     if let Some(keep) = std::env::var_os("BACKSTOP_KEEP_STORE") {
         world.receiver.wait_for("incident.resolved");
+        world.cli.text(&["pin", "api", "v1", "--reason", "an audit"]);
+        world.cli.text(&["report", "api", "complaint", "--detail", "slow"]);
+        world.cli.text(&["pause", "api", "--reason", "a campaign"]);
         world.cli.text(&["store", "backup", keep.to_str().expect("UTF-8")]);
     }
 }

@@ -162,7 +162,10 @@ async fn people_decide_by_it_and_exit_codes_tell() {
         (&["incident", "approve", "solvereign-api-17", "--approval", "9"], 1, "approval 9 is void"),
         (&["incident", "approve", "solvereign-api-16"], 1, "it is over (rolled back, verified)"),
         (&["incident", "show", "solvereign-api-99"], 1, "there is no incident"),
-        (&["explain", "shop"], 1, "there is no service \"shop\""),
+        (&["explain", "shop"], 1, "failed to explain shop: there is no service \"shop\""),
+        (&["deploys", "mark", "shop", "v1", "good"], 1, "failed to mark v1 of shop: there is no service"),
+        (&["pause", "shop", "--reason", "a drill"], 1, "failed to pause shop: there is no service"),
+        (&["abort", "solvereign-api-99"], 0, "solvereign-api-99"),
     ] {
         let (was, stdout, stderr) = with(&[&["--socket", socket], arguments].concat(), &[]).await;
         assert_eq!(was, code, "{arguments:?}: {stderr}");
@@ -240,6 +243,41 @@ fn history_needs_no_daemon() {
     let none = directory.path().join("none.json");
     let (code, stdout, _) = output(&["history", "--file", none.to_str().expect("text")]);
     assert_eq!((code, stdout.as_str()), (0, "no rollbacks\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_with_other_mistakes_still_leads_to_the_daemon() {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("backstop.yaml");
+    let (at, socket) = (directory.path().display(), daemon.socket.display());
+    let wrong = format!("server: {{socket: {socket}}}\nhistory: {{file: {at}/h.json}}\nservces: []\nmode: atc\n");
+    std::fs::write(&file, wrong).expect("written");
+    let file = file.to_str().expect("text");
+    for arguments in [&["status"][..], &["explain", "solvereign-api"], &["incident", "list"], &["history"]] {
+        let (code, stdout, stderr) = with(&[arguments, &["--config", file]].concat(), &[]).await;
+        assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}: {stdout}");
+    }
+    // What is wrong itself is told, and what to do instead.
+    std::fs::write(file, "server: {socket: 7}\nservices: []\n").expect("written");
+    let (code, stdout, stderr) = with(&["status", "--config", file], &[]).await;
+    assert_eq!((code, stdout.as_str()), (78, ""));
+    assert!(stderr.contains("server.socket") && stderr.contains("--socket, or --server URL"), "{stderr}");
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_counts_as_not_set() {
+    let run = |variable: Option<&str>| {
+        let mut command = backstop(&["history"]);
+        if let Some(value) = variable {
+            command.env("BACKSTOP_CONFIG", value);
+        }
+        told(&command.output().expect("it runs"))
+    };
+    assert_eq!(run(Some("")), run(None));
+    let (code, _, stderr) = run(Some("/no/such/backstop.yaml"));
+    assert_eq!(code, 78);
+    assert!(stderr.contains("/no/such/backstop.yaml") && stderr.contains("hint: name the configuration"), "{stderr}");
 }
 
 #[test]

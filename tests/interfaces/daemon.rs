@@ -73,6 +73,7 @@ pub(crate) fn policy(names: &[&str]) -> Policy {
         services: names.iter().map(service).collect(),
         channels: vec!["audit".into()],
         escalation: Escalation::default(),
+        keep: Duration::from_secs(90 * 86_400),
     }
 }
 

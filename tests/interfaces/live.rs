@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use backstop::store::{Journal as _, Retention, SqliteStore, Tidied};
 use serde_json::Value;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
@@ -110,6 +111,16 @@ async fn from_a_fault_to_the_person_at_the_command_line() {
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.starts_with(&format!("{incident}: S1, verdict roll_back")), "{stdout}");
     assert!(stderr.contains("the daemon cannot be reached; this is from its store"), "{stderr}");
+    // And so it does when its entries are gone, and only their snapshot is there.
+    let shown = run(&["incident", "show", &incident, "--json", "--config", config]).await.1;
+    let mut store = SqliteStore::open(&at.join("b.db")).expect("opened");
+    store.retain(Retention { keep: Duration::ZERO, snapshot_after: 1, covered_limit: 0 });
+    while store.tidy() != Tidied::Nothing {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(store.covered(), store.last());
+    drop(store);
+    assert_eq!(run(&["incident", "show", &incident, "--json", "--config", config]).await.1, shown);
     let (code, stdout, _) = run(&["incident", "list", "--json", "--config", config]).await;
     assert_eq!(code, 0);
     let list: Value = serde_json::from_str(&stdout).expect("JSON");

@@ -5,7 +5,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 use backstop::{
     config::form::{Role, Server as Settings},
     core::{
+        durable::Durable,
         entry::{Entry, Fact, PlanOutcome},
+        event::Sequence,
         gate::Gate,
         name::{ServiceIndex, SignalIndex},
         page::DeliveryOutcome,
@@ -118,6 +120,7 @@ async fn incidents_are_filtered() {
         let ids: Vec<_> = answer.incidents.iter().map(|incident| incident.id.as_str()).collect();
         assert_eq!(ids, expected, "{query}");
     }
+    problem(daemon.get("/api/v1/incidents?service=biling").await, StatusCode::NOT_FOUND).await;
     for query in ["?open=maybe", "?opne=true"] {
         problem(daemon.get(&format!("/api/v1/incidents{query}")).await, StatusCode::BAD_REQUEST).await;
     }
@@ -522,10 +525,10 @@ fn counted(metrics: &Metrics) -> Vec<String> {
 fn metrics_count_what_happened() {
     let metrics = Metrics::new(&daemon::policy(&["solvereign-api"])).expect("metrics");
     let (service, signal) = (ServiceIndex(0), SignalIndex(0));
-    metrics.sample(service, signal, &Measurement::Check(Outcome::Passed));
-    metrics.sample(service, signal, &Measurement::Check(Outcome::Failed(Reason::new("503"))));
-    metrics.sample(service, signal, &Measurement::RequestsMissed(Reason::new("away")));
-    metrics.sample(service, signal, &Measurement::RequestsMissed(Reason::new("away")));
+    metrics.sample(service, signal, &Measurement::Check(Outcome::Passed), false);
+    metrics.sample(service, signal, &Measurement::Check(Outcome::Failed(Reason::new("503"))), false);
+    metrics.sample(service, signal, &Measurement::RequestsMissed(Reason::new("away")), false);
+    metrics.sample(service, signal, &Measurement::Check(Outcome::Failed(Reason::new("503"))), true);
     metrics.lag(Duration::from_millis(3));
     metrics.evaluation_duration(Duration::from_micros(2));
     metrics.conditions(service, &views::rolling_back());
@@ -536,7 +539,7 @@ fn metrics_count_what_happened() {
     let entry =
         |seconds, fact| Entry { at: views::at(seconds), boot: None, service: Some("solvereign-api".into()), fact };
     let incident = backstop::core::name::IncidentId::from("solvereign-api-17");
-    metrics.entry_appended(&entry(
+    let opened = entry(
         0,
         Fact::IncidentOpened {
             incident: incident.clone(),
@@ -546,7 +549,8 @@ fn metrics_count_what_happened() {
             onset: None,
             by: None,
         },
-    ));
+    );
+    metrics.entry_appended(&opened);
     metrics.entry_appended(&entry(
         1,
         Fact::Found {
@@ -558,20 +562,22 @@ fn metrics_count_what_happened() {
         },
     ));
     // The plan began in an earlier process.
-    metrics.entry_folded(&entry(
-        10,
-        Fact::PlanStarted {
-            incident: incident.clone(),
-            number: 1,
-            plan: PlanKind::Quick,
-            from: "v2".into(),
-            to: "v1".into(),
-            deploy: 3,
-            steps: Vec::new(),
-            approved_by: None,
-            by_hand: None,
-        },
-    ));
+    let begun = Fact::PlanStarted {
+        incident: incident.clone(),
+        number: 1,
+        plan: PlanKind::Quick,
+        from: "v2".into(),
+        to: "v1".into(),
+        deploy: 3,
+        steps: Vec::new(),
+        approved_by: None,
+        by_hand: None,
+    };
+    let mut durable = Durable::default();
+    for (sequence, entry) in [(Sequence(1), opened), (Sequence(2), entry(10, begun))] {
+        durable.apply(sequence, &entry).expect("it folds");
+    }
+    metrics.recovered(&durable);
     metrics.entry_appended(&entry(
         100,
         Fact::PlanEnded { incident, plan: 1, outcome: PlanOutcome::Verified, detail: String::new() },

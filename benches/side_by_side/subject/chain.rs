@@ -9,10 +9,8 @@ use crate::{
 
 pub(super) fn start(load: Load, ports: Ports, place: &Place) -> anyhow::Result<Vec<Child>> {
     let (blackbox, prometheus, alertmanager) = (free_port()?, free_port()?, free_port()?);
-    let blackbox_file = place.write(
-        "blackbox.yml",
-        "modules: {http: {prober: http, timeout: 1s, http: {preferred_ip_protocol: ip4}}}\n",
-    )?;
+    let blackbox_file = place
+        .write("blackbox.yml", "modules: {http: {prober: http, timeout: 1s, http: {preferred_ip_protocol: ip4}}}\n")?;
     // Three failed scrapes, a second apart.
     let rules = place.write(
         "rules.yml",

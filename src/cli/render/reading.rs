@@ -70,7 +70,9 @@ fn rate(reading: &Reading) -> Vec<Line> {
         let _infallible = write!(saw, " = {}", percent(*rate));
         let points = (rate - above) * 100.0;
         let side = if points > 0.0 { "above" } else { "below" };
-        let _infallible = write!(limit, ": {} points {side} it", decimal(points.abs()));
+        let points = decimal(points.abs());
+        let unit = if points == "1" { "point" } else { "points" };
+        let _infallible = write!(limit, ": {points} {unit} {side} it");
     }
     if let Some(needed) = needed {
         let _infallible = write!(limit, "; at so many requests {needed} make a yes");

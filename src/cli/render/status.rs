@@ -10,6 +10,9 @@ use crate::{
     serve::answers::{ServiceSummary, Services},
 };
 
+/// A page that waits for less is on its way: a channel answers within this, or its first try has failed.
+const ON_ITS_WAY_SECONDS: f64 = 5.0;
+
 /// A table of services, the daemon's own troubles first.
 pub fn status(services: &Services, layout: Layout) -> String {
     let mut out = String::new();
@@ -56,7 +59,7 @@ fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
     if let Some(paused) = &daemon.paused {
         tell(WARNING, &format!("every service is paused {}", pause(paused)));
     }
-    if daemon.outbox_depth > 0 {
+    if daemon.outbox_depth > 0 && daemon.outbox_oldest_age_seconds >= ON_ITS_WAY_SECONDS {
         let (wait, age) = (count(daemon.outbox_depth as u64, "page"), span(daemon.outbox_oldest_age_seconds));
         tell(WARNING, &format!("not yet delivered: {wait}, the oldest for {age}"));
     }

@@ -16,19 +16,26 @@ mod signal;
 mod target;
 mod tree;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use secrecy::SecretString;
 
 use super::{
-    decode::{At, View, visible},
+    decode::{At, View, shown, visible},
     form::{CommandLine, Config},
-    node::{Node, Span},
+    here,
+    node::{Node, Span, Value},
     shape::ROOT,
     sink::Sink,
     value,
 };
-use crate::core::policy::Policy;
+use crate::{core::policy::Policy, record::history::History};
 
 /// Compiles a decoded tree.
 pub(crate) fn compile(root: &Node, sink: &mut Sink) -> Config {
@@ -36,6 +43,7 @@ pub(crate) fn compile(root: &Node, sink: &mut Sink) -> Config {
     let server = server::server(&view.object("server"), sink);
     let store = path(&view.object("store"), "path");
     let history = path(&view.object("history"), "file");
+    history_is_fit(&view.object("history"), sink);
     let evidence = server::evidence(&view.object("evidence"));
     server::paths(&view, sink);
     let self_check = server::self_check(&view.object("self_check"));
@@ -44,7 +52,7 @@ pub(crate) fn compile(root: &Node, sink: &mut Sink) -> Config {
     let escalation = notify::escalation(&view, &channel_names, sink);
     let (services, policies) = service::services(&view, sink);
     let names = channels.iter().map(|channel| channel.name.clone()).collect();
-    let policy = Arc::new(Policy { services: policies, channels: names, escalation });
+    let policy = Arc::new(Policy { services: policies, channels: names, escalation, keep: evidence.keep });
     Config { server, store, history, evidence, self_check, channels, heartbeat, services, policy }
 }
 
@@ -67,6 +75,28 @@ fn secret(view: &View<'_>, key: &str) -> Option<SecretString> {
 fn command_line(view: &View<'_>, key: &str) -> Option<CommandLine> {
     view.usable(key)?;
     Some(CommandLine(view.list(key).iter().filter_map(Node::text).map(str::to_owned).collect()))
+}
+
+/// Warns of a program that is not on this machine, where that is to be told.
+fn program_is_here(view: &View<'_>, key: &str, directory: Option<&Path>, path: Option<&OsStr>, sink: &mut Sink) {
+    let first = view.usable(key).and_then(|_| view.list(key).first()).filter(|_| sink.looks_here());
+    // What came out of a reference is not shown.
+    let Some(node) = first.filter(|node| matches!(node.value, Value::Text(_))) else { return };
+    let Some(name) = node.known_text() else { return };
+    if let Some(why) = here::program(name, directory, path) {
+        let message = format!("{}: the program {}", view.path_of(key), shown(&why));
+        sink.warn(&node.span, message, "install it, or mend the path; whatever runs it fails until then");
+    }
+}
+
+/// Warns of a history that nothing can be added to, where that is to be told.
+fn history_is_fit(view: &View<'_>, sink: &mut Sink) {
+    let Some(file) = view.text("file").filter(|_| sink.looks_here()) else { return };
+    if let Err(error) = History::new(&file.value).looks_fit() {
+        let default = if file.written { "" } else { ", by default" };
+        let message = format!("{}{default}: failed to {error}", view.path_of("file"));
+        sink.warn(&file.span, message, "the daemon does not start so: no rollback could be put on record");
+    }
 }
 
 /// A duration in words for a diagnostic.

@@ -1,6 +1,6 @@
 //! Probes, features, requests and the version: how each is taken, and how often.
 
-use std::time::Duration;
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
@@ -9,7 +9,7 @@ use super::{
         decode::{At, shown_key},
         value,
     },
-    Node, Sink, View, command_line, path, secret, shown_duration,
+    Node, Sink, View, command_line, path, program_is_here, secret, shown_duration,
 };
 use crate::{
     config::{
@@ -167,6 +167,10 @@ fn check(view: &View<'_>, sink: &mut Sink) -> SignalSource {
         SignalSource::Http(http(view, sink))
     } else if let Some(command) = view.section("command") {
         let environment = command.map("environment").iter();
+        let directory = command.text("directory").map(|directory| PathBuf::from(directory.value));
+        let search = command.map("environment").iter().find(|(key, _)| key.name == "PATH");
+        let search = search.map(|(_, node)| OsStr::new(node.text().unwrap_or_default()));
+        program_is_here(&command, "run", directory.as_deref(), search, sink);
         SignalSource::Command(CommandCheck {
             run: command_line(&command, "run").unwrap_or(CommandLine(Vec::new())),
             directory: command.written("directory").map(|_| path(&command, "directory")),

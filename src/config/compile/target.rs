@@ -1,6 +1,6 @@
 //! What is rolled back.
 
-use super::{Sink, View, command_line, duration, path};
+use super::{Sink, View, command_line, duration, path, program_is_here};
 use crate::config::form::{CommandLine, CommandTarget, ReleasesTarget, Target};
 
 /// The target, if this version has its kind, and whether it can stop and start traffic.
@@ -20,6 +20,9 @@ pub(super) fn target(view: &View<'_>, sink: &mut Sink) -> (Target, bool) {
                 format!("{}: the symlink and the directory of releases are the same path", releases.path_of("current"));
             sink.error(&current.span, message, "let it stand beside the directory, as in `/srv/api/current`");
         }
+        for key in ["restart", "stop", "start"] {
+            program_is_here(&releases, key, None, None, sink);
+        }
         let can_stop = stop_and_start(&releases, sink);
         return (Target::Releases(target), can_stop);
     }
@@ -32,6 +35,9 @@ pub(super) fn target(view: &View<'_>, sink: &mut Sink) -> (Target, bool) {
         start: command_line(&view, "start"),
         rollout_timeout: duration(&view, "rollout_timeout"),
     };
+    for key in ["current", "previous", "roll_back", "stop", "start"] {
+        program_is_here(&view, key, None, None, sink);
+    }
     let can_stop = stop_and_start(&view, sink);
     (Target::Command(target), can_stop)
 }

@@ -1,8 +1,8 @@
 //! The fold: one entry at a time, every fact handled, nothing ignored.
 
 use super::{
-    ApprovalRecord, ApprovalState, DeployRecord, Durable, ENDED_INCIDENTS_LIMIT, FindingRecord, IncidentRecord,
-    NightRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
+    ApprovalRecord, ApprovalState, DeployRecord, Durable, FindingRecord, IncidentRecord, NightRecord, PlanRecord,
+    Rollout, ServiceRecord, StandingRecord, StepRecord,
     service::{DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
 };
 use crate::core::{
@@ -132,6 +132,11 @@ impl Fold<'_> {
                 self.durable.outbox.settle(page, channel);
                 Ok(())
             }
+            Fact::Forgotten { before } => {
+                let before = self.steady_of(*before);
+                self.durable.forget(before);
+                Ok(())
+            }
             Fact::NightlyLook { held, told } => {
                 let at = self.at;
                 let record = self.service()?;
@@ -191,8 +196,10 @@ impl Fold<'_> {
                 self.service()?.deploy_mut(*deploy).ok_or(error)?.baseline.clone_from(latency_seconds);
             }
             Fact::StandingChanged { version, standing, why } => {
-                let record = StandingRecord { standing: *standing, why: why.clone(), by_hand: false };
-                self.service()?.standings.insert(version.clone(), record);
+                let record = StandingRecord { standing: *standing, why: why.clone(), by_hand: false, at };
+                let service = self.service()?;
+                service.standings.insert(version.clone(), record);
+                service.bound_standings();
             }
             Fact::Marked { version, mark, by } => {
                 let standing = match mark {
@@ -204,7 +211,7 @@ impl Fold<'_> {
                         return Ok(());
                     }
                 };
-                let record = StandingRecord { standing, why: format!("marked by {by}"), by_hand: true };
+                let record = StandingRecord { standing, why: format!("marked by {by}"), by_hand: true, at };
                 self.service()?.standings.insert(version.clone(), record);
                 self.tell_open(&format!("{version} marked {} by {by}", standing.as_str().replace('_', " ")));
             }
@@ -247,6 +254,7 @@ impl Fold<'_> {
                     approvals: Vec::new(),
                     plans: Vec::new(),
                     timeline: Vec::new(),
+                    timeline_left_out: 0,
                 };
                 let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
                 opened.tell(at, format!("opened{by} with verdict {verdict}: {}", path.because));
@@ -290,11 +298,7 @@ impl Fold<'_> {
                 record.open_incident = None;
                 record.reports.retain(|report| report.incident.as_ref() != Some(incident));
                 self.durable.ended.push_back(incident.clone());
-                if self.durable.ended.len() > ENDED_INCIDENTS_LIMIT
-                    && let Some(oldest) = self.durable.ended.pop_front()
-                {
-                    self.durable.incidents.remove(&oldest);
-                }
+                self.durable.bound_ended();
             }
             _ => unreachable!("dispatched by `fact`"),
         }
@@ -372,6 +376,7 @@ impl Fold<'_> {
                         })
                         .collect(),
                     ended: None,
+                    ended_why: String::new(),
                     touched_at: steady,
                 };
                 self.incident(incident)?.plans.push(begun);
@@ -420,6 +425,7 @@ impl Fold<'_> {
             Fact::PlanEnded { incident, plan, outcome, detail } => {
                 let record = self.plan(incident, *plan)?;
                 record.ended = Some((at, *outcome));
+                record.ended_why.clone_from(detail);
                 record.touched_at = steady;
                 self.tell(incident, format!("plan ended {}: {detail}", outcome.as_str()))?;
                 let record = self.service()?;

@@ -1,5 +1,7 @@
 //! The fold of what people do by hand.
 
+use std::time::Duration;
+
 use super::{
     PauseRecord, PinRecord, REPORTS_LIMIT, ReportRecord, VerificationRecord,
     apply::{Fold, FoldError},
@@ -18,8 +20,9 @@ impl Fold<'_> {
             None => self.durable.services.values().filter_map(|service| service.open_incident.clone()).collect(),
         };
         for id in open {
-            if let Some(incident) = self.durable.incidents.get_mut(&id) {
-                incident.tell(self.at, text.to_owned());
+            let at = self.at;
+            if let Ok(incident) = self.incident(&id) {
+                incident.tell(at, text.to_owned());
             }
         }
     }
@@ -97,15 +100,19 @@ impl Fold<'_> {
     }
 
     fn verification_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
-        let at = self.at;
+        let (at, steady) = (self.at, self.steady);
         match fact {
-            Fact::VerificationBegun { number, by, version, must_clear } => {
+            Fact::VerificationBegun { number, by, version, from, incident, must_clear } => {
                 self.service()?.verification = Some(VerificationRecord {
                     number: *number,
                     by: by.clone(),
                     version: version.clone(),
+                    from: from.clone(),
+                    incident: incident.clone(),
                     must_clear: must_clear.iter().cloned().collect(),
                     began: at,
+                    begun: steady,
+                    took: Duration::ZERO,
                     ended: None,
                 });
                 self.tell_open(&format!("{by} asked to verify {version}"));
@@ -114,6 +121,7 @@ impl Fold<'_> {
                 let missing = self.dangling(format!("verification {number}"));
                 let record =
                     self.service()?.verification.as_mut().filter(|one| one.number == *number).ok_or(missing)?;
+                record.took = steady.since(record.begun);
                 record.ended = Some((at, *outcome, note.clone()));
                 let text = format!("verification of {} ended {}: {note}", record.version, outcome.as_str());
                 self.tell_open(&text);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::{
     entry::{ByHand, PlanOutcome, PlannedStep, StepAction},
     name::{ConditionName, IncidentId, ServiceName, Version},
@@ -12,11 +14,12 @@ use crate::core::{
     verdict::{Path, PlanKind, VerdictKind},
 };
 
-/// Lines that an incident's timeline keeps; the journal has all.
+/// Lines that an incident's timeline keeps: how it began and how it ended, each by half.
 pub(super) const TIMELINE_LIMIT: usize = 400;
 
 /// One incident.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct IncidentRecord {
     /// Its identity.
     pub id: IncidentId,
@@ -54,10 +57,13 @@ pub struct IncidentRecord {
     pub plans: Vec<PlanRecord>,
     /// What happened, in order.
     pub timeline: Vec<(WallTime, String)>,
+    /// Lines left out of the timeline's middle.
+    pub timeline_left_out: u64,
 }
 
 /// Something found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::Found`")]
 pub struct FindingRecord {
     pub finding: Finding,
@@ -67,7 +73,8 @@ pub struct FindingRecord {
 }
 
 /// An approval asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::ApprovalRequested`")]
 pub struct ApprovalRecord {
     pub number: u32,
@@ -83,7 +90,8 @@ pub struct ApprovalRecord {
 }
 
 /// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ApprovalState {
     /// It waits.
     Open,
@@ -96,7 +104,8 @@ pub enum ApprovalState {
 }
 
 /// A plan and its steps.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::PlanStarted`")]
 pub struct PlanRecord {
     pub number: u16,
@@ -115,12 +124,15 @@ pub struct PlanRecord {
     pub steps: Vec<StepRecord>,
     /// How it ended, and when.
     pub ended: Option<(WallTime, PlanOutcome)>,
+    /// Why it ended so, in words.
+    pub ended_why: String,
     /// When something last happened in it.
     pub touched_at: SteadyTime,
 }
 
 /// A step and what became of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepRecord {
     /// As planned.
     pub planned: PlannedStep,
@@ -166,9 +178,11 @@ impl IncidentRecord {
     }
 
     pub(super) fn tell(&mut self, at: WallTime, text: String) {
-        if self.timeline.len() < TIMELINE_LIMIT {
-            self.timeline.push((at, text));
+        if self.timeline.len() == TIMELINE_LIMIT {
+            self.timeline.remove(TIMELINE_LIMIT / 2);
+            self.timeline_left_out += 1;
         }
+        self.timeline.push((at, text));
     }
 }
 

@@ -6,7 +6,9 @@ mod apply;
 mod by_hand;
 mod incident;
 mod outbox;
+mod retention;
 mod service;
+mod snapshot;
 mod timeline;
 
 pub use apply::FoldError;
@@ -14,13 +16,17 @@ pub use incident::{
     ApprovalRecord, ApprovalState, FindingRecord, IncidentRecord, PlanRecord, StepRecord, verdict_severity,
 };
 pub use outbox::{Outbox, Pending};
+pub use retention::KEPT_AT_LEAST;
 pub use service::{
     DeployRecord, NightRecord, PINS_LIMIT, PauseRecord, PinRecord, REPORTS_LIMIT, ReportRecord, Rollout, ServiceRecord,
     StandingRecord, VerificationRecord,
 };
+pub use snapshot::{SNAPSHOT_FORM, SnapshotError};
 pub use timeline::Timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     event::Sequence,
@@ -28,11 +34,13 @@ use super::{
     policy::Finding,
 };
 
-/// Ended incidents that are kept in memory, for showing; older ones are in the store.
-pub const ENDED_INCIDENTS_LIMIT: usize = 256;
+/// Ended incidents that are kept, however young: eleven a day for the ninety days that things are kept for. Of those that
+/// gave way the folders of evidence remain.
+pub const ENDED_INCIDENTS_LIMIT: usize = 1024;
 
-/// Everything that outlives the process.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Everything that outlives the process. A snapshot of it is in the store: a field that comes later has a serde default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Durable {
     /// The last entry folded in.
     pub last: Sequence,

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::{
     name::{ChannelName, PageId},
     page::Page,
@@ -12,7 +14,8 @@ use crate::core::{
 };
 
 /// Pages that still wait for at least one channel, oldest first.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Outbox {
     /// Pages ever written; numbers them.
     pub page_count: u64,
@@ -21,7 +24,8 @@ pub struct Outbox {
 }
 
 /// One page and the channels that do not have it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pending {
     /// The page.
     pub page: Arc<Page>,
@@ -60,6 +64,15 @@ impl Outbox {
     /// The waiting page of that identity.
     pub fn get(&self, page: &PageId) -> Option<&Pending> {
         self.pages.get(page)
+    }
+
+    /// What holds of every outbox.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.order.iter().find(|id| !self.pages.contains_key(*id)) {
+            Some(page) => Err(format!("page {page}, which waits, is not there")),
+            None if self.order.len() != self.pages.len() => Err("a page is there that does not wait".to_owned()),
+            None => Ok(()),
+        }
     }
 
     /// How many wait.

@@ -1,6 +1,11 @@
 //! What is known of one service for good.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
 
 use crate::core::{
     entry::PlanOutcome,
@@ -13,8 +18,13 @@ use crate::core::{
     verdict::VerdictKind,
 };
 
-/// Deploys that are kept for each service: enough for a day of continuous delivery, little enough to show.
-pub(super) const DEPLOYS_LIMIT: usize = 100;
+/// Deploys that are kept for each service, however young: eleven a day for the ninety days that things are kept for.
+pub(super) const DEPLOYS_LIMIT: usize = 1000;
+/// Deploys that are kept for each service, however old: among them are the places to go back to.
+pub(super) const DEPLOYS_ALWAYS_KEPT: usize = 100;
+/// Versions whose standing is kept for each service without a person's word, beside those of its deploys: ten times what
+/// any host keeps releases of.
+pub(super) const STANDINGS_LIMIT: usize = 1000;
 /// Rollbacks that are kept for each service; the budget looks no further back than its own number.
 pub(super) const ROLLBACKS_LIMIT: usize = 100;
 
@@ -24,7 +34,8 @@ pub const REPORTS_LIMIT: usize = 200;
 pub const PINS_LIMIT: usize = 100;
 
 /// One service's durable state.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ServiceRecord {
     /// Its deploys, the live one last.
     pub deploys: VecDeque<DeployRecord>,
@@ -53,7 +64,8 @@ pub struct ServiceRecord {
 }
 
 /// A nightly look at the gates.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NightRecord {
     /// When it was made.
     pub at: WallTime,
@@ -64,7 +76,8 @@ pub struct NightRecord {
 }
 
 /// Something that was reported.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::Reported`")]
 pub struct ReportRecord {
     pub kind: ReportKind,
@@ -78,7 +91,8 @@ pub struct ReportRecord {
 }
 
 /// Who pinned a version, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::Pinned`")]
 pub struct PinRecord {
     pub at: WallTime,
@@ -87,20 +101,28 @@ pub struct PinRecord {
 }
 
 /// A verification without a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the same fields as `Fact::VerificationBegun`")]
 pub struct VerificationRecord {
     pub number: u64,
     pub by: String,
     pub version: Version,
+    pub from: Option<Version>,
+    pub incident: Option<IncidentId>,
     pub must_clear: BTreeSet<ConditionName>,
     pub began: WallTime,
+    /// The same on the journal's time line.
+    pub begun: SteadyTime,
+    /// How long it took, once it has ended.
+    pub took: Duration,
     /// When and how it ended.
     pub ended: Option<(WallTime, PlanOutcome, String)>,
 }
 
 /// One deploy.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeployRecord {
     /// What became live, and when.
     pub deploy: Deploy,
@@ -123,7 +145,8 @@ pub struct DeployRecord {
 }
 
 /// How a deploy's rollout stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rollout {
     /// No healthy answer yet.
     UnderWay,
@@ -134,7 +157,8 @@ pub enum Rollout {
 }
 
 /// What is known of a release, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StandingRecord {
     /// What.
     pub standing: Standing,
@@ -142,10 +166,13 @@ pub struct StandingRecord {
     pub why: String,
     /// A person said so: nothing but a person changes it.
     pub by_hand: bool,
+    /// Since when.
+    pub at: WallTime,
 }
 
 /// A pause.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PauseRecord {
     /// Until when, as it was told; absent: until resumed.
     pub until: Option<WallTime>,

@@ -1,6 +1,7 @@
 //! The verification after a rollback made by hand: the same proof, without a plan.
 
 use super::{
+    history::{keep_verification, put_in_place_of},
     page::Draft,
     service::Service,
     turn::Turn,
@@ -33,7 +34,14 @@ impl Service {
         }
         let number = record.verification.as_ref().map_or(1, |last| last.number + 1);
         let must_clear = incident.map(|incident| incident.fired.iter().cloned().collect()).unwrap_or_default();
-        let fact = Fact::VerificationBegun { number, by: by.to_owned(), version: live.clone(), must_clear };
+        let fact = Fact::VerificationBegun {
+            number,
+            by: by.to_owned(),
+            version: live.clone(),
+            from: put_in_place_of(record, incident, &live),
+            incident: incident.map(|incident| incident.id.clone()),
+            must_clear,
+        };
         turn.append(Some(&self.name), fact);
         self.look(turn);
         self.assess(turn);
@@ -94,6 +102,7 @@ impl Service {
         };
         let fact = Fact::VerificationEnded { number, outcome, note: note.to_owned() };
         turn.append(Some(&self.name), fact);
+        keep_verification(turn, &self.name);
         if outcome == PlanOutcome::Verified {
             self.learn_from_rollback_by_hand(turn, version);
         }

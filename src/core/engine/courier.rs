@@ -125,13 +125,17 @@ impl Courier {
         }
     }
 
-    /// Sends a page from memory; the oldest one gives way when there are too many.
-    pub(super) fn send_from_memory(&mut self, page: Page, channels: Vec<ChannelName>, queued: SteadyTime) {
-        if self.volatile.len() == VOLATILE_LIMIT {
-            self.volatile.pop_front();
-        }
+    /// Sends a page from memory. When there are too many the oldest one gives way, and the new one says so.
+    pub(super) fn send_from_memory(&mut self, mut page: Page, channels: Vec<ChannelName>, queued: SteadyTime) {
         if !channels.is_empty() {
-            self.volatile.push_back(Pending { page: Arc::new(page), channels: channels.into_iter().collect(), queued });
+            if self.volatile.len() == VOLATILE_LIMIT
+                && let Some(oldest) = self.volatile.pop_front()
+            {
+                self.tries.retain(|(id, _), _| *id != oldest.page.id);
+                page.details.push(format!("Given up for this one, since too many wait: {}", oldest.page.summary));
+            }
+            let channels = channels.into_iter().collect();
+            self.volatile.push_back(Pending { page: Arc::new(page), channels, queued });
         }
     }
 
@@ -232,6 +236,38 @@ fn pause(page: &PageId, attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn page(number: usize) -> Page {
+        Page {
+            id: format!("msg_{number}").into(),
+            kind: crate::core::page::PageKind::IncidentEscalated,
+            at: crate::core::time::WallTime::from_millis(0),
+            service: None,
+            incident: None,
+            severity: crate::core::policy::Severity::S1,
+            finding: Some(Finding::StoreFailed),
+            summary: format!("page {number}"),
+            action: String::new(),
+            verdict: None,
+            path: None,
+            version_from: None,
+            version_to: None,
+            details: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_page_in_memory_that_gives_way_is_told() {
+        let mut courier = Courier::default();
+        for number in 0..=VOLATILE_LIMIT {
+            courier.send_from_memory(page(number), vec!["audit".into()], SteadyTime::default());
+        }
+        courier.send_from_memory(page(99), Vec::new(), SteadyTime::default());
+        let waiting: Vec<_> = courier.volatile.iter().map(|pending| pending.page.summary.as_str()).collect();
+        assert_eq!((waiting.len(), waiting[0]), (VOLATILE_LIMIT, "page 1"), "one for nobody drives out none");
+        let told: Vec<_> = courier.volatile.iter().flat_map(|pending| &pending.page.details).collect();
+        assert_eq!(told, ["Given up for this one, since too many wait: page 0"]);
+    }
 
     #[test]
     fn pauses_grow_and_are_bounded() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{page::Draft, service::Service, surroundings::told_first, turn::Turn};
+use super::{history::keep_plan, page::Draft, service::Service, surroundings::told_first, turn::Turn};
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
@@ -372,6 +372,7 @@ impl Service {
             .details(["Backstop does nothing more in this incident: whoever came between decides.".to_owned()]);
         turn.page(draft);
         self.drive = super::drive::Drive::default();
+        keep_plan(turn, &id, number);
         self.keep_evidence(turn, &id);
     }
 }

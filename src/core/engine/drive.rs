@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    abort::is_aborted, look::changes_the_target, page::Draft, service::Service, sight::same_version, turn::Turn,
+    abort::is_aborted, history::of_plan, look::changes_the_target, page::Draft, service::Service, sight::same_version,
+    turn::Turn,
 };
 use crate::core::{
     action::Action,
@@ -140,7 +141,11 @@ impl Service {
     pub(super) fn perform(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
         let operation = match &current.record.planned.action {
             StepAction::Operate { operation } => operation.clone(),
-            StepAction::Record => Operation::Record { history: self.history(turn) },
+            StepAction::Record => {
+                let incident = turn.incident(&current.incident);
+                let plan = incident.active_plan().expect("the plan under way");
+                Operation::Record { history: of_plan(incident, plan, turn.ago(plan.started)) }
+            }
             StepAction::CheckHealth | StepAction::CheckVersion { .. } | StepAction::Verify => {
                 self.drive.watched_since = Some(turn.now.boot);
                 self.drive.verification = super::verification::Verification::default();

@@ -92,9 +92,11 @@ impl Ledger {
             Action::SetCadence { service, .. } | Action::Look { service, .. } | Action::Operate { service, .. } => {
                 place_of(*service).map(|place| *service = place).is_some()
             }
-            Action::Append { .. } | Action::Deliver { .. } | Action::Reply { .. } | Action::WriteEvidence { .. } => {
-                true
-            }
+            Action::Append { .. }
+            | Action::Deliver { .. }
+            | Action::Reply { .. }
+            | Action::KeepHistory { .. }
+            | Action::WriteEvidence { .. } => true,
         });
     }
 

@@ -7,6 +7,7 @@ mod courier;
 mod decide;
 mod deploys;
 mod drive;
+mod history;
 mod incident;
 mod ledger;
 mod look;
@@ -31,7 +32,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use self::{courier::Courier, ledger::Ledger, page::Draft, service::Service, turn::Turn};
 use super::{
     action::{Action, Actions},
-    durable::{Durable, PauseRecord},
+    durable::{Durable, KEPT_AT_LEAST, PauseRecord},
     entry::Fact,
     event::{Event, Refusal, Reply, Request},
     gate::{Impaired, Neighbours},
@@ -49,6 +50,9 @@ const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// What concerns no single service is looked after so often.
 const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(1);
+
+/// What need not be kept any more is looked for so often: it was kept for days.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// The journal is taken for failing, and that is told, after so long.
 const STORE_TOLD_AFTER: Duration = Duration::from_secs(10);
@@ -96,6 +100,8 @@ pub struct State {
     store_told: bool,
     /// When the daemon as a whole is looked after next.
     keep_house_at: BootTime,
+    /// When it is asked next what need not be kept.
+    forget_at: BootTime,
     /// The service whose step is under way: the one to distrust after a panic.
     in_hand: Option<ServiceIndex>,
 }
@@ -135,6 +141,7 @@ impl State {
             store_pages: 0,
             store_told: false,
             keep_house_at: now.boot,
+            forget_at: now.boot,
             in_hand: None,
         }
     }
@@ -167,6 +174,11 @@ impl State {
     /// back and is put into the journal; the next start goes on from there.
     pub fn close(&mut self) {
         self.observer.closing = true;
+    }
+
+    /// Whether the watchdog's own network is ill, so that each sample counts as missed whatever it saw.
+    pub const fn misses_every_sample(&self) -> bool {
+        self.observer.self_check.is_some()
     }
 
     /// Whether something waits for a store that can be written, as far as is known.
@@ -289,6 +301,7 @@ impl State {
     }
 
     fn started(&mut self, now: Now, actions: &mut Actions) {
+        self.keep_history_of_before(actions);
         for place in 0..self.services.len() {
             let index = self.services[place].index;
             self.with(now, index, actions, |service, turn| {
@@ -345,6 +358,19 @@ impl State {
         self.tell_impaired(now, actions);
         self.tell_store_failing(now, actions);
         self.end_pauses(now, actions);
+        self.forget(now, actions);
+    }
+
+    /// What is over for longer than it is kept, or the evidence of it, goes.
+    fn forget(&mut self, now: Now, actions: &mut Actions) {
+        if now.boot < self.forget_at || self.ledger.is_full() {
+            return;
+        }
+        self.forget_at = now.boot.after(FORGET_EVERY);
+        let keep = self.policy.keep.max(KEPT_AT_LEAST);
+        if self.ledger.durable.keeps_from_before(self.ledger.steady(now).before(keep)) {
+            self.ledger.append(now, None, Fact::Forgotten { before: now.wall.before(keep) }, actions);
+        }
     }
 
     fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {

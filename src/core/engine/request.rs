@@ -106,13 +106,29 @@ impl Service {
             return Err(Refusal::Busy(format!("{STANDINGS_LIMIT} versions are marked already")));
         }
         let word = match mark {
-            Mark::Good => "good",
-            Mark::Bad => "bad",
+            Mark::Good => "marked good",
+            Mark::Bad => "marked bad",
             Mark::Clear => "cleared",
         };
-        let reply = format!("{} {version} marked {word}", self.name);
+        let mut reply = format!("{} {version} {word}", self.name);
+        if !self.was_seen(turn, &version) {
+            let target = if self.sight.observation().is_some() { " or is at the target" } else { "" };
+            reply += &format!("; warning: no release of this name was live here{target}, so check how it is spelled");
+        }
         turn.append(Some(&self.name), Fact::Marked { version, mark, by: by.to_owned() });
         Ok(reply)
+    }
+
+    /// Whether a release of this name was live here, or is at the target, or was spoken of before.
+    fn was_seen(&self, turn: &Turn<'_>, version: &Version) -> bool {
+        let record = turn.record(&self.name);
+        let at_target = self
+            .sight
+            .observation()
+            .is_some_and(|seen| seen.available.iter().chain(&seen.current).any(|release| release.version == *version));
+        at_target
+            || record.standings.contains_key(version)
+            || record.deploys.iter().any(|one| one.deploy.release.version == *version)
     }
 
     pub(super) fn report_deploy(&mut self, turn: &mut Turn<'_>, version: Version, by: &str) -> String {

@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{drive::Current, page::Draft, service::Service, sight::same_version, turn::Turn};
+use super::{drive::Current, history::keep_plan, page::Draft, service::Service, sight::same_version, turn::Turn};
 use crate::core::{
     answer::Answer,
-    durable::{IncidentRecord, PlanRecord, Rollout},
+    durable::{PlanRecord, Rollout},
     entry::{Fact, PlanOutcome, StepAction, StepEvent},
     gate::words,
     name::{ConditionName, IncidentId, Version},
-    operation::HistoryRecord,
     page::PageKind,
     policy::Finding,
     release::Standing,
@@ -246,6 +245,7 @@ impl Service {
             .details([state]);
         turn.page(draft);
         self.drive = super::drive::Drive::default();
+        keep_plan(turn, &id, number);
         self.keep_evidence(turn, &id);
     }
 
@@ -265,36 +265,9 @@ impl Service {
         let draft = draft.found(Finding::RollbackTookTooLong);
         turn.page(draft);
     }
-
-    /// What the history file says of the plan under way.
-    pub(super) fn history(&self, turn: &Turn<'_>) -> HistoryRecord {
-        let incident = turn.open_incident(&self.name).expect("a plan belongs to an open incident");
-        let plan = incident.active_plan().expect("the plan under way");
-        history(incident, plan, turn.ago(plan.started))
-    }
 }
 
-fn history(incident: &IncidentRecord, plan: &PlanRecord, lasted: Duration) -> HistoryRecord {
-    let date = plan.started_at.to_string();
-    let seconds = date.split('.').next().unwrap_or(&date);
-    HistoryRecord {
-        date: format!("{seconds}Z"),
-        version_from: plan.from.to_string(),
-        version_to: plan.to.to_string(),
-        reason: match &plan.by_hand {
-            Some(order) => order.words(),
-            None => incident.path.because.clone(),
-        },
-        duration_minutes: lasted.as_secs().div_ceil(60),
-        root_cause: String::new(),
-        post_mortem_link: String::new(),
-        service: incident.service.to_string(),
-        incident: incident.id.to_string(),
-        outcome: outcome(plan).as_str().to_owned(),
-    }
-}
-
-fn outcome(plan: &PlanRecord) -> PlanOutcome {
+pub(super) fn outcome(plan: &PlanRecord) -> PlanOutcome {
     if plan.steps.iter().any(|step| step.status == StepStatus::Stuck) {
         return PlanOutcome::Stuck;
     }

@@ -4,8 +4,8 @@ use super::State;
 use crate::core::{
     durable::{ApprovalState, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout, VerificationRecord},
     entry::PlanOutcome,
-    name::{IncidentId, ServiceIndex, Version},
-    time::Now,
+    name::{IncidentId, ServiceIndex, ServiceName, Version},
+    time::{Now, WallTime},
     view::{
         ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanView, ServiceView,
         StepView, TimelineView, VerificationView,
@@ -81,13 +81,6 @@ impl State {
             .collect()
     }
 
-    /// Incidents, the youngest first.
-    pub fn incidents_view(&self) -> Vec<IncidentView> {
-        let mut views: Vec<_> = self.ledger.durable.incidents.values().map(incident_view).collect();
-        views.sort_by(|one, other| other.opened_at.cmp(&one.opened_at).then_with(|| other.id.cmp(&one.id)));
-        views
-    }
-
     /// One incident.
     pub fn incident(&self, id: &IncidentId) -> Option<IncidentView> {
         self.ledger.durable.incidents.get(id).map(incident_view)
@@ -107,6 +100,11 @@ impl State {
             late_samples: self.late_samples,
             paused: self.ledger.durable.paused.as_ref().map(pause_view),
         }
+    }
+
+    /// What a service is called.
+    pub fn service_name(&self, index: ServiceIndex) -> &ServiceName {
+        &self.services[index.get()].name
     }
 
     /// The services' number.
@@ -178,9 +176,20 @@ pub fn incident_view(incident: &IncidentRecord) -> IncidentView {
             },
         }),
         plans: incident.plans.iter().map(plan_view).collect(),
-        timeline: incident.timeline.iter().map(|(at, text)| TimelineView { at: *at, text: text.clone() }).collect(),
+        timeline: timeline(incident),
         path: incident.path.clone(),
     }
+}
+
+fn timeline(incident: &IncidentRecord) -> Vec<TimelineView> {
+    let line = |(at, text): &(WallTime, String)| TimelineView { at: *at, text: text.clone() };
+    let mut lines: Vec<_> = incident.timeline.iter().map(line).collect();
+    if incident.timeline_left_out > 0 {
+        let middle = lines.len() / 2;
+        let text = format!("… {} lines are left out here …", incident.timeline_left_out);
+        lines.insert(middle, TimelineView { at: incident.timeline[middle].0, text });
+    }
+    lines
 }
 
 fn plan_view(plan: &PlanRecord) -> PlanView {

@@ -112,6 +112,7 @@ impl Case {
             services: self.policies.iter().cloned().map(Arc::new).collect(),
             channels: Vec::new(),
             escalation: Escalation::default(),
+            keep: 24 * HOUR,
         };
         let start = Now { boot: now().boot.before(2 * HOUR), wall: now().wall.before(2 * HOUR) };
         let steady = self.steady(now()).before(2 * HOUR);

@@ -13,7 +13,7 @@ pub use service::{
     ServicePolicy, SharedCausePolicy, SignalKind, SignalPolicy, ThresholdsPolicy, VerifyPolicy,
 };
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::name::{ChannelName, ServiceIndex};
 
@@ -26,6 +26,8 @@ pub struct Policy {
     pub channels: Vec<ChannelName>,
     /// Who hears of what, and how grave it is.
     pub escalation: Escalation,
+    /// How long what is over is kept and shown.
+    pub keep: Duration,
 }
 
 impl Policy {

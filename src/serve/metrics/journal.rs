@@ -6,6 +6,7 @@ use ::metrics::counter;
 
 use super::{GATE_REFUSALS, INCIDENTS, Metrics, ROLLBACKS};
 use crate::core::{
+    durable::Durable,
     entry::{Entry, Fact, PlanOutcome},
     name::IncidentId,
     time::WallTime,
@@ -29,8 +30,17 @@ pub(super) fn foresee(service: &str) {
 }
 
 impl Metrics {
-    /// An entry of an earlier process was folded: nothing is counted, but a plan that goes on is remembered.
-    pub fn entry_folded(&self, entry: &Entry) {
+    /// The state of an earlier process was recovered: nothing is counted, but a plan that goes on is remembered.
+    pub fn recovered(&self, durable: &Durable) {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        for incident in durable.incidents.values() {
+            for plan in incident.plans.iter().filter(|plan| plan.ended.is_none()) {
+                plans.insert((incident.id.clone(), plan.number), (plan.plan, plan.started_at));
+            }
+        }
+    }
+
+    fn remember_plan(&self, entry: &Entry) {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         match &entry.fact {
             Fact::PlanStarted { incident, number, plan, .. } => {
@@ -69,6 +79,6 @@ impl Metrics {
             }
             _ => {}
         }
-        self.entry_folded(entry);
+        self.remember_plan(entry);
     }
 }

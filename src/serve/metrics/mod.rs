@@ -122,9 +122,10 @@ impl Metrics {
         Arc::clone(&self.handles.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A sample came. Allocates nothing.
-    pub fn sample(&self, service: ServiceIndex, signal: SignalIndex, measurement: &Measurement) {
+    /// A sample came; with `misses_all` it counts as missed, whatever it saw. Allocates nothing.
+    pub fn sample(&self, service: ServiceIndex, signal: SignalIndex, measurement: &Measurement, misses_all: bool) {
         let outcome = match measurement {
+            _ if misses_all => 2,
             Measurement::Check(Outcome::Passed) | Measurement::Requests(_) => 0,
             Measurement::Check(Outcome::Failed(_)) => 1,
             Measurement::Check(Outcome::Missed(_)) | Measurement::RequestsMissed(_) => 2,

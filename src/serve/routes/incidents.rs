@@ -35,11 +35,19 @@ pub(super) async fn list(
         let detail = format!("the query takes service=NAME and open=true|false: {}", error.body_text());
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })?;
+    let all = shared.board.incidents();
+    if let Some(name) = &filter.service {
+        // One that is not watched any more may still have incidents. A name that nothing has is a mistake: "none" would be
+        // taken for good news.
+        let has_some = || all.iter().any(|incident| incident.service.as_str() == name);
+        if shared.board.service(name).is_none() && !has_some() {
+            return Err(super::services::unknown(name));
+        }
+    }
     let wanted = |incident: &IncidentView| {
         filter.service.as_ref().is_none_or(|service| service == incident.service.as_str())
             && filter.open.is_none_or(|open| open == incident.resolved_at.is_none())
     };
-    let all = shared.board.incidents();
     Ok(Json(Incidents {
         incidents: all.iter().filter(|view| wanted(view)).map(|view| IncidentSummary::from(&**view)).collect(),
     }))

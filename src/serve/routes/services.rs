@@ -85,6 +85,6 @@ fn view(shared: &Shared, name: &str) -> Result<Arc<ServiceView>, Problem> {
     })
 }
 
-fn unknown(name: &str) -> Problem {
+pub(super) fn unknown(name: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is no service {name:?} in the configuration"))
 }

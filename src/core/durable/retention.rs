@@ -1,0 +1,74 @@
+//! What is no longer kept, so that the state is bounded however long the daemon lives.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    Durable, ENDED_INCIDENTS_LIMIT, ServiceRecord,
+    service::{DEPLOYS_ALWAYS_KEPT, STANDINGS_LIMIT},
+};
+use crate::core::{name::Version, release::Standing, time::SteadyTime};
+
+/// What is over is kept for so long whatever the configuration says: gates ask about the last hours.
+pub const KEPT_AT_LEAST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Standings past their limit are cleared so many at a time: looking for the oldest is no work for every entry.
+const STANDINGS_SLACK: usize = 100;
+
+impl Durable {
+    /// Whether something is kept that was over before this, and need not be.
+    pub fn keeps_from_before(&self, before: SteadyTime) -> bool {
+        self.ended_before(before).next().is_some() || self.services.values().any(|one| one.keeps_deploys(before))
+    }
+
+    fn ended_before(&self, before: SteadyTime) -> impl Iterator<Item = &super::IncidentRecord> {
+        let ended = self.ended.iter().filter_map(|id| self.incidents.get(id));
+        // In the order of their end.
+        ended.take_while(move |incident| incident.ended.is_some_and(|ended| ended < before))
+    }
+
+    /// Forgets what was over before this.
+    pub(super) fn forget(&mut self, before: SteadyTime) {
+        let count = self.ended_before(before).count();
+        for id in self.ended.drain(..count) {
+            self.incidents.remove(&id);
+        }
+        for service in self.services.values_mut() {
+            while service.keeps_deploys(before) {
+                service.deploys.pop_front();
+            }
+        }
+    }
+
+    /// The oldest ended incidents give way when there are too many.
+    pub(super) fn bound_ended(&mut self) {
+        while self.ended.len() > ENDED_INCIDENTS_LIMIT
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.incidents.remove(&oldest);
+        }
+    }
+}
+
+impl ServiceRecord {
+    fn keeps_deploys(&self, before: SteadyTime) -> bool {
+        self.deploys.len() > DEPLOYS_ALWAYS_KEPT && self.deploys.front().is_some_and(|record| record.noticed < before)
+    }
+
+    /// What a person said of a version stays; so does what is known of the deploys that are kept. Of the rest the oldest
+    /// gives way, and what is known to be bad last.
+    pub(super) fn bound_standings(&mut self) {
+        let own = self.standings.values().filter(|known| !known.by_hand).count();
+        let limit = STANDINGS_LIMIT + self.deploys.len();
+        if own <= limit + STANDINGS_SLACK {
+            return;
+        }
+        let deployed: BTreeSet<&Version> = self.deploys.iter().map(|one| &one.deploy.release.version).collect();
+        let others = self.standings.iter().filter(|(version, known)| !known.by_hand && !deployed.contains(version));
+        let mut oldest: Vec<_> =
+            others.map(|(version, known)| (known.standing == Standing::KnownBad, known.at, version.clone())).collect();
+        oldest.sort_unstable();
+        for (_, _, version) in oldest.iter().take(own - limit) {
+            self.standings.remove(version);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A start from a snapshot and what came after it knows what a start from the first entry knows, wherever the journal is
+//! cut.
+
+use std::{sync::Arc, time::Duration};
+
+use backstop::{
+    core::{
+        durable::{Durable, SNAPSHOT_FORM, SnapshotError},
+        entry::{Entry, Fact},
+        event::{Authority, Request, RollbackOrder, Sequence},
+        gate::Gate,
+        page::PageKind,
+        policy::{Mode, ReportKind, ServicePolicy},
+        release::{Deploy, DeploySource, Mark, Release, Standing},
+        time::{SteadyTime, WallTime},
+    },
+    testing::{Bench, Ends, SERVICE},
+};
+
+type Journal = [(Sequence, Arc<Entry>)];
+
+const fn as_it_is(_: &mut ServicePolicy) {}
+
+fn fold(mut durable: Durable, journal: &Journal) -> Durable {
+    for (sequence, entry) in journal {
+        durable.apply(*sequence, entry).expect("it folds");
+    }
+    durable
+}
+
+fn again(durable: &Durable) -> Durable {
+    Durable::from_snapshot(SNAPSHOT_FORM, &durable.to_snapshot()).expect("it is understood")
+}
+
+/// Cut anywhere, it comes to the same. Returns what it comes to.
+fn holds_at_every_cut(journal: &Journal) -> Durable {
+    let whole = fold(Durable::default(), journal);
+    for cut in 0..=journal.len() {
+        let (before, after) = journal.split_at(cut);
+        let snapshot = again(&fold(Durable::default(), before));
+        assert_eq!(fold(snapshot, after), whole, "cut after entry {cut}");
+    }
+    whole
+}
+
+/// What the journal is of at some cut, so that the test would notice a bench that does something else.
+fn some_cut(journal: &Journal, what: &str, holds: impl Fn(&Durable) -> bool) {
+    let found = (0..=journal.len()).any(|cut| holds(&fold(Durable::default(), &journal[..cut])));
+    assert!(found, "nowhere: {what}");
+}
+
+#[test]
+fn through_a_rollback_with_pages_that_wait() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.deliveries_fail = 30;
+    bench.ends = [Ends::Well, Ends::HalfDone, Ends::Well].into();
+    bench.ready = Some(false);
+    bench.until("switched", |bench| !bench.switches().is_empty());
+    bench.restart(3);
+    bench.ready = Some(true);
+    bench.pass(300);
+    let journal = &bench.journal;
+    some_cut(journal, "a plan under way", |durable| {
+        durable.incidents.values().any(|incident| incident.active_plan().is_some())
+    });
+    some_cut(journal, "pages that wait", |durable| durable.outbox.depth() > 1);
+    some_cut(journal, "an incident that ended", |durable| durable.incidents.values().any(|one| !one.is_open()));
+    holds_at_every_cut(journal);
+}
+
+#[test]
+fn through_approvals_and_what_people_do_by_hand() {
+    let mut bench = Bench::with_v2(Mode::Ask, as_it_is);
+    let service = || SERVICE.into();
+    let reason = || Some("the shop is empty".to_owned());
+    bench.ask(Request::Pin { service: service(), version: "v3".into(), reason: reason() }).expect("pinned");
+    bench.ask(Request::MarkRelease { service: service(), version: "v0".into(), mark: Mark::Bad }).expect("marked");
+    let pause = |service| Request::Pause { service, for_seconds: Some(60), reason: "a campaign".to_owned() };
+    bench.ask(pause(None)).expect("paused");
+    bench.ask(pause(Some(service()))).expect("paused");
+    let (kind, authority) = (ReportKind::Complaint, Authority::Operator);
+    let report = || Request::Report { service: service(), kind, detail: reason(), authority };
+    bench.ask(report()).expect("reported");
+    bench.pass(90);
+    bench.requests = (40, 20);
+    bench.until("asked", |bench| bench.was_told(PageKind::ApprovalRequested));
+    let incident = bench.record().open_incident.clone().expect("it is open");
+    bench.ask(Request::Deny { incident: incident.clone(), approval: None, reason: reason() }).expect("denied");
+    bench.ask(report()).expect("reported");
+    bench.ask(Request::RetractReport { service: service(), kind, authority }).expect("taken back");
+    let order = RollbackOrder {
+        to: Some("v1".into()),
+        reason: reason(),
+        overrides: vec![Gate::NotDenied],
+        ..RollbackOrder::default()
+    };
+    bench.ends = [Ends::Well, Ends::Silent].into();
+    bench.ask(Request::RollBack { service: service(), order }).expect("ordered");
+    bench.ask(Request::Abort { incident, reason: reason() }).expect("aborted");
+    bench.requests = (40, 0);
+    bench.pass(300);
+    bench.ask(Request::Verify { service: service() }).expect("asked");
+    bench.pass(120);
+    let journal = &bench.journal;
+    some_cut(journal, "an approval that waits", |durable| {
+        durable.incidents.values().any(|incident| incident.open_approval().is_some())
+    });
+    some_cut(journal, "a pause of everything", |durable| durable.paused.is_some());
+    let pinned = |durable: &Durable| !durable.service(&service()).pins.is_empty();
+    some_cut(journal, "a pin", pinned);
+    some_cut(journal, "a report", |durable| !durable.service(&service()).reports.is_empty());
+    some_cut(journal, "an abort", |durable| {
+        durable.incidents.values().flat_map(|incident| &incident.plans).any(|plan| plan.aborted.is_some())
+    });
+    some_cut(journal, "a verification", |durable| durable.service(&service()).verification.is_some());
+    assert!(pinned(&holds_at_every_cut(journal)));
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.ready = Some(false);
+    bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
+    let text = bench.state.durable().to_snapshot();
+    let refused = |form, text: &str| Durable::from_snapshot(form, text).expect_err("refused");
+    assert!(matches!(refused(SNAPSHOT_FORM + 1, &text), SnapshotError::NewerForm { .. }));
+    assert!(matches!(refused(SNAPSHOT_FORM, &text[..text.len() / 2]), SnapshotError::Content(_)));
+    assert!(matches!(refused(SNAPSHOT_FORM, "{}"), SnapshotError::Content(_)));
+    let unknown = text.replacen('{', "{\"shifts\":7,", 1);
+    assert!(refused(SNAPSHOT_FORM, &unknown).to_string().contains("shifts"));
+    let mut state: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    state["incidents"] = serde_json::json!({});
+    let said = refused(SNAPSHOT_FORM, &state.to_string()).to_string();
+    assert!(said.contains("contradicts itself") && said.contains(&format!("{SERVICE}-1")), "{said}");
+}
+
+/// Makes entries one after another.
+#[derive(Default)]
+struct Writer {
+    durable: Durable,
+    at: WallTime,
+}
+
+impl Writer {
+    fn fact(&mut self, fact: Fact) {
+        let entry = Entry { at: self.at, boot: None, service: Some("api".into()), fact };
+        self.durable.apply(Sequence(self.durable.last.0 + 1), &entry).expect("it folds");
+    }
+
+    fn deploy(&mut self, number: u64) {
+        let release = Release::of(format!("v{number}"));
+        let deploy = Deploy { number, release, at: self.at, source: DeploySource::Target, by: None };
+        self.fact(Fact::Deployed { deploy });
+    }
+
+    fn standing(&mut self, version: &str, standing: Standing) {
+        self.fact(Fact::StandingChanged { version: version.into(), standing, why: String::new() });
+    }
+
+    fn is_known(&self, version: &str) -> bool {
+        self.durable.service(&"api".into()).standings.contains_key(version)
+    }
+}
+
+#[test]
+fn a_service_that_lives_long_is_bounded() {
+    let mut writer = Writer::default();
+    writer.fact(Fact::Marked { version: "by hand".into(), mark: Mark::Bad, by: "somebody".to_owned() });
+    writer.standing("bad", Standing::KnownBad);
+    for number in 1..=3500 {
+        writer.at = writer.at.after(Duration::from_secs(3600));
+        writer.deploy(number);
+        writer.standing(&format!("v{number}"), Standing::KnownGood);
+    }
+    let service = writer.durable.service(&"api".into());
+    assert_eq!((service.deploys.len(), service.next_deploy()), (1000, 3501));
+    assert!(service.standings.len() <= 2102, "{}", service.standings.len());
+    for kept in ["by hand", "bad", "v3500", "v2501", "v2000"] {
+        assert!(writer.is_known(kept), "{kept}");
+    }
+    assert!(!writer.is_known("v1"));
+    // What is old goes, but for the last hundred.
+    let before = writer.at.before(Duration::from_secs(50 * 3600));
+    // The journal begins at zero, and so does its time line.
+    let moment = SteadyTime::beginning(before);
+    assert!(writer.durable.keeps_from_before(moment));
+    writer.fact(Fact::Forgotten { before });
+    assert_eq!(writer.durable.service(&"api".into()).deploys.len(), 100);
+    assert!(!writer.durable.keeps_from_before(moment));
+    assert_eq!(again(&writer.durable), writer.durable);
+}
+
+#[test]
+fn incidents_are_kept_as_long_as_they_are_to_be_and_open_ones_for_ever() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.ready = Some(false);
+    bench.until("switched", |bench| !bench.switches().is_empty());
+    bench.ready = Some(true);
+    bench.until("over", |bench| bench.was_told(PageKind::IncidentResolved));
+    let day = 86_400;
+    bench.restart(89 * day);
+    bench.pass(10);
+    bench.requests = (40, 20);
+    bench.until("another", |bench| bench.record().incident_count == 2);
+    assert_eq!(bench.state.durable().incidents.len(), 2, "the first is kept for ninety days");
+    // Days later the second is still open.
+    bench.restart(95 * day);
+    bench.pass(10);
+    let kept: Vec<_> = bench.state.durable().incidents.keys().map(ToString::to_string).collect();
+    assert_eq!(kept, [format!("{SERVICE}-2")]);
+    assert!(bench.incident(2).is_open());
+    assert_eq!(bench.record().incident_count, 2, "numbers do not come again");
+    holds_at_every_cut(&bench.journal);
+}
+
+#[test]
+fn a_long_story_keeps_its_beginning_and_its_end() {
+    let mut bench = Bench::with_v2(Mode::Observe, as_it_is);
+    bench.ready = Some(false);
+    bench.until("opened", |bench| bench.record().open_incident.is_some());
+    for number in 0..1000 {
+        let version = format!("w{number}").as_str().into();
+        bench.ask(Request::MarkRelease { service: SERVICE.into(), version, mark: Mark::Good }).expect("marked");
+    }
+    let id = bench.record().open_incident.clone().expect("it is open");
+    let view = bench.state.incident(&id).expect("it is there");
+    let lines: Vec<_> = view.timeline.iter().map(|line| line.text.as_str()).collect();
+    assert!(lines.len() <= 401 && lines[0].starts_with("opened"), "{}: {}", lines.len(), lines[0]);
+    assert!(lines.last().is_some_and(|line| line.contains("w999")), "{:?}", lines.last());
+    assert!(lines[200].contains("lines are left out"), "{}", lines[200]);
+    assert!(view.timeline.is_sorted_by_key(|line| line.at));
+}
