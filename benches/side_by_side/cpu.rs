@@ -38,7 +38,7 @@ pub(crate) struct Loads {
 impl Loads {
     pub(crate) fn new(quick: bool) -> Self {
         let seconds = |seconds| Duration::from_secs(seconds);
-        let (warm_up, window) = if quick { (seconds(4), seconds(5)) } else { (seconds(8), seconds(20)) };
+        let (warm_up, window) = if quick { (seconds(4), seconds(5)) } else { (seconds(6), seconds(18)) };
         Self { warm_up, window, used: BTreeMap::new() }
     }
 
