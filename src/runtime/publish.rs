@@ -132,6 +132,9 @@ impl Press {
     pub(super) fn publish(&mut self, state: &mut State, configuration: Option<String>, now: Now) {
         let is_first = self.published_at.is_none();
         let (numbers_are_due, decisions_are_due) = (self.numbers_are_due(now), self.decisions_are_due(now));
+        if !numbers_are_due && !decisions_are_due {
+            return;
+        }
         self.published_at = Some(now.boot);
         if decisions_are_due {
             self.show_decisions(state, now);
