@@ -153,7 +153,7 @@ async fn what_is_wrong_with_the_histogram_alone_hides_no_errors() {
         let counted = look(answer).await.expect("counts");
         let (_, last) = counted.last().expect("two scrapes");
         assert_eq!((last.counts.total, &last.counts.latency), (20, &None));
-        let reason = last.latency_missed.as_ref().expect("told");
+        let reason = last.latency_missed().expect("told");
         assert!(reason.as_str().contains(part), "{reason}");
     }
 }
