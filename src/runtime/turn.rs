@@ -236,13 +236,12 @@ impl Loop {
         self.reset_cadences();
         let durable = SqliteStore::open_read_only(&self.hands.edges.config.store)?.recover()?;
         let now = self.hands.clock.now();
-        let policy = Arc::clone(&self.hands.edges.config.policy);
-        self.state = State::new(policy, &self.installation, self.machine_start, durable, now);
-        self.press.folded_anew();
-        if let Some(service) = suspect {
-            self.state.distrust(service);
-        }
         let mut actions = Actions::new();
+        let policy = &self.hands.edges.config.policy;
+        let empty = State::new(Arc::clone(policy), &self.installation, self.machine_start, Durable::default(), now);
+        let broken = std::mem::replace(&mut self.state, empty);
+        self.state = broken.folded_anew(Arc::clone(policy), self.machine_start, durable, now, &mut actions);
+        self.press.folded_anew();
         self.state.step(now, Event::Started, &mut actions);
         self.press.appended(&actions);
         self.hands.carry_out(&mut actions);

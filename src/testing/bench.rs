@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
@@ -152,6 +153,27 @@ impl Bench {
     /// Somebody sets the wall clock forward, or back.
     pub fn step_wall_clock(&mut self, by_seconds: i64) {
         self.now.wall = WallTime::from_millis(self.now.wall.as_millis() + by_seconds * 1000);
+    }
+
+    /// A step of the service panics, since it is told of a signal that it does not have, and the state is made anew.
+    ///
+    /// # Panics
+    /// If that step does not.
+    pub fn panic(&mut self) {
+        let no_signal = u16::MAX;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.sample(no_signal, Measurement::Check(Outcome::Passed));
+        }));
+        assert!(outcome.is_err(), "the step went well");
+        let mut durable = Durable::default();
+        for (sequence, entry) in &self.journal {
+            durable.apply(*sequence, entry).expect("the journal folds");
+        }
+        let empty = State::new(Arc::clone(&self.policy), "bench", self.machine_start, Durable::default(), self.now);
+        let broken = std::mem::replace(&mut self.state, empty);
+        let mut actions = Actions::new();
+        self.state = broken.folded_anew(Arc::clone(&self.policy), self.machine_start, durable, self.now, &mut actions);
+        self.feed(Event::Started);
     }
 
     /// So many seconds pass.

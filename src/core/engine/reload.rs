@@ -194,7 +194,7 @@ impl Service {
     }
 
     /// Whoever takes the signals now does not know which of them are taken at the quick pace.
-    fn pace_again(&self, actions: &mut Actions) {
+    pub(super) fn pace_again(&self, actions: &mut Actions) {
         for (place, confirming) in (0_u16..).zip(&self.confirming) {
             if confirming.is_some() {
                 let policy = &self.policy.signals[usize::from(place)];

@@ -178,7 +178,7 @@ mod tests {
             (format!("{twenty}MMMM"), 240, vec![]),
             ("HHHHHHHHHM".to_owned(), 1_000, vec![]),
             // More than a fifth for good: lost for good.
-            ("HHHM".to_owned(), 1_000, vec![4]),
+            ("HHHM".to_owned(), 1_000, vec![8]),
             // Five in a row between two gaps restore it once, and then it takes ten, and then twenty.
             ("HHHHHMM".to_owned(), 10_000, vec![7, 12, 14]),
             ("HHHHHHHHHHMMMM".to_owned(), 10_000, vec![13, 19, 27, 38, 41]),

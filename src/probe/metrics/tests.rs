@@ -66,7 +66,7 @@ async fn counts_grow_from_page_to_page() {
     .await;
     assert_eq!(seen.iter().map(sums).collect::<Vec<_>>(), [(0, 0), (13, 3), (4, 0)]);
     let second = seen[1].as_ref().expect("counts").last().expect("one");
-    let latency = second.counts.latency.as_ref().expect("measured");
+    let latency = second.counts.latency.as_ref().expect("asked for").as_ref().expect("measured");
     assert_eq!((&*latency.bounds, &*latency.counts), ([0.1, f64::INFINITY].as_slice(), [5, 8].as_slice()));
     let third = seen[2].as_ref().expect("counts").last().expect("one");
     assert!(third.latency_missed().is_some(), "the histogram is gone, and that is told");

@@ -135,7 +135,9 @@ impl Metrics {
             self.handles().services.get(service.get()).and_then(|service| service.samples.get(signal.get()))
         {
             handles[outcome].increment(1);
-            if outcome == 0 && matches!(measurement, Measurement::Requests(counts) if matches!(counts.latency, Some(Err(_)))) {
+            if outcome == 0
+                && matches!(measurement, Measurement::Requests(counts) if matches!(counts.latency, Some(Err(_))))
+            {
                 handles[2].increment(1);
             }
         }
