@@ -5,7 +5,7 @@ use backstop::{
         durable::ApprovalState,
         entry::PlanOutcome,
         event::{Event, Refusal, Request},
-        name::{IncidentId, ServiceIndex},
+        name::IncidentId,
         page::PageKind,
         policy::{ConsiderThen, Finding, KnownGoodPolicy, Mode, ServicePolicy, Severity},
         release::{Mark, Standing},
