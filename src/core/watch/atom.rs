@@ -296,7 +296,7 @@ pub(super) fn look(
     let limit = rate_limit(atom)?;
     let view = view_of(limit);
     let durations = matches!(atom, Atom::Latency { .. });
-    let begun = if durations { requests.latency_begun? } else { requests.begun? };
+    let expected_since = if durations { requests.latency_begun? } else { requests.begun? };
     let (seen, window) = if durations {
         let stale = requests.latency_heard_at?.after(signal.stale_after());
         if stale <= now {
@@ -309,7 +309,7 @@ pub(super) fn look(
         ((counts.total, counts.errors, counts.errors), (counts.begin, counts.span_nanos, counts.changes_at))
     };
     let (begin, span_nanos, changes_at) = window;
-    let from = begin.max(begun);
+    let from = begin.max(expected_since);
     let heard = requests.counts.heard_since(from, durations);
     let looks = Looks { every: signal.every, from, heard };
     let (blind, is_past_budget) = looks.blind(now);
@@ -317,7 +317,7 @@ pub(super) fn look(
         requests: seen.0,
         bad: seen.1,
         perhaps_bad: seen.2,
-        span: Duration::from_nanos(span_nanos).min(now.since(begun)),
+        span: Duration::from_nanos(span_nanos).min(now.since(expected_since)),
         blind,
         is_blind: is_past_budget || heard < LOOKS_FOR_NO.min(looks.fit_into(limit.over).saturating_sub(1)).max(1),
         changes_at: if is_past_budget { changes_at } else { changes_at.min(looks.blind_at()) },

@@ -158,7 +158,7 @@ mod tests {
                 budget.hear(time);
             }
             // When the next one is about to come.
-            let is_lost = budget.is_lost(time.after(EVERY - Duration::from_millis(1)));
+            let is_lost = budget.is_lost(time.after(Duration::from_millis(1_999)));
             if is_lost != was_lost {
                 changes.push(number);
                 was_lost = is_lost;
