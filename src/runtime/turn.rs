@@ -238,7 +238,13 @@ impl Loop {
         let now = self.hands.clock.now();
         let mut actions = Actions::new();
         let policy = &self.hands.edges.config.policy;
-        let empty = State::new(Arc::clone(policy), &self.installation, self.machine_start, Durable::default(), now);
+        let empty = State::new(
+            Arc::clone(policy),
+            &self.installation,
+            self.machine_start,
+            crate::core::durable::Durable::default(),
+            now,
+        );
         let broken = std::mem::replace(&mut self.state, empty);
         self.state = broken.folded_anew(Arc::clone(policy), self.machine_start, durable, now, &mut actions);
         self.press.folded_anew();

@@ -93,6 +93,7 @@ mod tests {
                 services: vec![Arc::new(one), Arc::new(other)],
                 channels: Vec::new(),
                 escalation: Escalation::default(),
+                keep: Duration::from_secs(90 * 86_400),
             });
             let now = Now { boot: BootTime::from_nanos(1 << 50), wall: WallTime::from_millis(1_767_781_800_000) };
             let state = State::new(Arc::clone(&policy), "pair", START, Durable::default(), now);
