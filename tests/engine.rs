@@ -15,6 +15,8 @@ use backstop::{
     testing::{Bench, Ends, SERVICE},
 };
 
+#[path = "engine/around.rs"]
+mod around;
 #[path = "engine/clock.rs"]
 mod clock;
 #[path = "engine/steps.rs"]

@@ -171,11 +171,15 @@ impl Loop {
             self.hands.operating.remove(key);
         }
         let counts = matches!(event, Event::Sample(_));
+        let committed = if let Event::Committed(sequence) = &event { Some(*sequence) } else { None };
         let state = &mut self.state;
         let stepped = catch_unwind(AssertUnwindSafe(|| state.step(now, event, actions)));
         if stepped.is_err() {
             actions.clear();
             return self.fold_anew();
+        }
+        if let Some(sequence) = committed {
+            self.press.committed(sequence);
         }
         if counts {
             let took = self.hands.clock.boot().since(now.boot);
@@ -235,6 +239,8 @@ impl Loop {
         self.hands.replies.clear();
         self.reset_cadences();
         let durable = SqliteStore::open_read_only(&self.hands.edges.config.store)?.recover()?;
+        // Everything that was queued is written by now.
+        self.press.committed(durable.last);
         let now = self.hands.clock.now();
         let mut actions = Actions::new();
         let policy = &self.hands.edges.config.policy;

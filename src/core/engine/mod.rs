@@ -13,6 +13,7 @@ mod incident;
 mod ledger;
 mod look;
 mod nightly;
+mod orphan;
 mod page;
 mod reload;
 mod report;
@@ -291,6 +292,7 @@ impl State {
 
     fn started(&mut self, now: Now, actions: &mut Actions) {
         self.keep_history_of_before(actions);
+        self.end_orphans(now, actions);
         for place in 0..self.services.len() {
             let index = self.services[place].index;
             self.with(now, index, actions, |service, turn| {

@@ -18,7 +18,7 @@ use crate::core::{
 };
 
 /// What is said of a service that the configuration no longer has.
-const NO_LONGER_WATCHED: &str = "no longer watched: the configuration does not have this service any more";
+pub(super) const NO_LONGER_WATCHED: &str = "no longer watched: the configuration does not have this service any more";
 
 /// A policy to be put in force, and what changed at the edges, which the policy does not show.
 #[derive(Debug, Clone)]
