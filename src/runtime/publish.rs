@@ -276,6 +276,7 @@ mod tests {
             services: Vec::new(),
             channels: Vec::new(),
             escalation: crate::core::policy::Escalation::default(),
+            keep: Duration::ZERO,
         };
         let (publisher, board) = crate::serve::board(&policy, Arc::new(|| BootTime::START));
         let metrics = Arc::new(Metrics::new(&policy).expect("metrics"));
