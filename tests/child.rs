@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -362,6 +363,73 @@ async fn a_child_whose_supervisor_is_killed_under_a_living_daemon_is_ended() {
     kill_process(supervisor, Signal::KILL).expect("killed");
     assert!(matches!(running.await.expect("no panic"), Err(ChildError::Supervisor(_))));
     assert!(is_gone(process_in(&file).expect("it ran")));
+}
+
+/// What a supervisor starts: it waits at the gate, whose other end is given back.
+fn at_the_gate(command: &[&str]) -> (Child, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let waiting = Command::new(env!("CARGO_BIN_EXE_backstop"))
+        .arg("begin")
+        .args(command)
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    (waiting, ours)
+}
+
+#[test]
+fn a_program_runs_only_after_the_word_and_as_the_same_process() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mark = directory.path().join("mark");
+    let touch = ["touch", mark.to_str().expect("text")];
+    let (mut waiting, gate) = at_the_gate(&touch);
+    drop(gate);
+    assert!(!waiting.wait().expect("it ends").success() && !mark.exists(), "the word never came");
+
+    let (waiting, mut gate) = at_the_gate(&["sh", "-c", "echo $$; cat"]);
+    let process = waiting.id();
+    gate.write_all(b"!").expect("the word");
+    let mut said = Vec::new();
+    gate.read_to_end(&mut said).expect("its end closes when the program runs");
+    assert!(said.is_empty());
+    let output = waiting.wait_with_output().expect("it ends: there is no input");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{process}\n"));
+
+    let (mut waiting, mut gate) = at_the_gate(&["/no/such/program"]);
+    gate.write_all(b"!").expect("the word");
+    gate.read_to_end(&mut said).expect("told");
+    assert_eq!(said, rustix::io::Errno::NOENT.raw_os_error().to_be_bytes());
+    assert!(!waiting.wait().expect("it ends").success());
+}
+
+#[tokio::test]
+async fn a_supervisor_killed_at_any_moment_leaves_no_child_that_nobody_knows_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for round in 0..40_u16 {
+        let file = directory.path().join(format!("child-{round}"));
+        let script = format!("echo $$ > {}; exec sleep 60", file.display());
+        let mut supervisor = by_hand(&order(&script, directory.path(), round));
+        // This chooses the moment: from before the lock is taken until after the child runs.
+        std::thread::sleep(Duration::from_micros(u64::from(round) * 500));
+        supervisor.kill().expect("killed");
+        supervisor.wait().expect("reaped");
+        let told = receipt(directory.path(), round).await;
+        assert!(matches!(told, Receipt::Nothing | Receipt::Interrupted), "round {round}: {told:?}");
+        if let Some(child) = process_in(&file) {
+            assert!(is_gone(child), "round {round}: the receipt says {told:?}, and the child runs on");
+        }
+    }
+    // Whoever was still waiting at the gate has gone, too.
+    eventually("nothing is left of any round", || {
+        let mine = directory.path().to_str().expect("text");
+        let processes = fs::read_dir("/proc").expect("listed").flatten();
+        let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        !lines.map(|line| String::from_utf8_lossy(&line).into_owned()).any(|line| line.contains(mine))
+    })
+    .await;
+    let ran = (0..40).filter_map(|round| process_in(&directory.path().join(format!("child-{round}"))));
+    assert!(ran.into_iter().all(is_gone));
 }
 
 #[tokio::test]

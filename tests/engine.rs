@@ -5,7 +5,7 @@ use backstop::{
         durable::ApprovalState,
         entry::PlanOutcome,
         event::{Event, Refusal, Request},
-        name::{IncidentId, ServiceIndex},
+        name::IncidentId,
         page::PageKind,
         policy::{ConsiderThen, Finding, KnownGoodPolicy, Mode, ServicePolicy, Severity},
         release::{Mark, Standing},
@@ -15,6 +15,8 @@ use backstop::{
     testing::{Bench, Ends, SERVICE},
 };
 
+#[path = "engine/around.rs"]
+mod around;
 #[path = "engine/clock.rs"]
 mod clock;
 #[path = "engine/steps.rs"]
@@ -405,12 +407,12 @@ fn what_an_abandoned_plan_left_live_is_no_deploy_to_go_further_back_from() {
 }
 
 #[test]
-fn a_service_to_distrust_may_only_page() {
+fn a_service_whose_step_panicked_may_only_page() {
     let mut bench = Bench::with_v2(Mode::Act, as_it_is);
     bench.ends = [Ends::Silent].into();
     bench.requests = (40, 20);
     bench.until("began", |bench| !bench.operations.is_empty());
-    bench.state.distrust(ServiceIndex(0));
+    bench.panic();
     bench.pass(120);
     assert!(bench.switches().is_empty() && bench.was_told(PageKind::RollbackFailed), "{:?}", bench.told());
 }

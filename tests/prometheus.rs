@@ -145,8 +145,8 @@ impl Sum {
                 self.newest = at;
                 self.total += counted.counts.total;
                 self.errors += counted.counts.errors;
-                assert_eq!(counted.latency_missed, None);
-                if let Some(latency) = counted.counts.latency {
+                assert_eq!(counted.latency_missed(), None);
+                if let Some(Ok(latency)) = counted.counts.latency {
                     assert_eq!(*latency.bounds, [0.1, f64::INFINITY]);
                     self.fast += latency.counts[0];
                     self.slow += latency.counts[1];

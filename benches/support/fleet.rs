@@ -45,9 +45,11 @@ impl Fleet {
             let service = u32::try_from(drawn / SIGNALS).expect("few services");
             (service, u8::try_from(drawn % SIGNALS).expect("three signals"))
         });
-        let latency = histogram.then(|| LatencyCounts {
-            bounds: Arc::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, f64::INFINITY]),
-            counts: Box::new([10, 10, 10, 8, 5, 3, 2, 1, 1, 0, 0, 0]),
+        let latency = histogram.then(|| {
+            Ok(LatencyCounts {
+                bounds: Arc::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, f64::INFINITY]),
+                counts: Box::new([10, 10, 10, 8, 5, 3, 2, 1, 1, 0, 0, 0]),
+            })
         });
         let passed = Measurement::Check(Outcome::Passed);
         let counted = Measurement::Requests(RequestCounts { total: 50, errors: 0, latency });

@@ -474,6 +474,10 @@ pub enum PlanOutcome {
 }
 
 impl PlanOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 7] =
+        [Self::Verified, Self::Persists, Self::Unverified, Self::Failed, Self::Stuck, Self::Overtaken, Self::Aborted];
+
     /// The word as in API, metrics and history.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -63,8 +63,8 @@ pub struct RequestCounts {
     pub total: u64,
     /// Requests that ended in an error; never more than `total`.
     pub errors: u64,
-    /// How long they took, where the source measures it.
-    pub latency: Option<LatencyCounts>,
+    /// How long they took, or why that could not be seen while the counts could; [`None`] where nobody asked.
+    pub latency: Option<Result<LatencyCounts, Reason>>,
 }
 
 /// A histogram of request durations, already differenced against the previous sample.

@@ -21,6 +21,9 @@ pub enum VerdictKind {
 }
 
 impl VerdictKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Healthy, Self::Monitor, Self::Consider, Self::RollBack];
+
     /// The word as in configuration, API and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -83,7 +83,7 @@ pub fn observe(
     };
     let mut counted = tracker.observe(total, errors, buckets.as_deref())?;
     if let (Some(reason), Some(newest)) = (missed, counted.last_mut()) {
-        newest.latency_missed = Some(reason);
+        newest.counts.latency = Some(Err(reason));
     }
     Ok(counted)
 }
@@ -104,7 +104,7 @@ impl Teller {
 
     /// The measurements of one look.
     pub fn measurements(&mut self, counted: Vec<(BootTime, Counted)>) -> Vec<(BootTime, Measurement)> {
-        let missed = counted.last().and_then(|(_, counted)| counted.latency_missed.clone());
+        let missed = counted.last().and_then(|(_, counted)| counted.latency_missed().cloned());
         if missed != self.told {
             if let Some(reason) = &missed {
                 tracing::warn!(signal = self.name, %reason, "latency is not measured");

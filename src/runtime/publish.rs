@@ -1,7 +1,7 @@
 //! Pins finished views to the board: what was decided at once, what only moves numbers a few times a second.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +10,8 @@ use crate::{
     core::{
         action::Action,
         engine::{State, incident_view},
-        entry::Fact,
+        entry::{Entry, Fact},
+        event::Sequence,
         name::{IncidentId, ServiceIndex, ServiceName},
         policy::Policy,
         time::{BootTime, Now},
@@ -47,6 +48,8 @@ pub(super) struct Press {
     incidents: BTreeMap<IncidentId, Arc<IncidentView>>,
     next_quiet: usize,
     next_stirred: ServiceIndex,
+    /// Entries that are not durable yet, oldest first. The core appends nothing more once too many wait for the store.
+    uncommitted: VecDeque<(Sequence, Arc<Entry>)>,
 }
 
 impl Press {
@@ -62,14 +65,15 @@ impl Press {
             incidents: BTreeMap::new(),
             next_quiet: 0,
             next_stirred: ServiceIndex(0),
+            uncommitted: VecDeque::new(),
         }
     }
 
-    /// Hands what was appended to the readers of events, and remembers whom it concerns.
+    /// Takes down what was appended, and remembers whom it concerns.
     pub(super) fn appended(&mut self, actions: &[Action]) {
         for action in actions {
             if let Action::Append { sequence, entry } = action {
-                self.publisher.appended(*sequence, entry);
+                self.uncommitted.push_back((*sequence, Arc::clone(entry)));
                 match &entry.service {
                     Some(service) if self.decided.contains(service) => {}
                     Some(service) => drop(self.decided.insert(service.clone())),
@@ -80,6 +84,13 @@ impl Press {
                     None => self.decided_on_all = true,
                 }
             }
+        }
+    }
+
+    /// Hands what has become durable to the readers of events: nobody is told of what a crash could still undo.
+    pub(super) fn committed(&mut self, up_to: Sequence) {
+        while let Some((sequence, entry)) = self.uncommitted.pop_front_if(|(sequence, _)| *sequence <= up_to) {
+            self.publisher.committed(sequence, &entry);
         }
     }
 
@@ -277,5 +288,31 @@ mod tests {
         press.publish(&mut state, None, at(250));
         assert!(view("b").paused.is_some());
         assert_eq!(state.durable().last, Sequence(2));
+    }
+
+    #[test]
+    fn readers_of_events_hear_only_of_what_is_durable() {
+        let policy = Policy {
+            services: Vec::new(),
+            channels: Vec::new(),
+            escalation: crate::core::policy::Escalation::default(),
+            keep: Duration::ZERO,
+        };
+        let (publisher, board) = crate::serve::board(&policy, Arc::new(|| BootTime::START));
+        let metrics = Arc::new(Metrics::new(&policy).expect("metrics"));
+        let mut press = Press::new(publisher, metrics);
+        let (mut reader, _place) = board.follow().expect("a place");
+        let append = |number: u64| {
+            let fact = Fact::Resumed { by: number.to_string() };
+            let entry = Entry { at: WallTime::default(), boot: None, service: None, fact };
+            Action::Append { sequence: Sequence(number), entry: Arc::new(entry) }
+        };
+        press.appended(&[append(1), append(2), append(3)]);
+        assert!(reader.try_recv().is_err(), "nothing is durable yet");
+        press.committed(Sequence(2));
+        let heard: Vec<u64> = std::iter::from_fn(|| reader.try_recv().ok()).map(|(sequence, _)| sequence.0).collect();
+        assert_eq!(heard, [1, 2]);
+        press.committed(Sequence(3));
+        assert_eq!(reader.try_recv().map(|(sequence, _)| sequence.0).ok(), Some(3));
     }
 }

@@ -174,11 +174,15 @@ impl Loop {
             self.hands.operating.remove(key);
         }
         let counts = matches!(event, Event::Sample(_));
+        let committed = if let Event::Committed(sequence) = &event { Some(*sequence) } else { None };
         let state = &mut self.state;
         let stepped = catch_unwind(AssertUnwindSafe(|| state.step(now, event, actions)));
         if stepped.is_err() {
             actions.clear();
             return self.fold_anew();
+        }
+        if let Some(sequence) = committed {
+            self.press.committed(sequence);
         }
         if counts {
             let took = self.hands.clock.boot().since(now.boot);
@@ -238,14 +242,21 @@ impl Loop {
         self.hands.replies.clear();
         self.reset_cadences();
         let durable = SqliteStore::open_read_only(&self.hands.edges.config.store)?.recover()?;
+        // Everything that was queued is written by now.
+        self.press.committed(durable.last);
         let now = self.hands.clock.now();
-        let policy = Arc::clone(&self.hands.edges.config.policy);
-        self.state = State::new(policy, &self.installation, self.machine_start, durable, now);
-        self.press.folded_anew();
-        if let Some(service) = suspect {
-            self.state.distrust(service);
-        }
         let mut actions = Actions::new();
+        let policy = &self.hands.edges.config.policy;
+        let empty = State::new(
+            Arc::clone(policy),
+            &self.installation,
+            self.machine_start,
+            crate::core::durable::Durable::default(),
+            now,
+        );
+        let broken = std::mem::replace(&mut self.state, empty);
+        self.state = broken.folded_anew(Arc::clone(policy), self.machine_start, durable, now, &mut actions);
+        self.press.folded_anew();
         self.state.step(now, Event::Started, &mut actions);
         self.press.appended(&actions);
         self.hands.carry_out(&mut actions);

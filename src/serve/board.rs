@@ -32,7 +32,7 @@ const EVENTS_LIMIT: usize = 1024;
 const EVENT_READERS_LIMIT: usize = 32;
 
 /// A journal entry on its way to readers of events.
-pub(super) type Followed = (Sequence, Arc<Entry>);
+pub(crate) type Followed = (Sequence, Arc<Entry>);
 
 /// Reads the boot clock. Handed in, so that one place makes the clock.
 pub type BootClock = Arc<dyn Fn() -> BootTime + Send + Sync>;
@@ -109,8 +109,8 @@ impl Publisher {
         self.incidents.send_replace(Arc::new(incidents));
     }
 
-    /// An entry was appended to the journal.
-    pub fn appended(&self, sequence: Sequence, entry: &Arc<Entry>) {
+    /// An entry of the journal has become durable.
+    pub fn committed(&self, sequence: Sequence, entry: &Arc<Entry>) {
         // Without any reader it is nobody's news.
         let _nobody = self.events.send((sequence, Arc::clone(entry)));
     }
@@ -212,7 +212,7 @@ impl Board {
     }
 
     /// The journal's entries from now on, with a place among the readers; none if there is no place, or no loop any more.
-    pub(super) fn follow(&self) -> Option<(broadcast::Receiver<Followed>, OwnedSemaphorePermit)> {
+    pub(crate) fn follow(&self) -> Option<(broadcast::Receiver<Followed>, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.readers).try_acquire_owned().ok()?;
         Some((self.events.upgrade()?.subscribe(), place))
     }

@@ -115,5 +115,5 @@ fn digest(sequence: Sequence, form: u32, state: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{} {form} ", sequence.0));
     hash.update(state);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
@@ -67,6 +68,8 @@ pub struct Bench {
     pub then_ends: Ends,
     /// What is left behind by attempts of which nothing is heard.
     pub receipt: Receipt,
+    /// The store answers nothing for now.
+    pub commits_wait: bool,
     /// Looks that a plan asks for never come back.
     pub looks_hang: bool,
     /// Operations begun, oldest first.
@@ -77,11 +80,16 @@ pub struct Bench {
     pub history: Vec<HistoryRecord>,
     /// The journal.
     pub journal: Vec<(Sequence, Arc<Entry>)>,
+    /// Whether the other services answer.
+    pub others_ready: bool,
+    /// How often each other service's probe is taken, and when next.
+    others: Vec<(Duration, BootTime)>,
     policy: Arc<Policy>,
     machine_start: MachineStart,
     replies: Vec<(RequestId, Reply)>,
     silent: Vec<(BootTime, Attempt)>,
     lost: BTreeSet<StepKey>,
+    uncommitted: Option<Sequence>,
     ticks: u64,
     asked: u64,
 }
@@ -89,14 +97,31 @@ pub struct Bench {
 impl Bench {
     /// A bench whose service has `v1` live and known to be good.
     pub fn new(mode: Mode, change: impl FnOnce(&mut ServicePolicy)) -> Self {
-        let mut policy = policy::policy(&super::Scenario::calm(0, super::Fault::None), mode);
+        Self::with_others(mode, change, &[])
+    }
+
+    /// The same beside other services, whose probes are taken so often.
+    pub fn with_others(mode: Mode, change: impl FnOnce(&mut ServicePolicy), others: &[Duration]) -> Self {
+        let faults = vec![super::Fault::None; others.len() + 1];
+        let mut policy = policy::policy(&super::Scenario::calm_crowd(0, &faults), mode);
         change(Arc::get_mut(&mut policy.services[0]).expect("nobody else has it yet"));
+        for (other, every) in policy.services[1..].iter_mut().zip(others) {
+            let other = Arc::get_mut(other).expect("nobody else has it yet");
+            other.signals.truncate(1);
+            other.signals[0].every = *every;
+            other.conditions.truncate(2);
+            other.atoms.truncate(2);
+            other.tree.truncate(2);
+            other.sustained_count = 0;
+        }
         let now = Now { boot: BootTime::from_nanos(5_000_000_000_000), wall: WallTime::from_millis(1_780_000_000_000) };
         let policy = Arc::new(policy);
         let mut bench = Self {
             state: State::new(Arc::clone(&policy), "bench", MachineStart(1), Durable::default(), now),
             machine_start: MachineStart(1),
             policy,
+            others_ready: true,
+            others: others.iter().map(|every| (*every, now.boot)).collect(),
             now,
             live: Some("v1"),
             ready: Some(true),
@@ -105,8 +130,10 @@ impl Bench {
             ends: VecDeque::new(),
             then_ends: Ends::Well,
             receipt: Receipt::Interrupted,
+            commits_wait: false,
             looks_hang: false,
             lost: BTreeSet::new(),
+            uncommitted: None,
             operations: Vec::new(),
             pages: Vec::new(),
             history: Vec::new(),
@@ -129,6 +156,19 @@ impl Bench {
         bench
     }
 
+    /// The core panicked while it stepped this service: its state is folded anew, and what is in flight goes on.
+    pub fn fold_anew(&mut self) {
+        let silent = std::mem::take(&mut self.silent);
+        let mut durable = Durable::default();
+        for (sequence, entry) in &self.journal {
+            durable.apply(*sequence, entry).expect("the journal folds");
+        }
+        self.state = State::new(Arc::clone(&self.policy), "bench", self.machine_start, durable, self.now);
+        self.state.distrust(ServiceIndex(0));
+        self.silent = silent;
+        self.feed(Event::Started);
+    }
+
     /// kill -9, and a start after `seconds`.
     pub fn restart(&mut self, seconds: u64) {
         self.silent.clear();
@@ -139,6 +179,16 @@ impl Bench {
         }
         self.state = State::new(Arc::clone(&self.policy), "bench", self.machine_start, durable, self.now);
         self.feed(Event::Started);
+    }
+
+    /// The daemon is ended, and started after `seconds` with a configuration that has another service in this one's place.
+    pub fn restart_with_another_service(&mut self, seconds: u64) {
+        let mut policy = (*self.policy).clone();
+        let mut service = (*policy.services[0]).clone();
+        service.name = "another".into();
+        policy.services[0] = Arc::new(service);
+        self.policy = Arc::new(policy);
+        self.restart(seconds);
     }
 
     /// The machine is switched off, and is up again after `seconds`.
@@ -152,6 +202,27 @@ impl Bench {
     /// Somebody sets the wall clock forward, or back.
     pub fn step_wall_clock(&mut self, by_seconds: i64) {
         self.now.wall = WallTime::from_millis(self.now.wall.as_millis() + by_seconds * 1000);
+    }
+
+    /// A step of the service panics, since it is told of a signal that it does not have, and the state is made anew.
+    ///
+    /// # Panics
+    /// If that step does not.
+    pub fn panic(&mut self) {
+        let no_signal = u16::MAX;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.sample(no_signal, Measurement::Check(Outcome::Passed));
+        }));
+        assert!(outcome.is_err(), "the step went well");
+        let mut durable = Durable::default();
+        for (sequence, entry) in &self.journal {
+            durable.apply(*sequence, entry).expect("the journal folds");
+        }
+        let empty = State::new(Arc::clone(&self.policy), "bench", self.machine_start, Durable::default(), self.now);
+        let broken = std::mem::replace(&mut self.state, empty);
+        let mut actions = Actions::new();
+        self.state = broken.folded_anew(Arc::clone(&self.policy), self.machine_start, durable, self.now, &mut actions);
+        self.feed(Event::Started);
     }
 
     /// So many seconds pass.
@@ -187,29 +258,47 @@ impl Bench {
             self.feed(Event::OperationEnded { key: attempt.key, outcome });
         }
         self.look(None);
+        self.sample_others();
         let check = match self.ready {
             Some(true) => Outcome::Passed,
             Some(false) => Outcome::Failed(Reason::new("connection refused")),
             None => Outcome::Missed(Reason::new("no descriptors left")),
         };
-        self.sample(0, Measurement::Check(check));
+        self.sample(ServiceIndex(0), 0, Measurement::Check(check));
         if self.ticks.is_multiple_of(COUNT_EVERY_TICKS) {
             let (total, errors) = self.requests;
-            self.sample(1, Measurement::Requests(RequestCounts { total, errors, latency: None }));
+            self.sample(ServiceIndex(0), 1, Measurement::Requests(RequestCounts { total, errors, latency: None }));
         }
         if self.state.next_wake().is_some_and(|wake| wake <= self.now.boot) {
             self.feed(Event::Woke);
         }
     }
 
-    fn sample(&mut self, signal: u16, measurement: Measurement) {
-        let sample = Sample {
-            service: ServiceIndex(0),
-            signal: SignalIndex(signal),
-            taken_at: self.now.boot,
-            lag: Duration::ZERO,
-            measurement,
-        };
+    fn sample_others(&mut self) {
+        for place in 0..self.others.len() {
+            let (every, next) = self.others[place];
+            if self.now.boot < next {
+                continue;
+            }
+            let service = ServiceIndex(u32::try_from(place + 1).expect("few services"));
+            self.others[place].1 = self.now.boot.after(every);
+            let outcome =
+                if self.others_ready { Outcome::Passed } else { Outcome::Failed(Reason::new("connection refused")) };
+            self.sample(service, 0, Measurement::Check(outcome));
+            let observation = Ok(Observation {
+                current: Some(Release::of("v1")),
+                available: Vec::new(),
+                rolling_out: false,
+                failing: None,
+            });
+            let look = Look { observation, receipt: None, took: Duration::ZERO };
+            self.feed(Event::Looked { service, key: None, look });
+        }
+    }
+
+    fn sample(&mut self, service: ServiceIndex, signal: u16, measurement: Measurement) {
+        let sample =
+            Sample { service, signal: SignalIndex(signal), taken_at: self.now.boot, lag: Duration::ZERO, measurement };
         self.feed(Event::Sample(sample));
     }
 
@@ -269,10 +358,18 @@ impl Bench {
                 }
                 Action::Reply { id, reply } => self.replies.push((id, reply)),
                 Action::KeepHistory { records } => self.history.extend(records),
+                Action::SetCadence { service, every, .. } if service.get() > 0 => {
+                    self.others[service.get() - 1] = (every, self.now.boot.after(every));
+                }
                 Action::Look { key: None, .. } | Action::SetCadence { .. } | Action::WriteEvidence { .. } => {}
             }
         }
         if let Some(last) = last {
+            self.uncommitted = Some(last);
+        }
+        if !self.commits_wait
+            && let Some(last) = self.uncommitted.take()
+        {
             self.feed(Event::Committed(last));
         }
     }

@@ -112,6 +112,27 @@ fn warnings_are_no_errors() {
 }
 
 #[test]
+fn a_token_that_can_be_guessed_is_warned_of_and_not_shown() {
+    let secrets = |token: &'static str| Tables {
+        environment: [("SHORT", token.into())].into_iter().collect(),
+        ..Tables::default()
+    };
+    let text = "server: {tokens: [{name: ann, role: operator, token: \"${env:SHORT}\"}]}\nservices: [{name: api, target: \
+                {command: {current: [a], previous: [b], roll_back: [c]}}, probes: {ready: {tcp: \"127.0.0.1:1\"}}}]\n";
+    for (token, expected) in [
+        ("fifteen-bytes-0", vec!["server.tokens(ann).token: this token is short enough to be guessed"]),
+        ("sixteen-bytes-00", vec![]),
+    ] {
+        let checked = config::check_bytes("b.yaml", text.as_bytes().to_vec(), Some(&secrets(token)));
+        assert!(checked.config.is_some(), "{}", checked.diagnostics);
+        let found = checked.diagnostics.list.iter().filter(|found| found.message.starts_with("server."));
+        let found: Vec<_> = found.map(|found| found.message.as_str()).collect();
+        assert_eq!(found, expected);
+        assert!(!checked.diagnostics.render(false).contains(token), "{}", checked.diagnostics);
+    }
+}
+
+#[test]
 fn the_schema_is_printed_as_json() {
     let mut out = Vec::new();
     cli::schema::run(&mut out).expect("written");

@@ -37,5 +37,18 @@ fn a_person_rolls_a_healthy_release_back_past_a_pin_and_it_is_kept_who_did() {
     assert_eq!(code, 1, "{said}");
     let proved = world.cli.text(&["verify", "api", "--wait"]);
     assert!(proved.contains("verified of v1"), "{proved}");
+    until("it is put on record", || world.history().len() == 2);
+    let proof = &world.history()[1];
+    assert_eq!((&proof["version_from"], &proof["version_to"]), (&json!("v2"), &json!("v1")), "{proof:#}");
+    assert_eq!(proof["outcome"], "verified");
+    assert!(proof["reason"].as_str().is_some_and(|why| why.contains("verification asked for by")), "{proof:#}");
+
+    // A name that is spelled wrong is no good news.
+    let (code, said) = world.cli.refused(&["incident", "list", "--service", "apy"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("failed to list the incidents: there is no service \"apy\""), "{said}");
+    let marked = world.cli.text(&["deploys", "mark", "api", "v1.0", "good"]);
+    assert!(marked.starts_with("api v1.0 marked good; warning: no release of this name was live here"), "{marked}");
+    assert_eq!(world.cli.text(&["deploys", "mark", "api", "v1.0", "clear"]), "api v1.0 cleared\n");
     daemon.must_run();
 }

@@ -171,7 +171,7 @@ async fn the_journal_is_told_as_it_grows() {
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
     let first = response.chunk().await.expect("open").expect("a first word");
     assert_eq!(first, "retry: 1000\n\n");
-    daemon.publisher.appended(Sequence(7), &entry());
+    daemon.publisher.committed(Sequence(7), &entry());
     let told = response.chunk().await.expect("open").expect("an event");
     assert_eq!(
         told,
@@ -212,7 +212,7 @@ async fn a_reader_that_is_too_slow_is_dropped_and_nobody_waits_for_it() {
     let large = Fact::Resumed { by: "x".repeat(16 * 1024) };
     let large = Arc::new(Entry { at: views::at(0), boot: None, service: None, fact: large });
     for sequence in 1..=5000 {
-        daemon.publisher.appended(Sequence(sequence), &large);
+        daemon.publisher.committed(Sequence(sequence), &large);
         if sequence % 100 == 0 {
             tokio::task::yield_now().await;
         }

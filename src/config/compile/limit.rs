@@ -1,6 +1,6 @@
 //! Thresholds, and the limits that conditions share.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use super::{
     super::{
@@ -11,7 +11,10 @@ use super::{
     Sink, View, duration, shown_duration,
     signal::Signals,
 };
-use crate::core::policy::{LatencyLimit, RateLimit, ThresholdsPolicy};
+use crate::core::{
+    policy::{LatencyLimit, RateLimit, ThresholdsPolicy},
+    window::longest_beside,
+};
 
 /// Latency where none is written, as in the table of defaults.
 const DEFAULT_QUANTILE: &str = "latency_p99";
@@ -27,6 +30,16 @@ pub(super) struct Limits {
     pub(super) min_errors: u32,
     /// How often requests are read, if they are.
     pub(super) every: Option<At<Duration>>,
+    /// Every window so far.
+    windows: RefCell<Vec<Window>>,
+}
+
+/// A window, to be held against the others.
+struct Window {
+    over: At<Duration>,
+    path: String,
+    /// Whether durations are counted in it.
+    durations: bool,
 }
 
 impl Limits {
@@ -51,6 +64,37 @@ impl Limits {
             widen_to: view.duration("widen_to"),
             min_errors: min_errors.map_or(1, |errors| errors.value),
             every: signals.requests.as_ref().and_then(|(_, every)| every.clone()),
+            windows: RefCell::default(),
+        }
+    }
+
+    /// Tells of windows that are too far apart: all of a service slide over the same slots, which would be too wide for
+    /// the shortest.
+    pub(super) fn too_far_apart(&self, sink: &mut Sink) {
+        let windows = self.windows.borrow();
+        for durations in [false, true] {
+            let windows = || windows.iter().filter(|window| window.durations || !durations);
+            let Some(shortest) = windows().min_by_key(|window| window.over.value) else { continue };
+            let longest = windows().map(|window| &window.over).chain(&self.widen_to).max_by_key(|over| over.value);
+            let Some(longest) = longest.filter(|long| long.value > longest_beside(shortest.over.value, durations))
+            else {
+                continue;
+            };
+            let at = if shortest.over.written { &shortest.over.span } else { &longest.span };
+            let message = format!(
+                "{}: a window of {} is too short beside one of {}: both slide over the same slots",
+                shortest.path,
+                shown_duration(&shortest.over),
+                shown_duration(longest)
+            );
+            let most = value::shown_duration(longest_beside(shortest.over.value, durations));
+            let help = if shortest.over.shows() {
+                format!("lengthen it, or let no window be longer than {most}, nor widen to more (`widen_to`)")
+            } else {
+                "lengthen it, or shorten the other (`over`, `widen_to`)".to_owned()
+            };
+            sink.error(at, message, help);
+            return;
         }
     }
 
@@ -59,6 +103,8 @@ impl Limits {
         let over = view.duration("over");
         if let Some(over) = &over {
             self.window(view, over, sink);
+            let window = Window { over: over.clone(), path: view.path_of("over"), durations: false };
+            self.windows.borrow_mut().push(window);
         }
         let over = over.map(|over| over.value).unwrap_or_default();
         RateLimit {
@@ -136,7 +182,11 @@ impl Limits {
             }
             None => (None, Duration::ZERO),
         };
-        LatencyLimit { quantile, factor, at_least, rate: self.rate(view, 1.0 - quantile, sink) }
+        let rate = self.rate(view, 1.0 - quantile, sink);
+        if let Some(last) = self.windows.borrow_mut().last_mut() {
+            last.durations = true;
+        }
+        LatencyLimit { quantile, factor, at_least, rate }
     }
 
     /// The limit of `slow_above`.

@@ -50,6 +50,7 @@ fn service(view: &View<'_>, root: &View<'_>, names: &[&Node], sink: &mut Sink) -
     let limits = Limits::new(&thresholds_view, &signals, sink);
     let mut conditions = condition::built_in(view, &signals, &thresholds, &limits, sink);
     expression::own(view, &signals, &thresholds, &limits, &mut conditions, sink);
+    limits.too_far_apart(sink);
     let tree = tree::tree(view, &conditions, sink);
     let policy = ServicePolicy {
         name: name.clone(),

@@ -33,6 +33,11 @@ pub(crate) struct At<T> {
 }
 
 impl<T> At<T> {
+    /// Whether a diagnostic may show it.
+    pub(crate) fn shows(&self) -> bool {
+        !self.secret
+    }
+
     /// The value in words for a diagnostic, unless it came out of a reference.
     pub(crate) fn shown(&self, show: impl Fn(&T) -> String) -> String {
         if self.secret { "a value behind a reference".to_owned() } else { shown(&show(&self.value)) }

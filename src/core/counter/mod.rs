@@ -111,8 +111,13 @@ pub struct Counted {
     pub at_millis: i64,
     /// Increments since the [`Counted`] before.
     pub counts: RequestCounts,
-    /// Why a latency that was asked for is absent: to be told, while `counts` is good all the same.
-    pub latency_missed: Option<Reason>,
+}
+
+impl Counted {
+    /// Why a latency that was asked for is absent: to be told, while the rest is good all the same.
+    pub fn latency_missed(&self) -> Option<&Reason> {
+        self.counts.latency.as_ref()?.as_ref().err()
+    }
 }
 
 /// Why a look could not be counted; it is *missed*. Follows "failed to".

@@ -105,13 +105,9 @@ impl Slots {
                 remainders.latency_fractions.resize(slot.latency.len(), 0.0);
                 let fractions = remainders.latency_fractions.iter_mut();
                 let counts = slot.latency.iter().zip(fractions).map(|(&sum, fraction)| whole(sum, fraction)).collect();
-                LatencyCounts { bounds: Arc::clone(bounds), counts }
+                Ok(LatencyCounts { bounds: Arc::clone(bounds), counts })
             });
-            counted.push(Counted {
-                at_millis: slot.at_millis,
-                counts: RequestCounts { total, errors, latency },
-                latency_missed: None,
-            });
+            counted.push(Counted { at_millis: slot.at_millis, counts: RequestCounts { total, errors, latency } });
         }
         counted
     }

@@ -88,7 +88,7 @@ impl CounterTracker {
         let bounds = if latency.is_some() && gap.is_none() { self.latency.bounds().cloned() } else { None };
         let mut counted = slots.finish(&mut self.remainders, bounds.as_ref());
         if let (Some(gap), Some(newest)) = (gap, counted.last_mut()) {
-            newest.latency_missed = Some(Reason::new(&gap.to_string()));
+            newest.counts.latency = Some(Err(Reason::new(&gap.to_string())));
         }
         self.check_errors_ahead(newest_millis > before)?;
         Ok(counted)

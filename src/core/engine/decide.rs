@@ -19,6 +19,10 @@ use crate::core::{
 /// target takes, short enough for someone who waits.
 const UNKNOWN_HOLDS_FOR: Duration = Duration::from_secs(10);
 
+/// The longest that acting waits for other services to be seen failing too, however seldom they are sampled: an outage
+/// must last ten seconds anyway where nothing else is configured.
+const WAIT_FOR_OTHERS_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long an approval stays open. When it expires and the situation is still so, a new one is asked for.
 const APPROVAL_OPEN_FOR: Duration = Duration::from_secs(30 * 60);
 
@@ -112,7 +116,7 @@ impl Service {
 
     /// Whether the verdict has stood long enough, and an outage has lasted `down_for` unbroken.
     fn is_unbroken(&mut self, turn: &Turn<'_>) -> bool {
-        let waited = self.due_since.unwrap_or(turn.now.boot).after(self.policy.gates.acting_wait);
+        let waited = self.due_since.unwrap_or(turn.now.boot).after(self.acting_wait(turn));
         if turn.now.boot < waited {
             self.wake_by(waited);
             return false;
@@ -122,6 +126,19 @@ impl Service {
         }
         // What was seen counts, not what passed: missed samples do not make an outage longer.
         self.watch.failing_for().is_some_and(|lasted| lasted >= self.policy.thresholds.down_for)
+    }
+
+    /// How long a verdict to roll back must have stood before it is acted on: as configured, and where other services
+    /// could show what all of them share, long enough for the slowest of them to be seen failing.
+    pub(super) fn acting_wait(&self, turn: &Turn<'_>) -> Duration {
+        let configured = self.policy.gates.acting_wait;
+        let others = || turn.policy.services.iter().filter(|other| other.name != self.name);
+        let needed = usize::try_from(self.policy.gates.shared_cause.services).unwrap_or(usize::MAX);
+        if others().count() + 1 < needed {
+            return configured;
+        }
+        let slowest = others().filter_map(|other| other.seen_failing_within()).max().unwrap_or_default();
+        configured.max(slowest.min(WAIT_FOR_OTHERS_LIMIT))
     }
 
     /// Whether the verdict rests on an outage: on the built-in question, or on an own one about a critical probe that

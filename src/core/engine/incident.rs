@@ -158,7 +158,7 @@ impl Service {
             (Mode::Act, VerdictKind::RollBack) => {
                 let wait = match self.deciding_condition() {
                     Some("system_down") => format!("after {} unbroken", words(self.policy.thresholds.down_for)),
-                    _ => format!("in {}", words(self.policy.gates.acting_wait)),
+                    _ => format!("in {}", words(self.acting_wait(turn))),
                 };
                 format!("If it is still so {wait} and every gate allows it, Backstop rolls back to {to}.")
             }
@@ -261,10 +261,7 @@ impl Service {
     /// Puts the incident as it stands into its evidence folder.
     #[expect(clippy::unused_self, reason = "everything that an incident needs is asked of its service")]
     pub(super) fn keep_evidence(&self, turn: &mut Turn<'_>, id: &IncidentId) {
-        let view = super::view::incident_view(turn.incident(id));
-        let content = serde_json::to_string_pretty(&view).expect("a view is plain data");
-        let name = "incident.json".to_owned();
-        turn.after_commit(Action::WriteEvidence { incident: id.clone(), name, content });
+        write_evidence(turn, id);
     }
 
     /// Tells when a signal is lost, and when it is back.
@@ -308,4 +305,12 @@ impl Service {
             turn.page(draft.action("Nothing to do."));
         }
     }
+}
+
+/// Puts an incident as it stands into its evidence folder.
+pub(super) fn write_evidence(turn: &mut Turn<'_>, id: &IncidentId) {
+    let view = super::view::incident_view(turn.incident(id));
+    let content = serde_json::to_string_pretty(&view).expect("a view is plain data");
+    let name = "incident.json".to_owned();
+    turn.after_commit(Action::WriteEvidence { incident: id.clone(), name, content });
 }

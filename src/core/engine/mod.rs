@@ -1,6 +1,7 @@
 //! The engine: takes events, one after another, and says what is to be done. It owns all state and never waits.
 
 mod abort;
+mod anew;
 mod by_hand;
 mod check;
 mod courier;
@@ -12,6 +13,7 @@ mod incident;
 mod ledger;
 mod look;
 mod nightly;
+mod orphan;
 mod page;
 mod reload;
 mod report;
@@ -102,7 +104,7 @@ pub struct State {
     keep_house_at: BootTime,
     /// When it is asked next what need not be kept.
     forget_at: BootTime,
-    /// The service whose step is under way: the one to distrust after a panic.
+    /// The service whose step is under way: the one that is not to be trusted after a panic.
     in_hand: Option<ServiceIndex>,
 }
 
@@ -163,11 +165,6 @@ impl State {
     /// The service whose step is under way, or was when the core panicked.
     pub const fn in_hand(&self) -> Option<ServiceIndex> {
         self.in_hand
-    }
-
-    /// From here on this service is only watched and told of.
-    pub fn distrust(&mut self, service: ServiceIndex) {
-        self.services[service.get()].page_only = true;
     }
 
     /// The process is about to end: from here on no plan and no step of one begins. What is in flight may still come
@@ -302,6 +299,7 @@ impl State {
 
     fn started(&mut self, now: Now, actions: &mut Actions) {
         self.keep_history_of_before(actions);
+        self.end_orphans(now, actions);
         for place in 0..self.services.len() {
             let index = self.services[place].index;
             self.with(now, index, actions, |service, turn| {

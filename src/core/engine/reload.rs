@@ -18,7 +18,7 @@ use crate::core::{
 };
 
 /// What is said of a service that the configuration no longer has.
-const NO_LONGER_WATCHED: &str = "no longer watched: the configuration does not have this service any more";
+pub(super) const NO_LONGER_WATCHED: &str = "no longer watched: the configuration does not have this service any more";
 
 /// A policy to be put in force, and what changed at the edges, which the policy does not show.
 #[derive(Debug, Clone)]
@@ -196,7 +196,7 @@ impl Service {
     }
 
     /// Whoever takes the signals now does not know which of them are taken at the quick pace.
-    fn pace_again(&self, actions: &mut Actions) {
+    pub(super) fn pace_again(&self, actions: &mut Actions) {
         for (place, confirming) in (0_u16..).zip(&self.confirming) {
             if confirming.is_some() {
                 let policy = &self.policy.signals[usize::from(place)];

@@ -254,6 +254,18 @@ pub struct VerifyPolicy {
 }
 
 impl ServicePolicy {
+    /// How long it takes at most to see that it fails, from the moment on in which it does: the next sample of the signal
+    /// taken most often, and its confirmations. None if nothing of it is sampled that fails with the service.
+    pub fn seen_failing_within(&self) -> Option<Duration> {
+        let confirmations = self.thresholds.confirm_every * self.thresholds.down_after.saturating_sub(1);
+        let seen = self.signals.iter().filter_map(|signal| match signal.kind {
+            SignalKind::Probe { critical: true } => Some(signal.every + confirmations),
+            SignalKind::Requests => Some(signal.every),
+            _ => None,
+        });
+        seen.min()
+    }
+
     /// The place of the signal called `name`.
     pub fn signal_index(&self, name: &str) -> Option<crate::core::name::SignalIndex> {
         let place = self.signals.iter().position(|signal| signal.name.as_str() == name)?;

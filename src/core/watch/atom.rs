@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    Facts, RolloutState,
-    gap::GAP_BUDGET,
+    Facts, RolloutState, gap,
     signal::{Requests, Signal},
 };
 use crate::core::{
     answer::Answer,
     name::SignalIndex,
     policy::{Atom, LatencyLimit, RateLimit, ReportKind, ServicePolicy},
-    statistics::Evidence,
+    statistics::{Evidence, whole_part},
     time::{BootTime, Now},
     window::View,
 };
@@ -23,8 +22,9 @@ pub(super) const PASSES_TO_CLEAR: u32 = 3;
 /// A rate that was above its limit must stay below the exit threshold for this share of its window.
 pub(super) const CLEAR_SHARE: u32 = 4;
 
-/// With fewer looks expected in a window its blindness is not counted.
-const EXPECTED_LOOKS_AT_LEAST: f64 = 3.0;
+/// A no is a statement about a stretch of time: it takes so many looks that were heard, or as many as a window surely
+/// holds where those are fewer.
+const LOOKS_FOR_NO: u64 = 3;
 
 /// No wake is needed.
 pub(super) const NEVER: BootTime = BootTime::from_nanos(u64::MAX);
@@ -62,15 +62,25 @@ pub(super) struct RateSeen {
     /// Perhaps bad; more than `bad` only where a histogram's bucket holds both.
     pub(super) perhaps_bad: u64,
     pub(super) span: Duration,
+    /// Share of the expected looks that are missing.
     pub(super) blind: f64,
+    /// Whether it is past the budget, or nearly nothing was heard yet.
+    pub(super) is_blind: bool,
     /// When it could look otherwise by time alone.
     pub(super) changes_at: BootTime,
 }
 
 impl RateSeen {
     /// What a source that says nothing shows.
-    pub(super) const NOTHING: Self =
-        Self { requests: 0, bad: 0, perhaps_bad: 0, span: Duration::ZERO, blind: 1.0, changes_at: NEVER };
+    pub(super) const NOTHING: Self = Self {
+        requests: 0,
+        bad: 0,
+        perhaps_bad: 0,
+        span: Duration::ZERO,
+        blind: 1.0,
+        is_blind: true,
+        changes_at: NEVER,
+    };
 }
 
 impl AtomState {
@@ -162,7 +172,7 @@ impl AtomState {
         self.due = stale.min(seen.changes_at);
         if self.slow_limit.1 {
             // Without a baseline only what is surely fast has an answer.
-            return no_unless_blind(evidence.is_below(seen.perhaps_bad, seen.requests), seen.blind);
+            return no_unless_blind(evidence.is_below(seen.perhaps_bad, seen.requests), seen.is_blind);
         }
         if evidence.is_above(seen.bad, seen.requests) {
             self.latched = true;
@@ -177,7 +187,7 @@ impl AtomState {
             if seen.requests < limit.min_requests {
                 return Answer::Unknown;
             }
-            if !evidence.is_clear(seen.perhaps_bad, seen.requests) || seen.blind > GAP_BUDGET {
+            if !evidence.is_clear(seen.perhaps_bad, seen.requests) || seen.is_blind {
                 self.clear_since = None;
                 return Answer::Yes;
             }
@@ -189,7 +199,7 @@ impl AtomState {
             self.latched = false;
             self.clear_since = None;
         }
-        no_unless_blind(evidence.is_below(seen.perhaps_bad, seen.requests), seen.blind)
+        no_unless_blind(evidence.is_below(seen.perhaps_bad, seen.requests), seen.is_blind)
     }
 
     fn reported(&mut self, kind: ReportKind, at_least: u32, over: Duration, now: Now, facts: &Facts<'_>) -> Answer {
@@ -215,8 +225,8 @@ impl AtomState {
 }
 
 /// No is a statement about the whole window: with too much of it blind it is not made.
-fn no_unless_blind(answer: Answer, blind: f64) -> Answer {
-    if answer == Answer::No && blind > GAP_BUDGET { Answer::Unknown } else { answer }
+fn no_unless_blind(answer: Answer, is_blind: bool) -> Answer {
+    if answer == Answer::No && is_blind { Answer::Unknown } else { answer }
 }
 
 /// Reports of one kind that count just now.
@@ -283,36 +293,64 @@ pub(super) fn look(
     slow_limit_seconds: f64,
     now: BootTime,
 ) -> Option<RateSeen> {
-    let view = view_of(rate_limit(atom)?);
-    let counts = requests.counts.sums(now, &view);
-    let watched = now.since(requests.since);
-    let (heard, every) = (counts.heard as f64, signal.every.as_secs_f64());
-    let expected = Duration::from_nanos(counts.span_nanos).min(watched).as_secs_f64() / every;
-    let blind = if expected < EXPECTED_LOOKS_AT_LEAST { 0.0 } else { 1.0 - heard / expected };
-    // Either slots leave the window, or, while it is not yet full, it grows past what was heard.
-    let grown = every * EXPECTED_LOOKS_AT_LEAST.max(heard / (1.0 - GAP_BUDGET));
-    let full_at = requests.since.after(Duration::try_from_secs_f64(grown).unwrap_or(Duration::MAX));
-    let full_at = if full_at > now { full_at } else { NEVER };
-    let mut changes_at = requests.counts.next_change(now).min(full_at.after(Duration::from_nanos(1)));
-    let seen = if matches!(atom, Atom::Latency { .. }) {
-        let heard = requests.latency_heard_at?;
-        let stale = heard.after(signal.stale_after());
+    let limit = rate_limit(atom)?;
+    let view = view_of(limit);
+    let durations = matches!(atom, Atom::Latency { .. });
+    let expected_since = if durations { requests.latency_begun? } else { requests.begun? };
+    let (seen, window) = if durations {
+        let stale = requests.latency_heard_at?.after(signal.stale_after());
         if stale <= now {
             return None;
         }
-        let latency = requests.latency.as_ref()?;
-        changes_at = changes_at.min(stale).min(latency.next_change(now));
-        let slow = latency.slower(now, &view, slow_limit_seconds);
-        (slow.total, slow.surely, slow.perhaps, slow.span_nanos)
+        let slow = requests.latency.as_ref()?.slower(now, &view, slow_limit_seconds);
+        ((slow.total, slow.surely, slow.perhaps), (slow.begin, slow.span_nanos, slow.changes_at.min(stale)))
     } else {
-        (counts.total, counts.errors, counts.errors, counts.span_nanos)
+        let counts = requests.counts.sums(now, &view);
+        ((counts.total, counts.errors, counts.errors), (counts.begin, counts.span_nanos, counts.changes_at))
     };
+    let (begin, span_nanos, changes_at) = window;
+    let from = begin.max(expected_since);
+    let heard = requests.counts.heard_since(from, durations);
+    let looks = Looks { every: signal.every, from, heard };
+    let (blind, is_past_budget) = looks.blind(now);
     Some(RateSeen {
         requests: seen.0,
         bad: seen.1,
         perhaps_bad: seen.2,
-        span: Duration::from_nanos(seen.3).min(watched),
-        blind: blind.clamp(0.0, 1.0),
-        changes_at,
+        span: Duration::from_nanos(span_nanos).min(now.since(expected_since)),
+        blind,
+        is_blind: is_past_budget || heard < LOOKS_FOR_NO.min(looks.fit_into(limit.over).saturating_sub(1)).max(1),
+        changes_at: if is_past_budget { changes_at } else { changes_at.min(looks.blind_at()) },
     })
+}
+
+/// The looks of a window: those that were heard among those that were expected since `from`.
+struct Looks {
+    every: Duration,
+    from: BootTime,
+    heard: u64,
+}
+
+impl Looks {
+    fn fit_into(&self, duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos() / self.every.as_nanos().max(1)).unwrap_or(u64::MAX)
+    }
+
+    /// The share that is missing, and whether that is past the gap budget.
+    fn blind(&self, now: BootTime) -> (f64, bool) {
+        let expected = self.fit_into(now.since(self.from));
+        let missing = expected.saturating_sub(self.heard);
+        (missing as f64 / expected.max(1) as f64, gap::is_too_much(missing, expected))
+    }
+
+    /// When it will be, if nothing more is heard.
+    fn blind_at(&self) -> BootTime {
+        // One more than the budget allows, which the division gives or misses by one.
+        let least = whole_part(self.heard as f64 / (1.0 - gap::GAP_BUDGET));
+        let expected = (least..=least + 3).find(|&all| gap::is_too_much(all.saturating_sub(self.heard), all));
+        expected.map_or(NEVER, |expected| {
+            let expected = u32::try_from(expected).unwrap_or(u32::MAX);
+            self.from.after(self.every.saturating_mul(expected))
+        })
+    }
 }

@@ -13,10 +13,17 @@ const SPAN_SAMPLES: u32 = 20;
 /// With fewer samples expected so far nothing is said.
 const SAMPLES_AT_LEAST: u32 = 3;
 
-/// One sample that is missing is an accident, however few were expected so far.
-const MISSING_AT_LEAST: u32 = 2;
+/// One sample that is missing is an accident.
+const MISSING_AT_LEAST: u64 = 2;
+
+/// A lost signal is restored once so many expected samples in a row were heard.
+const RESTORED_AFTER_SAMPLES: u32 = 5;
 
 /// The last expected samples, a bit each: heard or not.
+///
+/// A signal is lost once more than a fifth of the last twenty is missing, two at least. It is restored once the last five
+/// were all heard; what was missing before them is then forgotten. If it is lost again before twenty more were heard, it
+/// takes twice as many in a row to be restored, twenty at most: a signal of which a fourth is missing stays lost.
 #[derive(Debug)]
 pub(super) struct GapBudget {
     every: Duration,
@@ -26,45 +33,95 @@ pub(super) struct GapBudget {
     expected: u32,
     /// When the newest was heard, or when the watch began.
     anchor: BootTime,
+    lost: bool,
+    /// Samples in a row that restore it.
+    needed: u32,
+    /// Samples heard since it was last restored, up to the span.
+    calm: u32,
+}
+
+/// What a sample that was heard is to a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// It came so soon after the one before that it was not an expected one.
+    Between,
+    /// An expected one.
+    Expected,
+    /// The one that restores a lost signal. What is watched begins anew at this time, with the first of those in a row.
+    Restoring(BootTime),
 }
 
 impl GapBudget {
     pub(super) fn new(every: Duration, timeout: Duration, now: BootTime) -> Self {
-        Self { every: every.max(Duration::from_millis(1)), timeout, heard: 0, expected: 0, anchor: now }
+        Self {
+            every: every.max(Duration::from_millis(1)),
+            timeout,
+            heard: 0,
+            expected: 0,
+            anchor: now,
+            lost: false,
+            needed: RESTORED_AFTER_SAMPLES,
+            calm: SPAN_SAMPLES,
+        }
     }
 
-    /// A sample that was not missed. False if it came so soon after the one before that it was not an expected one.
-    pub(super) fn hear(&mut self, at: BootTime) -> bool {
-        let gap = at.since(self.anchor).as_secs_f64() / self.every.as_secs_f64();
-        if self.expected > 0 && gap < 0.5 {
-            return false;
+    /// A sample that was not missed.
+    pub(super) fn hear(&mut self, at: BootTime) -> Hearing {
+        let gap = at.since(self.anchor);
+        if self.expected > 0 && gap < self.every / 2 {
+            return Hearing::Between;
         }
-        // Never more than the span is worth remembering.
-        let missing = ((gap.round() - 1.0).max(0.0)).min(f64::from(SPAN_SAMPLES));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the span")]
-        let missing = missing as u32;
+        let was_lost = self.lost || (gap >= self.every + self.timeout && self.is_lost(at));
+        let missing = if gap < self.every { 0 } else { self.intervals(gap + self.every / 2) - 1 };
         self.heard = (self.heard << missing << 1 | 1) & ((1 << SPAN_SAMPLES) - 1);
         self.expected = (self.expected + missing + 1).min(SPAN_SAMPLES);
         self.anchor = at;
-        true
+        self.lost = was_lost || is_too_much((self.expected - self.heard.count_ones()).into(), self.expected.into());
+        let in_a_row = self.heard.trailing_ones();
+        if !self.lost {
+            self.calm = (self.calm + 1).min(SPAN_SAMPLES);
+            return Hearing::Expected;
+        }
+        if self.calm == SPAN_SAMPLES {
+            self.needed = RESTORED_AFTER_SAMPLES;
+        }
+        if in_a_row < self.needed {
+            return Hearing::Expected;
+        }
+        self.lost = false;
+        self.expected = in_a_row;
+        self.heard = (1 << in_a_row) - 1;
+        self.calm = 0;
+        self.needed = (self.needed * 2).min(SPAN_SAMPLES);
+        Hearing::Restoring(at.before(self.every * in_a_row))
+    }
+
+    /// Whole intervals in `gap`, as far as they are worth remembering.
+    fn intervals(&self, gap: Duration) -> u32 {
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let intervals = (nanos(gap) / nanos(self.every)).min(SPAN_SAMPLES.into());
+        u32::try_from(intervals).expect("no more than the span")
     }
 
     /// Whether too much is missing just now, samples that never came included.
     pub(super) fn is_lost(&self, now: BootTime) -> bool {
-        let overdue = now.since(self.anchor).saturating_sub(self.timeout).as_secs_f64() / self.every.as_secs_f64();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the span")]
-        let absent = overdue.floor().clamp(0.0, f64::from(SPAN_SAMPLES)) as u32;
+        let absent = self.intervals(now.since(self.anchor).saturating_sub(self.timeout));
         let expected = (self.expected + absent).min(SPAN_SAMPLES);
         let heard = ((u64::from(self.heard) << absent) & ((1 << SPAN_SAMPLES) - 1)).count_ones();
-        let missing = expected - heard.min(expected);
-        expected >= SAMPLES_AT_LEAST
-            && missing >= MISSING_AT_LEAST
-            && f64::from(missing) > GAP_BUDGET * f64::from(expected)
+        self.lost
+            || (expected >= SAMPLES_AT_LEAST && is_too_much((expected - heard.min(expected)).into(), expected.into()))
     }
+}
+
+/// Whether so many missing of those that were expected are past the budget. One is an accident, however few were expected.
+pub(super) fn is_too_much(missing: u64, expected: u64) -> bool {
+    missing >= MISSING_AT_LEAST && missing as f64 > GAP_BUDGET * expected as f64
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const EVERY: Duration = Duration::from_secs(2);
@@ -88,6 +145,75 @@ mod tests {
         times.sort_unstable();
         let budget = heard(&times);
         assert!(!budget.is_lost(at(60_500)));
+    }
+
+    /// Takes a pattern of expected samples, heard or missing, round and round; tells at which sample it was found lost,
+    /// restored, lost, and so on.
+    fn changes(pattern: &str, samples: u64) -> Vec<u64> {
+        let mut budget = heard(&[0]);
+        let (mut changes, mut was_lost) = (Vec::new(), false);
+        for (number, kind) in (1..=samples).zip(pattern.chars().cycle()) {
+            let time = at(number * 2_000);
+            if kind == 'H' {
+                budget.hear(time);
+            }
+            // When the next one is about to come.
+            let is_lost = budget.is_lost(time.after(Duration::from_millis(1_999)));
+            if is_lost != was_lost {
+                changes.push(number);
+                was_lost = is_lost;
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn a_lost_signal_is_restored_by_five_in_a_row_and_does_not_flap() {
+        let twenty = "HHHHHHHHHHHHHHHHHHHH";
+        let cases = [
+            // Found within the budget's five, and restored by five, however long it was lost.
+            (format!("{twenty}{}{twenty}", "M".repeat(5)), 45, vec![25, 30]),
+            (format!("{twenty}{}{twenty}", "M".repeat(500)), 540, vec![25, 525]),
+            // Within the budget.
+            (format!("{twenty}MMMM"), 240, vec![]),
+            ("HHHHHHHHHM".to_owned(), 1_000, vec![]),
+            // More than a fifth for good: lost for good.
+            ("HHHM".to_owned(), 1_000, vec![8]),
+            // Five in a row between two gaps restore it once, and then it takes ten, and then twenty.
+            ("HHHHHMM".to_owned(), 10_000, vec![7, 12, 14]),
+            ("HHHHHHHHHHMMMM".to_owned(), 10_000, vec![13, 19, 27, 38, 41]),
+            // Twenty heard are a new beginning.
+            (format!("{twenty}{twenty}{}", "M".repeat(9)), 147, vec![45, 54, 94, 103, 143]),
+        ];
+        for (pattern, samples, expected) in cases {
+            assert_eq!(changes(&pattern, samples), expected, "{pattern}");
+        }
+    }
+
+    proptest! {
+        /// What is lost is restored only by five or more in a row; what is restored was not missing for five samples.
+        #[test]
+        fn it_is_restored_only_by_samples_in_a_row(heard in prop::collection::vec(prop::bool::weighted(0.8), 1..400)) {
+            let mut budget = GapBudget::new(EVERY, Duration::from_secs(1), at(0));
+            let (mut in_a_row, mut was_lost, mut restored) = (0, false, 0_u64);
+            for (number, &heard) in (1..).zip(&heard) {
+                let time = at(number * 2_000);
+                let hearing = heard.then(|| budget.hear(time));
+                in_a_row = if heard { in_a_row + 1 } else { 0 };
+                let is_lost = budget.is_lost(time);
+                match hearing {
+                    Some(Hearing::Restoring(begin)) => {
+                        prop_assert!(was_lost && !is_lost && in_a_row >= RESTORED_AFTER_SAMPLES);
+                        prop_assert_eq!(begin, time.before(EVERY * in_a_row));
+                        restored += 1;
+                    }
+                    _ => prop_assert!(is_lost || !was_lost, "it is restored, and nobody is told"),
+                }
+                was_lost = is_lost;
+            }
+            // It takes a loss, five at least and two missing again.
+            prop_assert!(restored <= heard.len() as u64 / 7 + 1);
+        }
     }
 
     #[test]

@@ -106,9 +106,12 @@ impl Watch {
             .requests
             .as_deref()
             .and_then(|requests| atom::look(atom, signal, requests, state.slow_limit.0, now.boot));
+        let requests = signal.requests.as_deref().filter(|_| matches!(atom, Atom::Latency { .. }));
+        let latency_reason = requests.and_then(|requests| requests.latency_reason.as_ref());
         let reason = match (&seen, &signal.reason) {
             _ if rolling_out => Some("rolling out: what is counted meanwhile blames neither release".to_owned()),
             (_, Some(reason)) => Some(reason.to_string()),
+            (_, None) if latency_reason.is_some() => latency_reason.map(ToString::to_string),
             (None, None) if matches!(atom, Atom::Latency { .. }) => Some("no histogram was seen".to_owned()),
             _ if signal.is_stale(now.boot) => Some("no recent answer".to_owned()),
             _ if state.slow_limit.1 => Some("no baseline from before the deploy".to_owned()),

@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Recorded, SignalView, failures::Failures, gap::GapBudget};
+use super::{
+    Recorded, SignalView,
+    failures::Failures,
+    gap::{GapBudget, Hearing},
+};
 use crate::core::{
     policy::{SignalKind, SignalPolicy},
     sample::{Measurement, Outcome, Reason, RequestCounts, Sample},
     time::{BootTime, Now},
-    window::{CountWindow, LatencyWindow, View},
+    window::{CountWindow, Heard, LatencyWindow, View},
 };
 
 /// A signal of which nothing was heard for so many intervals, and one timeout, has no answer any more.
@@ -43,19 +47,28 @@ pub(super) struct Requests {
     pub(super) counts: CountWindow,
     pub(super) latency: Option<LatencyWindow>,
     latency_views: Box<[View]>,
-    /// Windows begin here: the watch's start, or the last cut.
+    /// What was counted up to here is not looked at: the watch's start, or the last cut.
     pub(super) since: BootTime,
+    /// Looks are expected in the windows from here on, see [`Signal::counted`].
+    pub(super) begun: Option<BootTime>,
+    /// The same of looks with durations.
+    pub(super) latency_begun: Option<BootTime>,
     /// The next sample's counts began before `since`: nobody knows how many belong after it.
     straddles: bool,
     pub(super) since_cut: u64,
     counted_at: Option<BootTime>,
     pub(super) latency_heard_at: Option<BootTime>,
+    /// Why durations were missing the last time.
+    pub(super) latency_reason: Option<Reason>,
+    /// Where durations are asked for.
+    latency_gap: Option<GapBudget>,
 }
 
 /// One signal.
 #[derive(Debug)]
 pub(super) struct Signal {
     pub(super) every: Duration,
+    timeout: Duration,
     stale_after: Duration,
     last: Last,
     pub(super) reason: Option<Reason>,
@@ -80,10 +93,14 @@ impl Signal {
                 latency: None,
                 latency_views: latency_views.into(),
                 since: now,
+                begun: None,
+                latency_begun: None,
                 straddles: false,
                 since_cut: 0,
                 counted_at: None,
                 latency_heard_at: None,
+                latency_reason: None,
+                latency_gap: None,
             })
         });
         Self {
@@ -96,6 +113,7 @@ impl Signal {
             cut_at: now,
             streak: Streak::default(),
             failures: Failures::default(),
+            timeout: policy.timeout,
             gap: GapBudget::new(policy.every, policy.timeout, now),
             quiet: false,
             requests,
@@ -183,18 +201,20 @@ impl Signal {
         self.heard_at = Some(at);
     }
 
+    /// Takes counts in.
+    ///
+    /// Looks are expected in a window from the first one on that was heard in it, after the start, after a cut, or after
+    /// a lost signal was restored: what nobody could have heard is no gap. The counts of that look, and so the window,
+    /// began one interval before.
     fn counted(&mut self, now: BootTime, at: BootTime, counts: &RequestCounts) -> Recorded {
         // What is expected is that the source answers; its own timestamp may stand still between two scrapes.
-        let expected = self.gap.hear(now);
+        let hearing = self.gap.hear(now);
         self.last = Last::Passed;
         self.reason = None;
         self.last_at = Some(now);
         self.heard_at = Some(now);
         let Some(requests) = self.requests.as_deref_mut() else { return Recorded::default() };
-        if expected {
-            // Our looks have our own times: between two scrapes nothing is blind, however far those are apart.
-            requests.counts.record(now, 0, 0, true);
-        }
+        let latency_hearing = requests.hear_latency(self.every, self.timeout, now, counts);
         if at < requests.since {
             return Recorded { late: counts.total > 0, ..Recorded::default() };
         }
@@ -202,20 +222,32 @@ impl Signal {
             requests.counted_at = Some(at);
             return Recorded::default();
         }
-        // A source that remembers fills in what was not seen when it happened.
-        let filled_in = !expected && requests.counted_at.is_none_or(|counted| at >= counted.after(self.every / 2));
-        if expected || filled_in {
+        // Our looks have our own times: between two scrapes nothing is blind, however far those are apart. And a source
+        // that remembers fills in what was not seen when it happened.
+        let filled_in = hearing == Hearing::Between
+            && requests.counted_at.is_none_or(|counted| at >= counted.after(self.every / 2));
+        let heard_at = if filled_in { Some(at) } else { (hearing != Hearing::Between).then_some(now) };
+        let measured = matches!(counts.latency, Some(Ok(_)));
+        let heard = Heard {
+            counts: heard_at,
+            latency: if filled_in { Some(at) } else { (latency_hearing != Hearing::Between).then_some(now) }
+                .filter(|_| measured),
+        };
+        if heard_at.is_some() {
             requests.counted_at = Some(at);
         }
-        let late = !requests.counts.record(at, counts.total, counts.errors.min(counts.total), filled_in);
+        let began = |heard: Option<BootTime>| heard.map(|at| at.before(self.every).max(requests.since));
+        begin(&mut requests.begun, hearing, began(heard.counts));
+        begin(&mut requests.latency_begun, latency_hearing, began(heard.latency));
+        let mut late = !requests.counts.record(at, counts.total, counts.errors.min(counts.total), heard);
         if !late {
             requests.since_cut = requests.since_cut.saturating_add(counts.total);
         }
-        if let Some(latency) = &counts.latency {
+        if let Some(Ok(latency)) = &counts.latency {
             let window = requests
                 .latency
                 .get_or_insert_with(|| LatencyWindow::new(&requests.latency_views, Arc::clone(&latency.bounds), now));
-            window.record(at, latency);
+            late |= !window.record(at, latency);
             requests.latency_heard_at = Some(now);
         }
         Recorded { changed: true, late, ..Recorded::default() }
@@ -234,25 +266,36 @@ impl Signal {
             }
             requests.latency_heard_at = None;
             requests.since = now;
+            (requests.begun, requests.latency_begun) = (None, None);
             requests.since_cut = 0;
             requests.straddles = true;
         }
     }
 
     pub(super) fn is_lost(&self, now: BootTime) -> bool {
-        self.gap.is_lost(now)
+        self.gap.is_lost(now) || self.is_latency_lost(now)
+    }
+
+    fn is_latency_lost(&self, now: BootTime) -> bool {
+        let gap = self.requests.as_deref().and_then(|requests| requests.latency_gap.as_ref());
+        gap.is_some_and(|gap| gap.is_lost(now))
     }
 
     /// Why it is lost, in words.
     pub(super) fn lost_reason(&self, now: BootTime) -> String {
         match (&self.reason, self.last_at) {
             (Some(reason), _) if self.last == Last::Missed => reason.to_string(),
+            (_, Some(_)) if !self.gap.is_lost(now) => {
+                let latency = self.requests.as_deref().and_then(|requests| requests.latency_reason.as_ref());
+                latency.map_or_else(|| "no latency is measured".to_owned(), ToString::to_string)
+            }
             (_, Some(last)) => format!("no answer for {} s", now.since(last).as_secs()),
             (_, None) => "no answer since the watch began".to_owned(),
         }
     }
 
     pub(super) fn view(&self, policy: &SignalPolicy, now: BootTime) -> SignalView {
+        let latency = self.requests.as_deref().and_then(|requests| requests.latency_reason.as_ref());
         SignalView {
             name: policy.name.clone(),
             last: match self.last {
@@ -261,10 +304,36 @@ impl Signal {
                 Last::Failed => "failed",
                 Last::Missed => "missed",
             },
-            reason: self.reason.as_ref().map(ToString::to_string),
+            reason: self.reason.as_ref().or(latency).map(ToString::to_string),
             failing: self.streak.failing,
             age_seconds: self.last_at.map(|at| now.since(at).as_secs_f64()),
             lost: self.is_lost(now),
         }
+    }
+}
+
+impl Requests {
+    /// Notes whether durations came with a look, where they are asked for.
+    fn hear_latency(&mut self, every: Duration, timeout: Duration, now: BootTime, counts: &RequestCounts) -> Hearing {
+        let Some(latency) = &counts.latency else { return Hearing::Between };
+        let gap = self.latency_gap.get_or_insert_with(|| GapBudget::new(every, timeout, now));
+        match latency {
+            Ok(_) => {
+                self.latency_reason = None;
+                gap.hear(now)
+            }
+            Err(reason) => {
+                self.latency_reason = Some(reason.clone());
+                Hearing::Between
+            }
+        }
+    }
+}
+
+/// Windows begin anew where a lost signal was restored, and else with the first look that was heard.
+fn begin(begun: &mut Option<BootTime>, hearing: Hearing, heard: Option<BootTime>) {
+    match hearing {
+        Hearing::Restoring(at) if begun.is_some() => *begun = (*begun).max(Some(at)),
+        _ => *begun = begun.or(heard),
     }
 }

@@ -1,19 +1,26 @@
 //! Requests and errors.
 
-use super::{Division, View, ring::Ring, widen};
+use super::{COUNT_ROWS_LIMIT, Division, View, ring::Ring};
 use crate::core::time::BootTime;
-
-/// Most slots of a ring of counts: five seconds each in ten minutes, 3 KiB.
-const SLOTS_LIMIT: u64 = 120;
 
 const TOTAL: usize = 0;
 const ERRORS: usize = 1;
 const HEARD: usize = 2;
-const COLUMNS: usize = 3;
+const LATENCY_HEARD: usize = 3;
+const COLUMNS: usize = 4;
 
 /// Requests, errors and looks in slots of time.
 #[derive(Debug)]
 pub struct CountWindow(Ring<u64>);
+
+/// When one look was heard, if it is one that was expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heard {
+    /// Its counts.
+    pub counts: Option<BootTime>,
+    /// Its durations.
+    pub latency: Option<BootTime>,
+}
 
 /// What a view saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,40 +29,53 @@ pub struct CountSums {
     pub total: u64,
     /// Errors among them.
     pub errors: u64,
-    /// Looks that were heard.
-    pub heard: u64,
-    /// How long the window was, in nanoseconds.
+    /// When the window begins.
+    pub begin: BootTime,
+    /// The length that was asked for, or that it was widened to.
     pub span_nanos: u64,
+    /// When it begins at another time if nothing more is recorded.
+    pub changes_at: BootTime,
 }
 
 impl CountWindow {
     /// An empty ring that serves all of `views`.
     pub fn new(views: &[View], now: BootTime) -> Self {
-        Self(Ring::new(Division::of(views, SLOTS_LIMIT), COLUMNS, now))
+        Self(Ring::new(Division::of(views, COUNT_ROWS_LIMIT), COLUMNS, now))
     }
 
-    /// Adds one look's counts; false if they are too old. `heard` tells whether the look is one that was expected.
-    pub fn record(&mut self, time: BootTime, total: u64, errors: u64, heard: bool) -> bool {
-        self.0.add(time, &[total, errors, u64::from(heard)])
+    /// Adds one look's counts; false if they are too old. Where the look is one that was expected, `heard` tells when it
+    /// was heard.
+    pub fn record(&mut self, time: BootTime, total: u64, errors: u64, heard: Heard) -> bool {
+        match heard {
+            Heard { counts: Some(counts), latency }
+                if self.0.is_same_slot(time, counts) && latency.is_none_or(|at| at == counts) =>
+            {
+                self.0.add(time, &[total, errors, 1, u64::from(latency.is_some())])
+            }
+            Heard { counts, latency } => {
+                for (at, row) in [(counts, [0, 0, 1, 0]), (latency, [0, 0, 0, 1])] {
+                    at.map(|at| self.0.add(at, &row));
+                }
+                self.0.add(time, &[total, errors, 0, 0])
+            }
+        }
     }
 
     /// What is in the window just now.
     pub fn sums(&self, now: BootTime, view: &View) -> CountSums {
-        let division = self.0.division();
-        let (least, most) = (division.slots_in(view.over), division.slots_in(view.widen_to.max(view.over)));
-        let slots = widen(least, most, |slots| self.0.sum(now, slots, TOTAL) >= view.min_requests);
-        let sum = |column| self.0.sum(now, slots, column);
+        let window = view.window(&self.0, now, |begin| self.0.since(begin, TOTAL));
         CountSums {
-            total: sum(TOTAL),
-            errors: sum(ERRORS),
-            heard: sum(HEARD),
-            span_nanos: slots * division.width_nanos,
+            total: self.0.since(window.begin, TOTAL),
+            errors: self.0.since(window.begin, ERRORS),
+            begin: BootTime::from_nanos(self.0.time_of(window.begin)),
+            span_nanos: window.span_nanos,
+            changes_at: window.changes_at,
         }
     }
 
-    /// When the current slot ends, and with it the oldest one leaves.
-    pub fn next_change(&self, now: BootTime) -> BootTime {
-        self.0.slot_end(now)
+    /// Looks heard since `begin`, with durations where `latency`. Reaches back no further than the ring.
+    pub fn heard_since(&self, begin: BootTime, latency: bool) -> u64 {
+        self.0.since(self.0.last_until(begin), if latency { LATENCY_HEARD } else { HEARD })
     }
 
     /// Forgets everything.

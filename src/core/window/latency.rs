@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Division, View, ring::Ring, widen};
+use super::{Division, LATENCY_ROWS_LIMIT, View, ring::Ring};
 use crate::core::{
     sample::{LATENCY_BUCKETS_LIMIT, LatencyCounts},
     time::BootTime,
 };
 
-/// Most slots of a ring of durations: with [`LATENCY_BUCKETS_LIMIT`] buckets 12 KiB, which leaves room for the counts.
-const SLOTS_LIMIT: u64 = 96;
-
-/// Most requests that one bucket takes from one sample, so that a window's sum fits its 32 bits.
-const BUCKET_LIMIT: u64 = u32::MAX as u64 / (SLOTS_LIMIT * LATENCY_BUCKETS_LIMIT as u64);
+/// Most requests that one bucket takes from one sample, so that the sum of a window of a hundred such samples fits its 32
+/// bits.
+const BUCKET_LIMIT: u64 = u32::MAX as u64 / (100 * LATENCY_BUCKETS_LIMIT as u64);
 
 /// A histogram in slots of time. Column `i` counts the requests in bucket `i` and in all slower ones.
 #[derive(Debug)]
@@ -31,14 +29,18 @@ pub struct SlowSums {
     pub surely: u64,
     /// Those perhaps slower: their bucket ends above the limit.
     pub perhaps: u64,
-    /// How long the window was, in nanoseconds.
+    /// When the window begins.
+    pub begin: BootTime,
+    /// The length that was asked for, or that it was widened to.
     pub span_nanos: u64,
+    /// When it begins at another time if nothing more is recorded.
+    pub changes_at: BootTime,
 }
 
 impl LatencyWindow {
     /// An empty ring that serves all of `views`, for histograms with these bounds.
     pub fn new(views: &[View], bounds: Arc<[f64]>, now: BootTime) -> Self {
-        let ring = Ring::new(Division::of(views, SLOTS_LIMIT), bounds.len(), now);
+        let ring = Ring::new(Division::of(views, LATENCY_ROWS_LIMIT), bounds.len(), now);
         Self { bounds, ring, views: views.into() }
     }
 
@@ -59,17 +61,19 @@ impl LatencyWindow {
 
     /// Requests slower than `limit_seconds` in the window just now.
     pub fn slower(&self, now: BootTime, view: &View, limit_seconds: f64) -> SlowSums {
-        let slots = self.slots(view, |slots| self.ring.sum(now, slots, 0));
+        let window = view.window(&self.ring, now, |begin| self.ring.since(begin, 0));
         // The first bucket that ends above the limit may hold both; the next begins above it.
         let mixed = self.bounds.partition_point(|&bound| bound <= limit_seconds);
         let begins_at_limit = mixed > 0 && self.bounds[mixed - 1] >= limit_seconds;
         let sure = if begins_at_limit || limit_seconds <= 0.0 { mixed } else { mixed + 1 };
-        let sum = |column| if column < self.bounds.len() { self.ring.sum(now, slots, column) } else { 0 };
+        let sum = |column| if column < self.bounds.len() { self.ring.since(window.begin, column) } else { 0 };
         SlowSums {
             total: sum(0),
             surely: sum(sure),
             perhaps: sum(mixed),
-            span_nanos: slots * self.ring.division().width_nanos,
+            begin: BootTime::from_nanos(self.ring.time_of(window.begin)),
+            span_nanos: window.span_nanos,
+            changes_at: window.changes_at,
         }
     }
 
@@ -78,8 +82,9 @@ impl LatencyWindow {
     ///
     /// The same estimate as Prometheus' `histogram_quantile`, so that people can compare.
     pub fn quantile_until(&self, then: BootTime, view: &View, quantile: f64) -> Option<f64> {
-        let slots = self.slots(view, |slots| self.ring.sum_until(then, slots, 0));
-        let sum = |column| self.ring.sum_until(then, slots, column);
+        let end = self.ring.last_until(then);
+        let window = view.window(&self.ring, then, |begin| self.ring.between(begin, end, 0));
+        let sum = |column| self.ring.between(window.begin, end, column);
         let total = sum(0);
         if total < view.min_requests.max(1) {
             return None;
@@ -96,17 +101,6 @@ impl LatencyWindow {
         let inside = (sum(bucket) - slower_than_bucket).max(1) as f64;
         let from_above = ((slower_share - slower_than_bucket as f64) / inside).clamp(0.0, 1.0);
         Some(upper - (upper - lower) * from_above)
-    }
-
-    fn slots(&self, view: &View, requests: impl Fn(u64) -> u64) -> u64 {
-        let division = self.ring.division();
-        let (least, most) = (division.slots_in(view.over), division.slots_in(view.widen_to.max(view.over)));
-        widen(least, most, |slots| requests(slots) >= view.min_requests)
-    }
-
-    /// When the current slot ends, and with it the oldest one leaves.
-    pub fn next_change(&self, now: BootTime) -> BootTime {
-        self.ring.slot_end(now)
     }
 
     /// Forgets everything but the bounds.

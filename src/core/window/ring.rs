@@ -1,4 +1,4 @@
-//! The ring itself.
+//! The ring itself: running sums, remembered at boundaries of time.
 
 use super::Division;
 use crate::core::time::BootTime;
@@ -24,101 +24,194 @@ macro_rules! cell {
 
 cell!(u32 u64);
 
-/// Rows of running sums, one row a slot.
+/// A place at which a sum may begin or end: a boundary between two slots of one level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Boundary {
+    level: u32,
+    /// Counted in slots of its level since the start of the machine.
+    number: u64,
+}
+
+/// Running sums: the newest, and those remembered at the last boundaries of each level.
+///
+/// Slots of level `k` are `2^k` times as wide as those of level 0, so that a boundary of any level is one of every finer
+/// level too. What was counted before a boundary is in its row.
 #[derive(Debug)]
 pub(super) struct Ring<T> {
     division: Division,
     columns: usize,
-    /// The newest slot that has a row, see [`Self::slot_of`].
+    /// The newest slot of level 0 that something was added to, or that of the beginning.
     head: u64,
-    /// One row more than there are slots: the sums before the oldest slot.
+    /// The newest sums, then each level's rows.
     rows: Box<[T]>,
 }
 
 impl<T: Cell> Ring<T> {
     pub(super) fn new(division: Division, columns: usize, now: BootTime) -> Self {
-        let rows = usize::try_from(division.slots + 1).expect("a ring is small") * columns;
-        let mut ring = Self { division, columns, head: 0, rows: vec![T::default(); rows].into_boxed_slice() };
-        ring.head = ring.slot_of(now);
-        ring
-    }
-
-    pub(super) fn division(&self) -> Division {
-        self.division
+        let rows = usize::try_from(division.rows()).expect("a ring is small") * columns;
+        let head = now.as_nanos() / division.width_nanos;
+        Self { division, columns, head, rows: vec![T::default(); rows].into_boxed_slice() }
     }
 
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.rows)
     }
 
-    /// Slots count from one ring before the start of the machine, so that a full window fits before any time.
-    pub(super) fn slot_of(&self, time: BootTime) -> u64 {
-        time.as_nanos() / self.division.width_nanos + self.division.slots
+    pub(super) fn clear(&mut self) {
+        self.rows.fill(T::default());
     }
 
-    /// When the slot of `time` ends.
-    pub(super) fn slot_end(&self, time: BootTime) -> BootTime {
-        let width = self.division.width_nanos;
-        BootTime::from_nanos((time.as_nanos() / width + 1).saturating_mul(width))
+    /// Whether both times lie in one slot.
+    pub(super) fn is_same_slot(&self, one: BootTime, other: BootTime) -> bool {
+        one.as_nanos() / self.division.width_nanos == other.as_nanos() / self.division.width_nanos
     }
 
-    fn place(&self, slot: u64) -> usize {
-        let row = slot % (self.division.slots + 1);
-        usize::try_from(row).expect("a ring is small") * self.columns
-    }
-
-    /// Adds to the slot of `time`; false if that has left the ring.
+    /// Adds to the slot of `time`; false if that is older than every boundary that is remembered.
+    #[inline]
     pub(super) fn add(&mut self, time: BootTime, values: &[T]) -> bool {
-        let slot = self.slot_of(time);
+        let slot = time.as_nanos() / self.division.width_nanos;
         if slot > self.head {
             self.advance(slot);
-        } else if self.head - slot >= self.division.slots {
+        } else if slot < self.head && !self.add_late(slot, values) {
             return false;
         }
-        // A late sample belongs to every sum from its own slot on.
-        for later in slot..=self.head {
-            let place = self.place(later);
-            for (cell, value) in self.rows[place..place + self.columns].iter_mut().zip(values) {
-                *cell = cell.plus(*value);
+        add_to(&mut self.rows[..self.columns], values);
+        true
+    }
+
+    /// A late sample belongs to every remembered sum from the end of its own slot on.
+    fn add_late(&mut self, slot: u64, values: &[T]) -> bool {
+        let top = self.division.levels - 1;
+        if slot < self.oldest(top) << top {
+            return false;
+        }
+        for level in 0..self.division.levels {
+            for number in ((slot >> level) + 1).max(self.oldest(level))..=self.head >> level {
+                let place = self.place(Boundary { level, number });
+                add_to(&mut self.rows[place..place + self.columns], values);
             }
         }
         true
     }
 
+    /// Remembers the newest sums at every boundary up to that before `slot`.
     fn advance(&mut self, slot: u64) {
-        let newest = self.place(self.head);
-        // After a jump longer than the ring every row is the same; going round once is enough.
-        for next in (self.head + 1).max(slot.saturating_sub(self.division.slots))..=slot {
-            let place = self.place(next);
-            if place != newest {
-                self.rows.copy_within(newest..newest + self.columns, place);
+        for level in 0..self.division.levels {
+            let (before, after) = (self.head >> level, slot >> level);
+            if before == after {
+                break;
+            }
+            // After a jump longer than the level every row is the same; going round once is enough.
+            for number in (before + 1).max((after + 1).saturating_sub(self.division.per_level()))..=after {
+                let place = self.place(Boundary { level, number });
+                self.rows.copy_within(..self.columns, place);
             }
         }
         self.head = slot;
     }
 
-    /// The sum of one column over the `slots` slots that end with the one of `now`.
-    pub(super) fn sum(&self, now: BootTime, slots: u64, column: usize) -> u64 {
-        let until = self.slot_of(now).max(self.head);
-        let from = until.saturating_sub(slots.min(self.division.slots));
-        if from >= self.head {
+    /// The number of the oldest boundary that a level remembers.
+    fn oldest(&self, level: u32) -> u64 {
+        ((self.head >> level) + 1).saturating_sub(self.division.per_level())
+    }
+
+    fn place(&self, boundary: Boundary) -> usize {
+        let row =
+            1 + u64::from(boundary.level) * self.division.per_level() + boundary.number % self.division.per_level();
+        usize::try_from(row).expect("a ring is small") * self.columns
+    }
+
+    fn width(&self, level: u32) -> u64 {
+        self.division.width_nanos << level
+    }
+
+    /// When a boundary is, in nanoseconds.
+    pub(super) fn time_of(&self, boundary: Boundary) -> u64 {
+        boundary.number.saturating_mul(self.width(boundary.level))
+    }
+
+    /// Where a window of `length` begins: the first boundary in it, of the level whose slots are fine enough for that
+    /// length.
+    pub(super) fn begin_of(&self, now: BootTime, length: u64) -> Boundary {
+        let level = self.division.level_for(length);
+        let number = now.as_nanos().saturating_sub(length).div_ceil(self.width(level));
+        Boundary { level, number: number.max(self.oldest(level)) }
+    }
+
+    /// When a window of `length` that begins at `begin` will begin at the next boundary.
+    pub(super) fn moves_at(&self, begin: Boundary, length: u64) -> BootTime {
+        BootTime::from_nanos(self.time_of(begin).saturating_add(length).saturating_add(1))
+    }
+
+    /// The last boundary at or before `time`, of the finest level that remembers it; the oldest of all if none does.
+    pub(super) fn last_until(&self, time: BootTime) -> Boundary {
+        let top = self.division.levels - 1;
+        for level in 0..top {
+            let number = time.as_nanos() / self.width(level);
+            if number >= self.oldest(level) {
+                return Boundary { level, number };
+            }
+        }
+        Boundary { level: top, number: (time.as_nanos() / self.width(top)).max(self.oldest(top)) }
+    }
+
+    /// Begins at `begin` or, if `enough` does not hold of what was counted since, at the latest boundary before it at
+    /// which it does; not before `limit`. `enough` is monotone.
+    pub(super) fn widen(&self, begin: Boundary, limit: Boundary, enough: impl Fn(Boundary) -> bool) -> Boundary {
+        if enough(begin) {
+            return begin;
+        }
+        let mut too_few = begin;
+        for level in begin.level..=limit.level {
+            // What is known to be too little, in this level's slots.
+            let after = self.time_of(too_few).div_ceil(self.width(level));
+            let last = if level == limit.level { limit.number } else { self.oldest(level) };
+            if last >= after {
+                continue;
+            }
+            let oldest = Boundary { level, number: last };
+            if !enough(oldest) {
+                too_few = oldest;
+                continue;
+            }
+            let (mut found, mut few) = (last, after);
+            while few - found > 1 {
+                let middle = found + (few - found) / 2;
+                if enough(Boundary { level, number: middle }) {
+                    found = middle;
+                } else {
+                    few = middle;
+                }
+            }
+            return Boundary { level, number: found };
+        }
+        limit
+    }
+
+    /// The sum of one column since `begin`.
+    pub(super) fn since(&self, begin: Boundary, column: usize) -> u64 {
+        self.rows[column].minus(self.until(begin, column)).into()
+    }
+
+    /// The sum of one column between two boundaries.
+    pub(super) fn between(&self, begin: Boundary, end: Boundary, column: usize) -> u64 {
+        if self.time_of(begin) >= self.time_of(end) {
             return 0;
         }
-        let oldest = self.head.saturating_sub(self.division.slots);
-        let newest = self.rows[self.place(self.head) + column];
-        newest.minus(self.rows[self.place(from.max(oldest)) + column]).into()
+        self.until(end, column).minus(self.until(begin, column)).into()
     }
 
-    /// The sum of one column over the last `slots` slots that had ended by `then`, as far as the ring still holds them.
-    pub(super) fn sum_until(&self, then: BootTime, slots: u64, column: usize) -> u64 {
-        let oldest = self.head.saturating_sub(self.division.slots);
-        let until = self.slot_of(then).saturating_sub(1);
-        let from = until.saturating_sub(slots);
-        let upto = |slot: u64| self.rows[self.place(slot.clamp(oldest, self.head)) + column];
-        upto(until).minus(upto(from)).into()
+    /// The running sum at a boundary. After the newest sample all are the newest sum.
+    fn until(&self, boundary: Boundary, column: usize) -> T {
+        if boundary.number > self.head >> boundary.level {
+            return self.rows[column];
+        }
+        self.rows[self.place(boundary) + column]
     }
+}
 
-    pub(super) fn clear(&mut self) {
-        self.rows.fill(T::default());
+fn add_to<T: Cell>(row: &mut [T], values: &[T]) {
+    for (cell, value) in row.iter_mut().zip(values) {
+        *cell = cell.plus(*value);
     }
 }

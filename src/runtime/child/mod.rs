@@ -2,6 +2,7 @@
 //!
 //! [`run`] is the daemon's side, [`supervise`] the supervisor's, [`receipt`] what a later process asks about a plan's step.
 
+pub mod begin;
 mod group;
 mod order;
 mod output;

@@ -24,7 +24,7 @@ use super::{
 use crate::core::sample::Reason;
 
 /// This very program, even when its file was replaced or removed since it started.
-const OWN_PROGRAM: &str = "/proc/self/exe";
+pub(super) const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// How much later than the child's deadline the supervisor may answer: grace, wait after a kill, the rest of the output,
 /// and a machine under load. After that it is taken for stuck.

@@ -30,9 +30,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    begin::{self, Gate},
     group::{self, Identity},
     order::{self, Answer, Order, Status},
-    output,
+    output, run,
     step::Step,
 };
 use crate::core::operation::Receipt;
@@ -156,14 +157,9 @@ async fn carry_out(
     }
     // Orphans of the group come to us, so that it can be told when it is empty. Without it only that takes longer.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-    let mut child = match start(&order) {
-        Ok(child) => child,
-        Err(answer) => {
-            if let (Some(step), Answer::NotStarted { reason } | Answer::Fault { reason }) = (step, &answer) {
-                step.end(Receipt::Failed, reason)?;
-            }
-            return Ok((answer, None));
-        }
+    let (mut child, gate) = match start(&order) {
+        Ok(started) => started,
+        Err(answer) => return not_begun(step, answer),
     };
     let process = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).expect("it was not waited for yet");
     if let Some(step) = &mut step
@@ -175,10 +171,45 @@ async fn carry_out(
     let started = Answer::Started { process: process.as_raw_nonzero().get() };
     // If it cannot be told, the daemon is gone, which is noticed below.
     let _ = to_daemon.write_all(&order::frame(&started)?).await;
-    attend(child, process, order.deadline, step, over).await
+    // Only now, when whoever looks for the child finds it, does its program run.
+    let mut deadline = order.deadline;
+    let opened = tokio::select! {
+        opened = gate.open() => opened,
+        // A program on a file system that hangs: its process is ended like one that runs.
+        () = over.cancelled() => Ok(()),
+        () = time::sleep(deadline) => {
+            deadline = Duration::ZERO;
+            Ok(())
+        }
+    };
+    if let Err(error) = opened {
+        // It ends by itself.
+        let _ = child.wait().await;
+        return not_begun(step, refused(&error));
+    }
+    attend(child, process, deadline, step, over).await
 }
 
-fn start(order: &Order) -> Result<Child, Answer> {
+/// The program never ran.
+fn not_begun(step: Option<Step>, answer: Answer) -> io::Result<(Answer, Option<Held>)> {
+    if let (Some(step), Answer::NotStarted { reason } | Answer::Fault { reason }) = (step, &answer) {
+        step.end(Receipt::Failed, reason)?;
+    }
+    Ok((answer, None))
+}
+
+/// What follows from a child that could not be started: whether it was our own fault, or the command's.
+fn refused(error: &io::Error) -> Answer {
+    let exhausted = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
+    if exhausted.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
+        Answer::Fault { reason: format!("start a child: {error}") }
+    } else {
+        Answer::NotStarted { reason: error.to_string() }
+    }
+}
+
+/// Starts the child's process, which waits at the gate.
+fn start(order: &Order) -> Result<(Child, Gate), Answer> {
     let not_started = |reason: String| Answer::NotStarted { reason };
     let Some((program, arguments)) = order.command.split_first() else {
         return Err(not_started("the command is empty".to_owned()));
@@ -188,8 +219,10 @@ fn start(order: &Order) -> Result<Child, Answer> {
     {
         return Err(not_started(format!("its directory {} is not there", directory.display())));
     }
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let (gate, at_the_gate) = Gate::pair().map_err(|error| refused(&error))?;
+    let mut command = Command::new(run::OWN_PROGRAM);
+    command.arg0("backstop").arg(begin::ARGUMENT).arg(program).args(arguments);
+    command.stdin(at_the_gate).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
@@ -197,14 +230,8 @@ fn start(order: &Order) -> Result<Child, Answer> {
     if let Some(directory) = &order.directory {
         command.current_dir(directory);
     }
-    command.spawn().map_err(|error| {
-        let exhausted = [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE];
-        if exhausted.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
-            Answer::Fault { reason: format!("start a child: {error}") }
-        } else {
-            not_started(error.to_string())
-        }
-    })
+    let child = command.spawn().map_err(|error| refused(&error))?;
+    Ok((child, gate))
 }
 
 /// How the child came to its end.

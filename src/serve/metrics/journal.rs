@@ -1,6 +1,9 @@
 //! What is counted from the journal's facts.
 
-use std::{collections::BTreeMap, sync::PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
 
 use ::metrics::counter;
 
@@ -8,6 +11,7 @@ use super::{GATE_REFUSALS, INCIDENTS, Metrics, ROLLBACKS};
 use crate::core::{
     durable::Durable,
     entry::{Entry, Fact, PlanOutcome},
+    gate::Gate,
     name::IncidentId,
     time::WallTime,
     verdict::{PlanKind, VerdictKind},
@@ -16,16 +20,21 @@ use crate::core::{
 /// Plans under way: by incident and number, which plan it is and when it began. At most one for a service.
 pub(super) type Plans = BTreeMap<(IncidentId, u16), (PlanKind, WallTime)>;
 
-/// Makes the series of a service that matter when they first count. The plans that a configuration cannot lead to yet
-/// are left out: a thousand services would have tens of thousands of empty series.
+/// Makes every series of a service, so that a rate sees the first count too. The plans that a configuration cannot lead to
+/// yet are left out.
 pub(super) fn foresee(service: &str) {
-    for verdict in [VerdictKind::Consider, VerdictKind::RollBack] {
-        counter!(INCIDENTS, "service" => service.to_owned(), "verdict" => verdict.as_str()).increment(0);
+    // One text for all of them: a thousand services have tens of thousands of series.
+    let service: Arc<str> = service.into();
+    for verdict in VerdictKind::ALL {
+        counter!(INCIDENTS, "service" => Arc::clone(&service), "verdict" => verdict.as_str()).increment(0);
     }
-    for outcome in [PlanOutcome::Verified, PlanOutcome::Persists, PlanOutcome::Unverified, PlanOutcome::Failed] {
+    for outcome in PlanOutcome::ALL {
         let plan = PlanKind::Quick.as_str();
-        counter!(ROLLBACKS, "service" => service.to_owned(), "plan" => plan, "outcome" => outcome.as_str())
+        counter!(ROLLBACKS, "service" => Arc::clone(&service), "plan" => plan, "outcome" => outcome.as_str())
             .increment(0);
+    }
+    for gate in Gate::ALL {
+        counter!(GATE_REFUSALS, "service" => Arc::clone(&service), "gate" => gate.as_str()).increment(0);
     }
 }
 

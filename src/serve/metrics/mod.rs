@@ -122,7 +122,8 @@ impl Metrics {
         Arc::clone(&self.handles.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A sample came; with `misses_all` it counts as missed, whatever it saw. Allocates nothing.
+    /// A sample came; with `misses_all` it counts as missed, whatever it saw. Durations that are missing beside good counts
+    /// are a miss of their own. Allocates nothing.
     pub fn sample(&self, service: ServiceIndex, signal: SignalIndex, measurement: &Measurement, misses_all: bool) {
         let outcome = match measurement {
             _ if misses_all => 2,
@@ -134,6 +135,11 @@ impl Metrics {
             self.handles().services.get(service.get()).and_then(|service| service.samples.get(signal.get()))
         {
             handles[outcome].increment(1);
+            if outcome == 0
+                && matches!(measurement, Measurement::Requests(counts) if matches!(counts.latency, Some(Err(_))))
+            {
+                handles[2].increment(1);
+            }
         }
     }
 

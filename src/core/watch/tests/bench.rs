@@ -204,7 +204,7 @@ impl Bench {
         let bounds: Arc<[f64]> = [0.1, 0.2, 0.4, 0.8, f64::INFINITY].into();
         let counts = Box::new([fast, 0, 0, slow, 0]);
         let total = fast + slow;
-        let latency = Some(LatencyCounts { bounds, counts });
+        let latency = Some(Ok(LatencyCounts { bounds, counts }));
         self.record(REQUESTS, Measurement::Requests(RequestCounts { total, errors: 0, latency }));
     }
 }

@@ -2,6 +2,7 @@
 
 pub(in crate::core) mod bench;
 mod properties;
+mod windows;
 
 use std::{sync::Arc, time::Duration};
 

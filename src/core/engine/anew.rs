@@ -1,0 +1,185 @@
+//! After a panic the state is not to be trusted: it is made anew from the journal. What other services had seen goes on.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{State, service::Service};
+use crate::core::{
+    action::Actions,
+    durable::Durable,
+    name::ServiceName,
+    policy::Policy,
+    time::{MachineStart, Now},
+};
+
+impl State {
+    /// Begins anew with the journal folded again, under the policy in force.
+    ///
+    /// What the service in hand had seen is as little to be trusted as the rest of it: it sees nothing until its signals
+    /// are heard again, and may only page. No other service's windows and streaks are touched by that step; those go on.
+    /// `actions` bring their probes back to the pace at which they were.
+    #[must_use]
+    pub fn folded_anew(
+        self,
+        policy: Arc<Policy>,
+        machine_start: MachineStart,
+        durable: Durable,
+        now: Now,
+        actions: &mut Actions,
+    ) -> Self {
+        let suspect = self.in_hand.and_then(|index| Some(self.services.get(index.get())?.name.clone()));
+        let mut old: BTreeMap<ServiceName, Service> =
+            self.services.into_iter().map(|service| (service.name.clone(), service)).collect();
+        let mut next = Self::new(policy, &self.installation, machine_start, durable, now);
+        for fresh in &mut next.services {
+            let Some(old) = old.remove(&fresh.name) else { continue };
+            if suspect.as_ref() == Some(&fresh.name) {
+                fresh.page_only = true;
+            } else if old.policy == fresh.policy {
+                fresh.watch = old.watch;
+                fresh.confirming = old.confirming;
+                fresh.page_only = old.page_only;
+                fresh.pace_again(actions);
+            }
+        }
+        next.late_samples = self.late_samples;
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::core::{
+        action::Action,
+        event::Event,
+        name::{ServiceIndex, SignalIndex},
+        policy::{Escalation, ServicePolicy},
+        sample::{Measurement, Outcome, Reason, RequestCounts, Sample},
+        time::{BootTime, WallTime},
+        verdict::VerdictKind,
+        watch::tests::bench::policy,
+    };
+
+    /// Places of the signals in that policy.
+    const READY: u16 = 0;
+    const SMOKE: u16 = 1;
+    const REQUESTS: u16 = 2;
+    /// No signal has this one; a step that looks for it panics.
+    const NO_SIGNAL: u16 = 99;
+
+    const START: MachineStart = MachineStart(1);
+
+    struct Pair {
+        state: State,
+        policy: Arc<Policy>,
+        now: Now,
+        actions: Actions,
+    }
+
+    impl Pair {
+        /// Two services, both seen to be healthy.
+        fn healthy() -> Self {
+            let mut one = ServicePolicy { name: "one".into(), ..policy() };
+            // Nothing measures durations here.
+            one.tree
+                .retain(|question| one.conditions[usize::from(question.when)].name.as_str() != "performance_degraded");
+            let other = ServicePolicy { name: "other".into(), ..one.clone() };
+            let policy = Arc::new(Policy {
+                services: vec![Arc::new(one), Arc::new(other)],
+                channels: Vec::new(),
+                escalation: Escalation::default(),
+                keep: Duration::from_secs(90 * 86_400),
+            });
+            let now = Now { boot: BootTime::from_nanos(1 << 50), wall: WallTime::from_millis(1_767_781_800_000) };
+            let state = State::new(Arc::clone(&policy), "pair", START, Durable::default(), now);
+            let mut pair = Self { state, policy, now, actions: Actions::new() };
+            pair.state.step(now, Event::Started, &mut pair.actions);
+            for _ in 0..40 {
+                pair.look(0, true);
+                pair.look(1, true);
+                pair.now = pair.now.after(Duration::from_secs(5));
+            }
+            pair
+        }
+
+        fn sample(&mut self, service: u32, signal: u16, measurement: Measurement) {
+            let sample = Sample {
+                service: ServiceIndex(service),
+                signal: SignalIndex(signal),
+                taken_at: self.now.boot,
+                lag: Duration::ZERO,
+                measurement,
+            };
+            self.state.step(self.now, Event::Sample(sample), &mut self.actions);
+        }
+
+        fn look(&mut self, service: u32, passes: bool) {
+            let outcome = if passes { Outcome::Passed } else { Outcome::Failed(Reason::new("connection refused")) };
+            self.sample(service, READY, Measurement::Check(outcome));
+            self.sample(service, SMOKE, Measurement::Check(Outcome::Passed));
+            let counts = RequestCounts { total: 100, errors: 0, latency: None };
+            self.sample(service, REQUESTS, Measurement::Requests(counts));
+        }
+
+        /// A step of one service panics, and the state is made anew as the runtime does it.
+        fn panic(&mut self, service: u32) {
+            let stepped = catch_unwind(AssertUnwindSafe(|| {
+                self.sample(service, NO_SIGNAL, Measurement::Check(Outcome::Passed));
+            }));
+            assert!(stepped.is_err(), "nothing panicked");
+            self.actions.clear();
+            let (policy, nothing) = (Arc::clone(&self.policy), Durable::default());
+            let empty = State::new(Arc::clone(&policy), "pair", START, nothing.clone(), self.now);
+            let broken = std::mem::replace(&mut self.state, empty);
+            self.state = broken.folded_anew(policy, START, nothing, self.now, &mut self.actions);
+            self.state.step(self.now, Event::Started, &mut self.actions);
+        }
+
+        fn verdicts(&mut self) -> [VerdictKind; 2] {
+            [0, 1].map(|place| {
+                let service = &self.state.services[place];
+                service.watch.verdict().kind
+            })
+        }
+    }
+
+    #[test]
+    fn a_panic_blinds_the_service_in_hand_and_no_other() {
+        let mut pair = Pair::healthy();
+        assert_eq!(pair.verdicts(), [VerdictKind::Healthy; 2]);
+        pair.panic(0);
+        assert_eq!(pair.verdicts(), [VerdictKind::Monitor, VerdictKind::Healthy], "nobody knows is not healthy");
+        let answers: Vec<_> = pair.state.services[0].watch.condition_answers().map(|(_, answer)| answer).collect();
+        assert!(answers.contains(&crate::core::answer::Answer::Unknown), "{answers:?}");
+        assert_eq!([0, 1].map(|place: usize| pair.state.services[place].page_only), [true, false]);
+        // It recovers as after a start.
+        for _ in 0..3 {
+            pair.now = pair.now.after(Duration::from_secs(5));
+            pair.look(0, true);
+            pair.look(1, true);
+        }
+        assert_eq!(pair.verdicts(), [VerdictKind::Healthy; 2]);
+    }
+
+    #[test]
+    fn what_another_service_failed_before_a_panic_still_counts() {
+        let mut pair = Pair::healthy();
+        for _ in 0..2 {
+            pair.look(1, false);
+            pair.now = pair.now.after(Duration::from_millis(250));
+        }
+        pair.panic(0);
+        let is_quick = |action: &Action| {
+            matches!(action, Action::SetCadence { service, signal, every }
+                if (service.0, signal.get(), *every) == (1, usize::from(READY), Duration::from_millis(250)))
+        };
+        assert_eq!(pair.actions.iter().filter(|action| is_quick(action)).count(), 1, "it is still being confirmed");
+        pair.look(1, false);
+        assert_eq!(pair.verdicts(), [VerdictKind::Monitor, VerdictKind::RollBack]);
+    }
+}

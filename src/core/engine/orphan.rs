@@ -1,0 +1,99 @@
+//! Services that the journal knows and the configuration does not have any more, since a change while no daemon ran: what
+//! was open for them is ended and told.
+
+use super::{
+    State,
+    history::{keep_plan, keep_verification},
+    incident::write_evidence,
+    page::Draft,
+    reload::NO_LONGER_WATCHED,
+    turn::Turn,
+};
+use crate::core::{
+    action::Actions,
+    durable::IncidentRecord,
+    entry::{Fact, PlanOutcome},
+    name::{IncidentId, ServiceName},
+    page::PageKind,
+    policy::Finding,
+    saga::StepStatus,
+    time::Now,
+};
+
+impl State {
+    /// Ends what is open for services that are watched no more.
+    pub(super) fn end_orphans(&mut self, now: Now, actions: &mut Actions) {
+        let services = &self.ledger.durable.services;
+        let gone = services.keys().filter(|name| self.policy.service_index(name.as_str()).is_none());
+        let gone: Vec<ServiceName> = gone.cloned().collect();
+        let mut turn = self.turn(now, actions);
+        for name in gone {
+            end_orphan(&mut turn, &name);
+        }
+        let finding = Finding::SharedCause;
+        let shares = |incident: &IncidentRecord| incident.is_open() && incident.found(finding);
+        if turn.ledger.durable.findings.contains(&finding) && !turn.ledger.durable.incidents.values().any(shares) {
+            turn.append(None, Fact::FindingOver { finding });
+        }
+    }
+}
+
+fn end_orphan(turn: &mut Turn<'_>, name: &ServiceName) {
+    if let Some(incident) = turn.open_incident(name) {
+        let id = incident.id.clone();
+        if let Some(approval) = incident.open_approval().map(|approval| approval.number) {
+            let why = NO_LONGER_WATCHED.to_owned();
+            turn.append(Some(name), Fact::ApprovalVoided { incident: id.clone(), approval, why });
+        }
+        leave_plan_to_people(turn, name, &id);
+        let how = NO_LONGER_WATCHED.to_owned();
+        turn.append(Some(name), Fact::IncidentResolved { incident: id.clone(), how });
+        let summary = format!("{name}: closed: {NO_LONGER_WATCHED}");
+        let draft = Draft::about(PageKind::IncidentResolved, turn.incident(&id), summary);
+        turn.page(
+            draft.action("Backstop does not look at it any more: whether it is well has to be looked at by hand."),
+        );
+        write_evidence(turn, &id);
+    }
+    let record = turn.record(name);
+    let verification = record.verification.as_ref().filter(|one| one.ended.is_none());
+    let verification = verification.map(|one| (one.number, one.version.clone()));
+    let findings = record.findings.clone();
+    if let Some((number, version)) = verification {
+        let (outcome, note) = (PlanOutcome::Unverified, NO_LONGER_WATCHED.to_owned());
+        turn.append(Some(name), Fact::VerificationEnded { number, outcome, note });
+        keep_verification(turn, name);
+        let summary = format!("{name}: {version} could not be verified: {NO_LONGER_WATCHED}");
+        turn.page(Draft::service(PageKind::RollbackCompleted, name, summary).found(Finding::RollbackUnverified));
+    }
+    for finding in findings {
+        turn.append(Some(name), Fact::FindingOver { finding });
+        if finding == Finding::SignalLost {
+            let summary = format!("{name}: {NO_LONGER_WATCHED}");
+            let draft = Draft::finding(PageKind::SignalRestored, Some(name), finding, summary);
+            turn.page(draft.action("Nothing to do."));
+        }
+    }
+}
+
+/// A plan found unfinished for a service whose target nobody knows any more is not gone on with.
+fn leave_plan_to_people(turn: &mut Turn<'_>, name: &ServiceName, id: &IncidentId) {
+    let Some(plan) = turn.incident(id).active_plan() else { return };
+    let (number, from, to) = (plan.number, plan.from.clone(), plan.to.clone());
+    let untouched = matches!(plan.switch_status(), StepStatus::Pending | StepStatus::Undone);
+    let (outcome, finding, state) = if untouched {
+        let state = format!("Nothing was changed: {from} is live, as before.");
+        (PlanOutcome::Failed, Finding::RollbackFailed, state)
+    } else {
+        let state = format!("Whether {from} or {to} serves has to be looked at by hand.");
+        (PlanOutcome::Stuck, Finding::StepStuck, state)
+    };
+    let detail = NO_LONGER_WATCHED.to_owned();
+    turn.append(Some(name), Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail: detail.clone() });
+    keep_plan(turn, id, number);
+    let severity = turn.policy.escalation.severity(finding);
+    turn.append(Some(name), Fact::Found { incident: Some(id.clone()), finding, severity, detail, gate: None });
+    let summary = format!("{name}: the rollback from {from} to {to} is not gone on with: {NO_LONGER_WATCHED}");
+    let draft = Draft::about(PageKind::RollbackFailed, turn.incident(id), summary).found(finding);
+    turn.page(draft.versions(&from, &to).details([state]));
+}
