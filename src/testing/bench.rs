@@ -156,19 +156,6 @@ impl Bench {
         bench
     }
 
-    /// The core panicked while it stepped this service: its state is folded anew, and what is in flight goes on.
-    pub fn fold_anew(&mut self) {
-        let silent = std::mem::take(&mut self.silent);
-        let mut durable = Durable::default();
-        for (sequence, entry) in &self.journal {
-            durable.apply(*sequence, entry).expect("the journal folds");
-        }
-        self.state = State::new(Arc::clone(&self.policy), "bench", self.machine_start, durable, self.now);
-        self.state.distrust(ServiceIndex(0));
-        self.silent = silent;
-        self.feed(Event::Started);
-    }
-
     /// kill -9, and a start after `seconds`.
     pub fn restart(&mut self, seconds: u64) {
         self.silent.clear();
@@ -211,7 +198,7 @@ impl Bench {
     pub fn panic(&mut self) {
         let no_signal = u16::MAX;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.sample(no_signal, Measurement::Check(Outcome::Passed));
+            self.sample(ServiceIndex(0), no_signal, Measurement::Check(Outcome::Passed));
         }));
         assert!(outcome.is_err(), "the step went well");
         let mut durable = Durable::default();

@@ -109,7 +109,7 @@ fn a_state_that_is_folded_anew_ends_what_was_in_flight_and_may_only_page() {
         bench.ends = ends.into();
         bench.requests = (40, 20);
         bench.until("in flight", |bench| bench.operations.len() == step);
-        bench.fold_anew();
+        bench.panic();
         bench.until("ended", |bench| outcome(bench).is_some());
         assert_eq!(outcome(&bench), Some(expected), "operation {step}");
         assert!(bench.was_told(PageKind::RollbackFailed));
