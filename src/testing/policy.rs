@@ -20,6 +20,16 @@ const fn seconds(seconds: u64) -> Duration {
 
 /// The channel that every page goes to.
 pub(super) const CHANNEL: &str = "audit";
+/// The one that hears of everything too, where there is a second.
+pub(super) const SECOND_CHANNEL: &str = "chat";
+
+/// Places of the signals.
+pub(super) const READY: SignalIndex = SignalIndex(0);
+pub(super) const REQUESTS: SignalIndex = SignalIndex(1);
+pub(super) const SMOKE: SignalIndex = SignalIndex(2);
+
+/// An open incident is told again so often.
+pub(super) const REPEAT: Duration = seconds(90);
 
 /// So many services turning bad at once point to what they share.
 pub(super) const SHARED_CAUSE_SERVICES: u32 = 3;
@@ -31,6 +41,10 @@ pub(super) const SHARED_CAUSE_WITHIN: Duration = seconds(60);
 pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
     let one = |place: usize| {
         let mut service = service(&name(place), mode);
+        service.checks_version = scenario.version.is_some();
+        if scenario.consider_rolls_back {
+            service.consider.then = ConsiderThen::RollBack;
+        }
         if scenario.depends_on_first && place > 0 {
             service.depends_on.push(name(0).as_str().into());
         }
@@ -41,17 +55,21 @@ pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
         }));
         Arc::new(service)
     };
+    let mut channels = vec![ChannelName::from(CHANNEL)];
+    if scenario.second_channel {
+        channels.push(ChannelName::from(SECOND_CHANNEL));
+    }
     let mut escalation = Escalation::default();
     for severity in escalation.severities.values_mut() {
         *severity = SeverityPolicy {
-            notify: vec![ChannelName::from(CHANNEL)],
-            repeat: Some(seconds(90)),
+            notify: channels.clone(),
+            repeat: Some(REPEAT),
             acknowledge_expires: None,
         };
     }
     Policy {
         services: (0..scenario.services).map(one).collect(),
-        channels: vec![ChannelName::from(CHANNEL)],
+        channels,
         escalation,
         keep: KEEP,
     }
@@ -72,8 +90,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
         every,
         timeout: every.min(seconds(1)),
     };
-    let ready = SignalIndex(0);
-    let requests = SignalIndex(1);
+    let (ready, requests) = (READY, REQUESTS);
     let condition = |name: &str, expression| ConditionPolicy { name: name.into(), expression };
     let elevated =
         Expression::Sustained { inner: Box::new(Expression::Atom(3)), duration: seconds(20), index: SustainIndex(0) };
@@ -84,6 +101,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
         signals: vec![
             signal("ready", SignalKind::Probe { critical: true }, seconds(2)),
             signal("requests", SignalKind::Requests, seconds(2)),
+            signal("smoke", SignalKind::Feature { critical: true }, seconds(4)),
         ],
         checks_version: false,
         rollout_timeout: seconds(20),
@@ -95,6 +113,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             Atom::ErrorRate { signal: requests, limit: rate(0.01) },
             Atom::Reported { kind: ReportKind::DataCorruption, at_least: 1, over: seconds(60) },
             Atom::Reported { kind: ReportKind::Complaint, at_least: 2, over: seconds(60) },
+            Atom::Failing { signal: SMOKE, failing: 2 },
         ],
         conditions: vec![
             condition("system_down", Expression::Atom(0)),
@@ -103,6 +122,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             condition("error_rate_elevated", elevated),
             condition("data_at_risk", Expression::Atom(4)),
             condition("complaints", Expression::Atom(5)),
+            condition("key_feature_broken", Expression::Atom(6)),
         ],
         sustained_count: 1,
         tree: vec![
@@ -111,6 +131,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             ask("Is data at risk?", 4, VerdictKind::RollBack),
             ask("Is error rate > 5%?", 2, VerdictKind::RollBack),
             ask("Is error rate > 1%?", 3, VerdictKind::Consider),
+            ask("Is key feature broken?", 6, VerdictKind::Consider),
             ask("Do several customers complain?", 5, VerdictKind::Consider),
         ],
         thresholds: ThresholdsPolicy { down_after: 3, confirm_every: Duration::from_millis(250), down_for: seconds(3) },
