@@ -23,6 +23,9 @@ use backstop::{
 /// Seeds of an ordinary run of the tests.
 const SEEDS: Range<u64> = 0..2000;
 
+/// What must have happened in so many of [`SEEDS`] at least: every fault that is injected, and what can come of it.
+const EXPECTED: &[(&str, u64)] = &[];
+
 fn seeds() -> Range<u64> {
     let Ok(given) = std::env::var("BACKSTOP_SEEDS") else { return SEEDS };
     let (from, to) = given.split_once("..").expect("BACKSTOP_SEEDS is FROM..TO");
@@ -102,9 +105,14 @@ fn seeds_hold_every_invariant() {
             seed + 1
         );
     }
+    let all: Vec<String> = tally.all().map(|(what, runs)| format!("{runs:>7} {what}")).collect();
+    let all = all.join("\n");
     if std::env::var_os("BACKSTOP_TALLY").is_some() {
-        let all: Vec<String> = tally.all().map(|(what, runs)| format!("{runs:>7} {what}")).collect();
-        eprintln!("runs in which it happened:\n{}", all.join("\n"));
+        println!("{} runs; those in which it happened:\n{all}", seeds.end - seeds.start);
+    }
+    if seeds.end - seeds.start >= SEEDS.end - SEEDS.start {
+        let rare: Vec<_> = EXPECTED.iter().filter(|(what, least)| tally.of(what) < *least).collect();
+        assert!(rare.is_empty(), "too rare: {rare:?}\n{all}");
     }
 }
 

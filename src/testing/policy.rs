@@ -41,6 +41,9 @@ pub(super) const SHARED_CAUSE_WITHIN: Duration = seconds(60);
 pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
     let one = |place: usize| {
         let mut service = service(&name(place), mode);
+        if scenario.features {
+            watch_a_feature(&mut service);
+        }
         service.checks_version = scenario.version.is_some();
         if scenario.consider_rolls_back {
             service.consider.then = ConsiderThen::RollBack;
@@ -61,18 +64,9 @@ pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
     }
     let mut escalation = Escalation::default();
     for severity in escalation.severities.values_mut() {
-        *severity = SeverityPolicy {
-            notify: channels.clone(),
-            repeat: Some(REPEAT),
-            acknowledge_expires: None,
-        };
+        *severity = SeverityPolicy { notify: channels.clone(), repeat: Some(REPEAT), acknowledge_expires: None };
     }
-    Policy {
-        services: (0..scenario.services).map(one).collect(),
-        channels,
-        escalation,
-        keep: KEEP,
-    }
+    Policy { services: (0..scenario.services).map(one).collect(), channels, escalation, keep: KEEP }
 }
 
 fn name(place: usize) -> String {
@@ -81,6 +75,19 @@ fn name(place: usize) -> String {
 
 fn rate(above: f64) -> RateLimit {
     RateLimit { above, over: seconds(10), confidence: 0.99, min_requests: 100, widen_to: seconds(60), min_errors: 3 }
+}
+
+fn watch_a_feature(service: &mut ServicePolicy) {
+    let every = seconds(4);
+    let kind = SignalKind::Feature { critical: true };
+    service.signals.push(SignalPolicy { name: "smoke".into(), kind, every, timeout: seconds(1) });
+    service.atoms.push(Atom::Failing { signal: SMOKE, failing: 2 });
+    let place = |count: usize| u16::try_from(count).expect("a few");
+    let expression = Expression::Atom(place(service.atoms.len() - 1));
+    service.conditions.push(ConditionPolicy { name: "key_feature_broken".into(), expression });
+    let when = place(service.conditions.len() - 1);
+    let then = Then::Verdict(VerdictKind::Consider);
+    service.tree.push(Question { ask: "Is key feature broken?".into(), when, then, plan: None });
 }
 
 fn service(name: &str, mode: Mode) -> ServicePolicy {
@@ -101,7 +108,6 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
         signals: vec![
             signal("ready", SignalKind::Probe { critical: true }, seconds(2)),
             signal("requests", SignalKind::Requests, seconds(2)),
-            signal("smoke", SignalKind::Feature { critical: true }, seconds(4)),
         ],
         checks_version: false,
         rollout_timeout: seconds(20),
@@ -113,7 +119,6 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             Atom::ErrorRate { signal: requests, limit: rate(0.01) },
             Atom::Reported { kind: ReportKind::DataCorruption, at_least: 1, over: seconds(60) },
             Atom::Reported { kind: ReportKind::Complaint, at_least: 2, over: seconds(60) },
-            Atom::Failing { signal: SMOKE, failing: 2 },
         ],
         conditions: vec![
             condition("system_down", Expression::Atom(0)),
@@ -122,7 +127,6 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             condition("error_rate_elevated", elevated),
             condition("data_at_risk", Expression::Atom(4)),
             condition("complaints", Expression::Atom(5)),
-            condition("key_feature_broken", Expression::Atom(6)),
         ],
         sustained_count: 1,
         tree: vec![
@@ -131,7 +135,6 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             ask("Is data at risk?", 4, VerdictKind::RollBack),
             ask("Is error rate > 5%?", 2, VerdictKind::RollBack),
             ask("Is error rate > 1%?", 3, VerdictKind::Consider),
-            ask("Is key feature broken?", 6, VerdictKind::Consider),
             ask("Do several customers complain?", 5, VerdictKind::Consider),
         ],
         thresholds: ThresholdsPolicy { down_after: 3, confirm_every: Duration::from_millis(250), down_for: seconds(3) },

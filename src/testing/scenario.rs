@@ -154,6 +154,8 @@ pub struct Scenario {
     pub panics: Vec<u64>,
     /// Whether there is a version endpoint, and what it says.
     pub version: Option<VersionEndpoint>,
+    /// A feature is checked, too.
+    pub features: bool,
     /// The target never tells what is live.
     pub target_is_mute: bool,
     /// A second channel hears of everything, too.

@@ -123,6 +123,11 @@ impl World {
         self.broken_since = None;
     }
 
+    /// Whether the target has that version live.
+    pub(super) fn is_live(&self, version: &Version) -> bool {
+        self.releases[self.current].0 == *version
+    }
+
     fn fault(&self) -> Fault {
         self.releases[self.running].1
     }

@@ -325,6 +325,9 @@ impl Service {
             note: note.clone(),
         };
         turn.append(Some(&self.name), fact);
+        if is_switch(&current.record) && !matches!(event, StepEvent::Started | StepEvent::UndoStarted) {
+            self.changed_at = Some(turn.now.boot);
+        }
         let word = match event {
             StepEvent::Succeeded => "done",
             StepEvent::Failed => "failed",

@@ -365,6 +365,12 @@ impl State {
 
     fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {
         self.with(now, index, actions, |service, turn| {
+            // A look that was under way while we switched shows what was before: nobody else did that.
+            let began = turn.now.boot.before(look.took);
+            if key.is_none() && service.changed_at.is_some_and(|changed| began <= changed) {
+                service.sight.overtaken();
+                return service.assess(turn);
+            }
             service.sight.looked(turn.now, look.observation.clone(), look.took);
             service.looked_for_plan(turn, key, look);
             let is_driven = turn.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());

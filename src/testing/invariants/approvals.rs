@@ -8,6 +8,7 @@ use crate::core::{
     entry::Fact,
     gate::Gate,
     name::{IncidentId, ServiceName},
+    time::BootTime,
     verdict::VerdictKind,
 };
 
@@ -16,6 +17,8 @@ pub(super) struct Approvals {
     used: BTreeSet<(IncidentId, u32)>,
     /// Deploys that somebody denied, and the gravest verdict at which that was.
     denied: BTreeMap<(ServiceName, u64), VerdictKind>,
+    /// The same by the moment at which the world's people made it live, whatever number the journal gives it.
+    truly_denied: BTreeMap<(ServiceName, BootTime), VerdictKind>,
 }
 
 impl Approvals {
@@ -26,6 +29,10 @@ impl Approvals {
                 let record = &moment.before.incidents[incident];
                 let asked = record.approvals.iter().find(|one| one.number == *approval);
                 if let (Some(asked), Some((deploy, _))) = (asked, &record.accused) {
+                    let world = &moment.worlds[moment.index()?];
+                    if world.deployed_at <= moment.boot && world.is_live(&asked.from) {
+                        self.truly_denied.insert((record.service.clone(), world.deployed_at), asked.verdict);
+                    }
                     let at = self.denied.entry((record.service.clone(), *deploy)).or_insert(asked.verdict);
                     *at = (*at).max(asked.verdict);
                 }
@@ -52,7 +59,8 @@ impl Approvals {
     }
 
     fn acted_on(&mut self, moment: &Moment<'_>) -> Result<(), Violation> {
-        let Fact::PlanStarted { incident, plan, from, to, deploy, approved_by, by_hand, .. } = &moment.entry.fact else {
+        let Fact::PlanStarted { incident, plan, from, to, deploy, approved_by, by_hand, .. } = &moment.entry.fact
+        else {
             return Ok(());
         };
         let record = &moment.before.incidents[incident];
@@ -70,7 +78,10 @@ impl Approvals {
             }
             approved_at = Some(asked.verdict);
         }
-        let Some(denied) = self.denied.get(&(record.service.clone(), *deploy)) else { return Ok(()) };
+        let deployed_at = moment.worlds[moment.index()?].deployed_at;
+        let truly = self.truly_denied.get(&(record.service.clone(), deployed_at));
+        let truly = truly.filter(|_| deployed_at <= moment.boot);
+        let Some(denied) = self.denied.get(&(record.service.clone(), *deploy)).or(truly) else { return Ok(()) };
         let is_overridden = by_hand.as_ref().is_some_and(|order| order.overridden.contains(&Gate::NotDenied));
         if !is_overridden && approved_at.is_none_or(|verdict| verdict <= *denied) {
             return violated(format!("{incident}: a plan begins for deploy {deploy}, which was denied at {denied}"));

@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::{Violation, violated};
-use crate::core::{name::ServiceName, page::Page, time::BootTime};
+use crate::core::{
+    name::{IncidentId, ServiceName},
+    page::{Page, PageKind},
+    time::BootTime,
+};
 
 /// Over so long pages are counted.
 const OVER: Duration = Duration::from_secs(60);
@@ -18,11 +22,16 @@ const AT_MOST: usize = 40;
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     queued: BTreeMap<Option<ServiceName>, VecDeque<BootTime>>,
-    pub(super) most: usize,
+    /// When each incident was told last: that it opened, or is still open.
+    pub(super) told_at: BTreeMap<IncidentId, BootTime>,
+    pub(in crate::testing) most: usize,
 }
 
 impl Pages {
     pub(super) fn queued(&mut self, page: &Page, at: BootTime) -> Result<(), Violation> {
+        if let (PageKind::IncidentOpened | PageKind::IncidentEscalated, Some(incident)) = (page.kind, &page.incident) {
+            self.told_at.insert(incident.clone(), at);
+        }
         let times = self.queued.entry(page.service.clone()).or_default();
         times.push_back(at);
         while times.front().is_some_and(|first| at.since(*first) > OVER) {

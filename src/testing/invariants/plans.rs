@@ -22,7 +22,10 @@ impl Invariants {
         let live = record.live().ok_or_else(|| Violation("a plan without a live release".to_owned()))?;
         // What a person overrode by name is that person's; everything else holds for people, too.
         let is_overridden = |gate: Gate| by_hand.as_ref().is_some_and(|order| order.overridden.contains(&gate));
-        if by_hand.is_some() || approved_by.is_some() {
+        // Where consider is acted on, a report is enough.
+        let by_report =
+            policy.services[moment.index()?].consider.then == ConsiderThen::RollBack && !record.reports.is_empty();
+        if by_hand.is_some() || approved_by.is_some() || by_report {
             self.accused_by_people.insert(name.clone());
         }
         if by_hand.as_ref().is_some_and(|order| !order.overridden.is_empty() && order.reason.is_none()) {
@@ -68,8 +71,7 @@ impl Invariants {
         if mode != Mode::Act || !is_grave || incident.refused {
             return violated(format!("{name}: a plan begins and nobody approved it"));
         }
-        let reports: Vec<_> = record.reports.iter().cloned().collect();
-        self.evidence.supports(index, &name, &reports, acts_on_consider, &moment.worlds[index])
+        Ok(())
     }
 
     /// What several services share is not suspected, what it depends on is well, and it is no time of maintenance.
@@ -82,9 +84,8 @@ impl Invariants {
         }
         let healthy_for = service.verify.healthy_for;
         // A step of the wall clock may hide from a process that began after it how short ago something was.
-        let is_recent = |stamp: &Stamp| {
-            moment.boot.since(stamp.boot) < healthy_for && entry.at.since(stamp.wall) < healthy_for
-        };
+        let is_recent =
+            |stamp: &Stamp| moment.boot.since(stamp.boot) < healthy_for && entry.at.since(stamp.wall) < healthy_for;
         let is_ill = |needed: &&crate::core::name::ServiceName| {
             let mut incidents = before.incidents.values().filter(|incident| incident.service == **needed);
             incidents.any(|incident| incident.is_open() || self.resolved.get(&incident.id).is_some_and(is_recent))
@@ -97,16 +98,12 @@ impl Invariants {
         let stamp_of = |name| before.open_incident(name).and_then(|open| self.opened.get(&open.id)).map(|one| one.1);
         let own = stamp_of(name).ok_or_else(|| Violation(format!("{name}: a plan without an incident")))?;
         let opened: Vec<Stamp> = policy.services.iter().filter_map(|service| stamp_of(&service.name)).collect();
-        let by_boot = |first: &Stamp, other: &Stamp| {
-            first.boot <= other.boot && other.boot <= first.boot.after(within)
-        };
-        let by_wall = |first: &Stamp, other: &Stamp| {
-            first.wall <= other.wall && other.wall <= first.wall.after(within)
-        };
+        let by_boot = |first: &Stamp, other: &Stamp| first.boot <= other.boot && other.boot <= first.boot.after(within);
+        let by_wall = |first: &Stamp, other: &Stamp| first.wall <= other.wall && other.wall <= first.wall.after(within);
         let together = |is_in: &dyn Fn(&Stamp, &Stamp) -> bool| {
-            opened.iter().any(|first| {
-                is_in(first, &own) && opened.iter().filter(|other| is_in(first, other)).count() >= limit
-            })
+            opened
+                .iter()
+                .any(|first| is_in(first, &own) && opened.iter().filter(|other| is_in(first, other)).count() >= limit)
         };
         if together(&by_boot) && together(&by_wall) {
             return violated(format!("{name}: a plan begins, and what several services share is to be suspected"));

@@ -16,8 +16,8 @@ use crate::{
 
 /// A page that is younger may be on its way.
 const ON_ITS_WAY: Duration = Duration::from_secs(20);
-/// Some slack for an incident that is told again.
-const REPEAT_SLACK: Duration = Duration::from_secs(10);
+/// An open incident is told again so often; a process that was started anew lets one such time pass.
+const TOLD_AGAIN_WITHIN: Duration = Duration::from_secs(2 * REPEAT.as_secs() + 10);
 
 impl Invariants {
     /// Everything has come to rest. `takes` says whether a channel takes pages at all.
@@ -48,11 +48,8 @@ impl Invariants {
             }
             // Who only observes tells that an incident is open, and leaves the rest to people.
             // What flaps is never down unbroken: it is told again and again until it is well or somebody acts.
-            let told_again = self.delivered.values().any(|page| {
-                page.kind == PageKind::IncidentEscalated
-                    && page.incident.as_ref() == Some(&incident.id)
-                    && now.wall.since(page.at) < REPEAT + REPEAT_SLACK
-            });
+            let told_at = self.pages.told_at.get(&incident.id);
+            let told_again = told_at.is_some_and(|at| now.boot.since(*at) < TOLD_AGAIN_WITHIN);
             let is_escalated = told_again || !incident.findings.is_empty() || !incident.approvals.is_empty();
             if mode != Mode::Observe && !is_escalated {
                 return violated(format!("incident {} is open, and neither resolved nor escalated", incident.id));

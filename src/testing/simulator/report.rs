@@ -2,7 +2,11 @@
 
 use super::{Report, ServiceName, Simulation, Told};
 use crate::{
-    core::{durable::ApprovalState, entry::{Fact, PlanOutcome, StepEvent}, operation::Operation},
+    core::{
+        durable::ApprovalState,
+        entry::{Fact, PlanOutcome, StepEvent},
+        operation::Operation,
+    },
     testing::{invariants::Violation, policy::CHANNEL},
 };
 

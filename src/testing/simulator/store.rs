@@ -11,6 +11,7 @@ use crate::{
         event::{Event, Sequence},
         name::ServiceIndex,
         operation::Operation,
+        release::Standing,
         sample::Reason,
     },
     testing::{
@@ -47,6 +48,9 @@ impl Simulation<'_> {
                 return Err(Violation("a plan begins for a service that may only be paged of".to_owned()));
             }
         }
+        for (_, entry) in &batch {
+            self.judge_by_evidence(entry)?;
+        }
         self.appended.extend(batch.iter().map(|(sequence, _)| (*sequence, self.boot)));
         self.batches.push_back(batch);
         if !self.committing {
@@ -56,6 +60,25 @@ impl Simulation<'_> {
             self.plan(takes, Happening::Commit { epoch });
         }
         Ok(())
+    }
+
+    /// What is decided is held against what was seen by then; by the time it is durable more may have been.
+    fn judge_by_evidence(&self, entry: &Entry) -> Result<(), Violation> {
+        let Some(name) = &entry.service else { return Ok(()) };
+        let place = self.policy.service_index(name.as_str()).expect("it is watched").get();
+        let Some(state) = &self.state else { return Ok(()) };
+        let durable = state.durable();
+        match &entry.fact {
+            Fact::PlanStarted { approved_by: None, by_hand: None, .. } => {
+                let service = &self.policy.services[place];
+                let reports: Vec<_> = durable.service(name).reports.iter().cloned().collect();
+                self.invariants.evidence.supports(service, &reports, place, &self.worlds[place])
+            }
+            Fact::StandingChanged { standing: Standing::KnownBad, .. } => {
+                self.invariants.evidence.proves(place, name, self.boot)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is_store_full(&mut self) -> bool {
