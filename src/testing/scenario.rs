@@ -86,6 +86,8 @@ pub struct Chaos {
     pub version_contradicts: u64,
     /// Looks at the watchdog's own network that fail; what failed once goes on failing for a while.
     pub self_check_fails: u64,
+    /// Operations during which the process is killed.
+    pub killed_mid_plan: u64,
     /// Restarts after a kill that take so long that a plan may not be gone on with.
     pub long_absence: u64,
     /// Seconds after which a person does something at random; 0 for never.

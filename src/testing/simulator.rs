@@ -95,6 +95,7 @@ enum Happening {
     Wake { epoch: u64 },
     SelfCheck { epoch: u64 },
     Finish { key: StepKey },
+    Kill,
     Restart,
     Deploy { service: usize, release: usize },
     Outage,

@@ -46,6 +46,7 @@ fn chaos(random: &mut Random) -> Chaos {
         version_unanswered: rarely(random, 500, 500),
         version_contradicts: rarely(random, 300, 400),
         self_check_fails: rarely(random, 300, 100),
+        killed_mid_plan: rarely(random, 300, 400),
         long_absence: rarely(random, 300, 700),
         people_every_seconds: some(random, 60),
     }

@@ -122,6 +122,10 @@ impl Simulation<'_> {
             let release = 1 + usize::try_from(self.random.below(2)).expect("two releases");
             self.plan(after, Happening::Deploy { service: service.get(), release });
         }
+        if self.chance(self.scenario.chaos.killed_mid_plan, "fault: killed in the middle of a plan") {
+            let after = tenths(&mut self.random, 0, 2500);
+            self.plan(after, Happening::Kill);
+        }
         let takes = tenths(&mut self.random, 20, 2500);
         if self.chance(self.scenario.chaos.operation_fails, "fault: operation failed") {
             let event = ended(&attempt, OperationOutcome::Failed(Reason::new("refused")));

@@ -222,6 +222,7 @@ impl Simulation<'_> {
                 }
                 Ok(())
             }
+            Happening::Kill if !self.absent => self.kill(),
             Happening::Restart => self.start(),
             // Of a process that is gone.
             _ => Ok(()),
