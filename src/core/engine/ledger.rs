@@ -8,6 +8,7 @@ use crate::core::{
     entry::{Entry, Fact},
     event::Sequence,
     name::{ServiceIndex, ServiceName},
+    operation::StepKey,
     time::{BootStamp, MachineStart, Now, SteadyTime},
 };
 
@@ -75,6 +76,12 @@ impl Ledger {
                 actions.push(action);
             }
         }
+    }
+
+    /// Whether that attempt waits for the store and was not begun.
+    pub(super) fn holds(&self, key: &StepKey) -> bool {
+        let is_it = |action: &Action| matches!(action, Action::Operate { attempt, .. } if attempt.key == *key);
+        self.held.iter().any(|(_, action)| is_it(action))
     }
 
     /// While an operation waited for the store, a human may have come between: then it is not begun any more. And a try at

@@ -8,6 +8,7 @@ use crate::core::{
     durable::{DeployRecord, Rollout},
     gate::Situation,
     name::{ServiceIndex, ServiceName, SignalIndex},
+    operation::StepKey,
     policy::{ServicePolicy, SignalKind},
     sample::{Measurement, Outcome, Sample},
     time::{BootTime, Now, SteadyTime},
@@ -65,6 +66,9 @@ pub(super) struct Service {
     pub(super) verifying: Option<(u64, BootTime, Verification)>,
     /// Its state was folded anew after a panic: it may only page.
     pub(super) page_only: bool,
+    /// The operation at the target that was begun last and has not come back, and when it is given up as lost. It outlives
+    /// its plan where a person came between.
+    pub(super) flying: Option<(StepKey, BootTime)>,
     /// When a switch of ours last came to its end: a look that began before shows what was.
     pub(super) changed_at: Option<BootTime>,
     /// When it was last assessed.
@@ -120,6 +124,7 @@ impl Service {
             night: super::nightly::Night::default(),
             verifying: None,
             page_only: false,
+            flying: None,
             changed_at: None,
             assessed_at: now.boot,
             wake: now.boot,

@@ -120,6 +120,20 @@ impl Evidence {
 }
 
 impl Evidence {
+    /// A rollout fails at that moment: probes were seen to fail just before, and not only at its beginning.
+    pub(in crate::testing) fn fails_now(
+        &self,
+        place: usize,
+        name: &ServiceName,
+        at: BootTime,
+    ) -> Result<(), Violation> {
+        let seen = &self.0[place];
+        if seen.failures_seen.is_some_and(|(_, last)| at.since(last) <= STALE_AFTER) {
+            return Ok(());
+        }
+        violated(format!("{name}: its rollout fails, and nothing was seen to fail lately: {seen:?}"))
+    }
+
     /// A rollback is proved at that moment: by a probe that passed and requests that were counted just before.
     pub(in crate::testing) fn proves(&self, place: usize, name: &ServiceName, at: BootTime) -> Result<(), Violation> {
         let seen = &self.0[place];

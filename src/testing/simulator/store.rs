@@ -74,6 +74,7 @@ impl Simulation<'_> {
                 let reports: Vec<_> = durable.service(name).reports.iter().cloned().collect();
                 self.invariants.evidence.supports(service, &reports, place, &self.worlds[place])
             }
+            Fact::RolloutEnded { healthy: false, .. } => self.invariants.evidence.fails_now(place, name, self.boot),
             Fact::StandingChanged { standing: Standing::KnownBad, .. } => {
                 self.invariants.evidence.proves(place, name, self.boot)
             }
