@@ -15,6 +15,8 @@ use crate::core::{
 #[derive(Debug, Default)]
 pub(super) struct Approvals {
     used: BTreeSet<(IncidentId, u32)>,
+    /// When each runs out by the clock that nobody steps.
+    expires: BTreeMap<(IncidentId, u32), BootTime>,
     /// Deploys that somebody denied, and the gravest verdict at which that was.
     denied: BTreeMap<(ServiceName, u64), VerdictKind>,
     /// The same by the moment at which the world's people made it live, whatever number the journal gives it.
@@ -24,7 +26,12 @@ pub(super) struct Approvals {
 impl Approvals {
     pub(super) fn entry(&mut self, moment: &Moment<'_>) -> Result<(), Violation> {
         match &moment.entry.fact {
-            Fact::Approved { incident, approval, .. } => Self::given(moment, incident, *approval),
+            Fact::ApprovalRequested { incident, approval, expires, .. } => {
+                let at = moment.boot.after(expires.since(moment.entry.at));
+                self.expires.insert((incident.clone(), *approval), at);
+                Ok(())
+            }
+            Fact::Approved { incident, approval, .. } => self.given(moment, incident, *approval),
             Fact::Denied { incident, approval, .. } => {
                 let record = &moment.before.incidents[incident];
                 let asked = record.approvals.iter().find(|one| one.number == *approval);
@@ -43,12 +50,13 @@ impl Approvals {
         }
     }
 
-    fn given(moment: &Moment<'_>, incident: &IncidentId, number: u32) -> Result<(), Violation> {
+    fn given(&self, moment: &Moment<'_>, incident: &IncidentId, number: u32) -> Result<(), Violation> {
         let record = &moment.before.incidents[incident];
         let Some(asked) = record.open_approval().filter(|open| open.number == number) else {
             return violated(format!("{incident}: approval {number} is given and was not open"));
         };
-        if moment.entry.at >= asked.expires {
+        let is_over = self.expires.get(&(incident.clone(), number)).is_some_and(|expires| moment.boot >= *expires);
+        if is_over {
             return violated(format!("{incident}: approval {number} is given after it expired"));
         }
         let live = moment.before.service(&record.service).live().map(|live| &live.deploy.release.version);
