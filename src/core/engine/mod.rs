@@ -365,9 +365,11 @@ impl State {
 
     fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {
         self.with(now, index, actions, |service, turn| {
-            // A look that was under way while we switched shows what was before: nobody else did that.
+            // A look that was under way while we switched shows what was before: nobody else did that. And one that began
+            // before another that came back already shows what was, too.
             let began = turn.now.boot.before(look.took);
-            if key.is_none() && service.changed_at.is_some_and(|changed| began <= changed) {
+            let known = service.changed_at.max(service.sight.looked_at());
+            if key.is_none() && known.is_some_and(|known| began < known) {
                 service.sight.overtaken();
                 return service.assess(turn);
             }

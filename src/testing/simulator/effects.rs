@@ -32,7 +32,7 @@ impl Simulation<'_> {
             Action::Deliver { page, channel, .. } => self.deliver(&page, channel),
             Action::Append { .. } | Action::SetCadence { .. } => unreachable!("handled by `feed`"),
             Action::Reply { reply, .. } => self.tally.count(replied(&reply)),
-            Action::WriteEvidence { .. } => {}
+            Action::KeepHistory { .. } | Action::WriteEvidence { .. } => {}
         }
         Ok(())
     }
