@@ -53,9 +53,15 @@ impl Evidence {
 
     /// A process that begins knows nothing of what another one saw.
     pub(in crate::testing) fn forget(&mut self) {
-        for seen in &mut self.0 {
-            *seen = Seen { failed_probes: std::mem::take(&mut seen.failed_probes), ..Seen::default() };
+        for service in 0..self.0.len() {
+            self.forget_of(service);
         }
+    }
+
+    /// After a panic in its step, what was seen of a service is not to be trusted.
+    pub(in crate::testing) fn forget_of(&mut self, service: usize) {
+        let seen = &mut self.0[service];
+        *seen = Seen { failed_probes: std::mem::take(&mut seen.failed_probes), ..Seen::default() };
     }
 
     /// A sample is given to a process that takes it for what it is.

@@ -225,10 +225,7 @@ impl Simulation<'_> {
             self.make_durable(sequence, entry)?;
         }
         // The answer to what was under way comes back to a state that knows of it already.
-        self.fold()?;
-        if let Some(state) = self.state.as_mut() {
-            state.distrust(service);
-        }
+        self.fold_anew(service)?;
         self.invariants.distrusted.insert(self.name(service).clone(), self.epoch);
         self.feed(Event::Started)
     }

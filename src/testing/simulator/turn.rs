@@ -88,7 +88,47 @@ impl Simulation<'_> {
     }
 
     /// A state from what is durable, at the ordinary pace.
-    pub(super) fn fold(&mut self) -> Result<(), Violation> {
+    fn fold(&mut self) -> Result<(), Violation> {
+        let durable = self.durable()?;
+        self.ordinary_pace();
+        self.invariants.evidence.forget();
+        self.state = Some(State::new(Arc::clone(&self.policy), "sim", MachineStart(1), durable, self.now()));
+        Ok(())
+    }
+
+    /// The same after a panic in a step about a service: what was seen of the others goes on, at its own pace.
+    pub(super) fn fold_anew(&mut self, in_hand: ServiceIndex) -> Result<(), Violation> {
+        let durable = self.durable()?;
+        self.ordinary_pace();
+        self.invariants.evidence.forget_of(in_hand.get());
+        let Some(broken) = self.state.take() else { return Ok(()) };
+        let mut actions = Actions::new();
+        let policy = Arc::clone(&self.policy);
+        self.state =
+            Some(broken.folded_anew(Some(in_hand), policy, MachineStart(1), durable, self.now(), &mut actions));
+        for action in actions {
+            let Action::SetCadence { service, signal, every } = action else {
+                return Err(Violation("a state made anew does more than take up its pace".to_owned()));
+            };
+            self.set_pace(service, signal, every);
+        }
+        Ok(())
+    }
+
+    fn set_pace(&mut self, service: ServiceIndex, signal: SignalIndex, every: Duration) {
+        self.cadence[service.get()][signal.get()] = every;
+        self.plan_take(every, service, signal);
+    }
+
+    /// Every signal is taken as often as configured.
+    fn ordinary_pace(&mut self) {
+        for (place, service) in self.policy.services.iter().enumerate() {
+            self.cadence[place] = service.signals.iter().map(|signal| signal.every).collect();
+        }
+    }
+
+    /// What is durable, found by both ways there are.
+    fn durable(&self) -> Result<Durable, Violation> {
         let mut durable = Durable::default();
         for (sequence, entry) in &self.journal {
             durable
@@ -98,13 +138,7 @@ impl Simulation<'_> {
         if durable != self.disk {
             return Err(Violation("the fold of the whole journal differs from the running fold".to_owned()));
         }
-        let durable = self.recover()?;
-        for (place, service) in self.policy.services.iter().enumerate() {
-            self.cadence[place] = service.signals.iter().map(|signal| signal.every).collect();
-        }
-        self.invariants.evidence.forget();
-        self.state = Some(State::new(Arc::clone(&self.policy), "sim", MachineStart(1), durable, self.now()));
-        Ok(())
+        self.recover()
     }
 
     /// Begins from a snapshot made after any entry, and folds the rest, as a store that was compacted does.
@@ -160,8 +194,7 @@ impl Simulation<'_> {
         }
         for action in others {
             if let Action::SetCadence { service, signal, every } = action {
-                self.cadence[service.get()][signal.get()] = every;
-                self.plan_take(every, service, signal);
+                self.set_pace(service, signal, every);
                 continue;
             }
             self.effects += 1;
