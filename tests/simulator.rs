@@ -1,8 +1,12 @@
 //! The whole core in simulated worlds. `BACKSTOP_SEEDS=from..to` runs other seeds; a failing seed is printed.
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,11 +17,87 @@ use backstop::{
         page::PageKind,
         policy::{Finding, Mode, Severity},
     },
-    testing::{Fault, Kill, Outage, Report, Scenario, Told, simulate},
+    testing::{Fault, Kill, Outage, Report, Scenario, Tally, Told, simulate},
 };
 
 /// Seeds of an ordinary run of the tests.
 const SEEDS: Range<u64> = 0..2000;
+
+/// What must have happened in so many of [`SEEDS`] at least: every fault that is injected, and what can come of it.
+const EXPECTED: &[(&str, u64)] = &[
+    ("fault: sample missed", 480),
+    ("fault: sample slow", 180),
+    ("fault: blind to a probe", 90),
+    ("fault: blind to requests", 90),
+    ("fault: blind to a feature", 60),
+    ("fault: own network ill", 180),
+    ("fault: version unanswered", 120),
+    ("fault: version contradicts", 60),
+    ("fault: version lies", 30),
+    ("fault: look failed", 420),
+    ("fault: look slow", 180),
+    ("fault: target cannot tell", 180),
+    ("fault: operation failed", 90),
+    ("fault: operation hangs", 48),
+    ("fault: switched, and the restart failed", 14),
+    ("fault: target lied", 8),
+    ("fault: deploy in the middle of a plan", 15),
+    ("fault: commit lost", 360),
+    ("fault: commit unknown", 360),
+    ("fault: store full", 60),
+    ("fault: delivery failed", 300),
+    ("fault: delivery hangs", 72),
+    ("fault: delivery refused for good", 90),
+    ("fault: clock stepped back", 90),
+    ("fault: clock stepped on", 90),
+    ("fault: suspended", 120),
+    ("fault: killed", 240),
+    ("fault: killed in the middle of a plan", 36),
+    ("fault: killed while an operation was carried out", 30),
+    ("fault: an operation outlived the process", 6),
+    ("fault: away for long", 24),
+    ("fault: panicked", 48),
+    ("fault: panicked twice", 9),
+    ("plan: begun by itself", 210),
+    ("plan: approved", 36),
+    ("plan: ordered by hand", 24),
+    ("plan: ordered by hand, with overrides", 12),
+    ("plan: verified", 150),
+    ("plan: persists", 60),
+    ("plan: unverified", 30),
+    ("plan: failed", 24),
+    ("plan: stuck", 4),
+    ("plan: overtaken", 24),
+    ("plan: aborted", 24),
+    ("plan: too old to be gone on with", 2),
+    ("step: undone", 9),
+    ("step: not known to be done", 90),
+    ("step: found done when looked at", 3),
+    ("seen: a look waited for an operation of an earlier process", 3),
+    ("approval_requested", 210),
+    ("approval: asked for again", 60),
+    ("approval: denied", 24),
+    ("approval: void", 120),
+    ("incident: cleared", 300),
+    ("rollback_refused", 210),
+    ("no_deploy_to_blame", 48),
+    ("shared_cause", 72),
+    ("signal_lost", 480),
+    ("observer_impaired", 90),
+    ("page: given up", 90),
+    ("people: approve", 150),
+    ("people: deny", 90),
+    ("people: mark", 90),
+    ("people: pause", 90),
+    ("people: pin", 120),
+    ("people: abort", 120),
+    ("people: roll back", 120),
+    ("people: report", 120),
+    ("people: verify", 120),
+    ("people: refused by a gate", 72),
+    ("people: refused, no such thing", 60),
+    ("people: refused, the situation is another", 240),
+];
 
 fn seeds() -> Range<u64> {
     let Ok(given) = std::env::var("BACKSTOP_SEEDS") else { return SEEDS };
@@ -51,21 +131,62 @@ fn kills(seed: u64, effects: u64) -> Vec<Kill> {
     (0..count).map(|_| Kill { effect: 1 + next() % effects.max(1), before: next() % 2 == 0 }).collect()
 }
 
-#[test]
-fn seeds_hold_every_invariant() {
-    let seeds = seeds();
+/// Seeds whose run broke an invariant, and what happened in how many of the others.
+fn run_seeds(seeds: Range<u64>) -> (BTreeMap<u64, String>, Tally) {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let threads = threads.min(seeds.end.saturating_sub(seeds.start)).max(1);
+    let failed = Mutex::new(BTreeMap::new());
+    let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for lane in 0..threads {
+            let (failed, tally) = (&failed, &tally);
             let lane = seeds.clone().filter(move |seed| seed % threads == lane);
             scope.spawn(move || {
                 for seed in lane {
-                    let scenario = Scenario::drawn(seed);
-                    run(&scenario, mode(seed), &kills(seed, 600));
+                    let (scenario, kills) = (Scenario::drawn(seed), kills(seed, 600));
+                    match std::panic::catch_unwind(|| simulate(&scenario, mode(seed), &kills)) {
+                        Ok(Ok(report)) => tally.lock().expect("no panic").add_run(&report.tally),
+                        Ok(Err(violation)) => {
+                            let told = format!("{violation}\nkills: {kills:?}\n{scenario:#?}");
+                            failed.lock().expect("no panic").insert(seed, told);
+                        }
+                        Err(panic) => {
+                            let said = panic.downcast_ref::<String>().cloned();
+                            let told = format!("the core panicked: {}", said.unwrap_or_default());
+                            failed.lock().expect("no panic").insert(seed, told);
+                        }
+                    }
                 }
             });
         }
     });
+    (failed.into_inner().expect("no panic"), tally.into_inner().expect("no panic"))
+}
+
+/// Every fault is really injected, and everything that can come of it does, in so many of the runs at least.
+#[test]
+fn seeds_hold_every_invariant() {
+    let seeds = seeds();
+    let (failed, tally) = run_seeds(seeds.clone());
+    if let Some((seed, violation)) = failed.first_key_value() {
+        let all: Vec<u64> = failed.keys().copied().collect();
+        panic!(
+            "{} of {} seeds broke an invariant: {all:?}\nseed {seed}: {violation}\nagain: BACKSTOP_SEEDS={seed}..{} cargo \
+             test --all-features --test simulator seeds_hold",
+            all.len(),
+            seeds.end - seeds.start,
+            seed + 1
+        );
+    }
+    let all: Vec<String> = tally.all().map(|(what, runs)| format!("{runs:>7} {what}")).collect();
+    let all = all.join("\n");
+    if std::env::var_os("BACKSTOP_TALLY").is_some() {
+        println!("{} runs; those in which it happened:\n{all}", seeds.end - seeds.start);
+    }
+    if seeds.end - seeds.start >= SEEDS.end - SEEDS.start {
+        let rare: Vec<_> = EXPECTED.iter().filter(|(what, least)| tally.of(what) < *least).collect();
+        assert!(rare.is_empty(), "too rare: {rare:?}\n{all}");
+    }
 }
 
 #[test]

@@ -255,7 +255,7 @@ impl Loop {
             now,
         );
         let broken = std::mem::replace(&mut self.state, empty);
-        self.state = broken.folded_anew(Arc::clone(policy), self.machine_start, durable, now, &mut actions);
+        self.state = broken.folded_anew(suspect, Arc::clone(policy), self.machine_start, durable, now, &mut actions);
         self.press.folded_anew();
         self.state.step(now, Event::Started, &mut actions);
         self.press.appended(&actions);

@@ -208,7 +208,9 @@ impl Bench {
         let empty = State::new(Arc::clone(&self.policy), "bench", self.machine_start, Durable::default(), self.now);
         let broken = std::mem::replace(&mut self.state, empty);
         let mut actions = Actions::new();
-        self.state = broken.folded_anew(Arc::clone(&self.policy), self.machine_start, durable, self.now, &mut actions);
+        let in_hand = broken.in_hand();
+        self.state =
+            broken.folded_anew(in_hand, Arc::clone(&self.policy), self.machine_start, durable, self.now, &mut actions);
         self.feed(Event::Started);
     }
 

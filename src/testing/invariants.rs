@@ -1,45 +1,81 @@
 //! What must hold in every run, checked as it happens.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+mod approvals;
+mod evidence;
+mod pages;
+mod plans;
+mod rest;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::{approvals::Approvals, evidence::Evidence};
+use super::world::World;
 use crate::core::{
     action::Action,
-    answer::Answer,
-    durable::Durable,
+    durable::{Durable, IncidentRecord},
     entry::{Entry, Fact, PlanOutcome, StepAction, StepEvent},
     event::Authority,
     gate::{Gate, night_of},
     name::{IncidentId, PageId, ServiceName},
     operation::{Attempt, StepKey},
-    page::{Page, PageKind},
-    policy::{Finding, Mode, Policy, SharedCausePolicy},
-    release::{DeploySource, Standing},
-    time::WallTime,
-    verdict::VerdictKind,
+    page::Page,
+    policy::{Finding, Mode, Policy},
+    release::Standing,
+    saga::StepStatus,
+    time::{BootTime, WallTime},
 };
-
-/// An open incident of which nothing else can be said was told again within this: the simulated policy repeats each
-/// 90 seconds.
-const TOLD_AGAIN_WITHIN: Duration = Duration::from_secs(100);
 
 /// A broken invariant. The run's seed reproduces it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Violation(pub String);
 
+/// An entry becomes durable, and what was so before it.
+pub(super) struct Moment<'a> {
+    pub(super) entry: &'a Entry,
+    /// When it was appended, by the clock that nobody steps.
+    pub(super) boot: BootTime,
+    /// The fold without it.
+    pub(super) before: &'a Durable,
+    pub(super) mode: Mode,
+    pub(super) policy: &'a Policy,
+    pub(super) worlds: &'a [World],
+}
+
+impl Moment<'_> {
+    fn service(&self) -> Result<&ServiceName, Violation> {
+        self.entry.service.as_ref().ok_or_else(|| Violation(format!("of no service: {:?}", self.entry.fact)))
+    }
+
+    fn index(&self) -> Result<usize, Violation> {
+        Ok(self.policy.service_index(self.service()?.as_str()).expect("it is watched").get())
+    }
+}
+
+/// A moment by both clocks: the wall clock may be stepped, and what was read from the journal knows no other.
+#[derive(Debug, Clone, Copy)]
+struct Stamp {
+    boot: BootTime,
+    wall: WallTime,
+}
+
 /// What was seen so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Invariants {
     operated: BTreeSet<StepKey>,
     pub(super) delivered: BTreeMap<PageId, Page>,
+    /// Pages that a channel refused for good.
+    pub(super) refused: BTreeMap<PageId, Page>,
     /// Incidents opened and resolved, as far as that is durable.
-    opened: BTreeMap<IncidentId, ServiceName>,
-    resolved: BTreeSet<IncidentId>,
+    opened: BTreeMap<IncidentId, (ServiceName, Stamp)>,
+    resolved: BTreeMap<IncidentId, Stamp>,
+    approvals: Approvals,
+    pub(super) evidence: Evidence,
+    pages: pages::Pages,
     /// Services whose release a person accused: the truth of the world does not explain their rollbacks.
     pub(super) accused_by_people: BTreeSet<ServiceName>,
+    /// Services that may only be paged of, and by which process.
+    pub(super) distrusted: BTreeMap<ServiceName, u64>,
     pub(super) plans: Vec<(ServiceName, Option<PlanOutcome>)>,
 }
 
@@ -48,6 +84,22 @@ fn violated(what: impl Into<String>) -> Result<(), Violation> {
 }
 
 impl Invariants {
+    pub(super) fn new(services: usize) -> Self {
+        Self {
+            operated: BTreeSet::new(),
+            delivered: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            resolved: BTreeMap::new(),
+            approvals: Approvals::default(),
+            evidence: Evidence::new(services),
+            pages: pages::Pages::default(),
+            accused_by_people: BTreeSet::new(),
+            distrusted: BTreeMap::new(),
+            plans: Vec::new(),
+        }
+    }
+
     /// An action is about to be carried out; `disk` is what is durable at this moment.
     pub(super) fn action(&mut self, action: &Action, disk: &Durable) -> Result<(), Violation> {
         match action {
@@ -81,23 +133,32 @@ impl Invariants {
         Ok(())
     }
 
-    /// An entry became durable; `before` is the fold without it.
-    pub(super) fn entry(
-        &mut self,
-        entry: &Entry,
-        before: &Durable,
-        mode: Mode,
-        policy: &Policy,
-    ) -> Result<(), Violation> {
+    /// No plan leads on from where another plan led, judged by what the target really did.
+    pub(super) fn hops(&self, world: &World, disk: &Durable) -> Result<(), Violation> {
+        for key in &world.hops {
+            let plans = disk.incidents.get(&key.incident).map(|incident| &incident.plans);
+            let plan = plans.and_then(|plans| plans.iter().find(|plan| plan.number == key.plan));
+            let ordered = plan.and_then(|plan| plan.by_hand.as_ref());
+            if !ordered.is_some_and(|order| order.overridden.contains(&Gate::OneRollbackForADeploy)) {
+                return violated(format!("{key} switched away from what another plan had made live: a second hop"));
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry became durable.
+    pub(super) fn entry(&mut self, moment: &Moment<'_>) -> Result<(), Violation> {
+        let &Moment { entry, before, .. } = moment;
+        let stamp = Stamp { boot: moment.boot, wall: entry.at };
+        self.approvals.entry(moment)?;
         match &entry.fact {
             Fact::IncidentOpened { incident, .. } => {
-                let service = entry.service.clone().ok_or_else(|| Violation("an incident of no service".to_owned()))?;
-                self.opened.insert(incident.clone(), service);
+                self.opened.insert(incident.clone(), (moment.service()?.clone(), stamp));
             }
             Fact::IncidentResolved { incident, .. } => {
-                self.resolved.insert(incident.clone());
+                self.resolved.insert(incident.clone(), stamp);
             }
-            Fact::PlanStarted { .. } => self.plan_started(entry, before, mode, policy)?,
+            Fact::PlanStarted { .. } => self.plan_started(moment)?,
             Fact::Step { incident, plan, step, event: StepEvent::Started, .. } => {
                 let plan = before.incidents[incident].plans.iter().find(|one| one.number == *plan);
                 let step = plan.and_then(|plan| plan.steps.get(usize::from(*step)));
@@ -106,13 +167,22 @@ impl Invariants {
                     return violated(format!("{incident}: a step begins in a plan that was aborted"));
                 }
             }
+            Fact::StandingChanged { version, standing: Standing::KnownBad, .. } => {
+                let incidents = before.incidents.values().filter(|one| Some(&one.service) == entry.service.as_ref());
+                let plans = incidents.filter_map(IncidentRecord::active_plan).filter(|plan| plan.from == *version);
+                let is_verify = |action: &StepAction| *action == StepAction::Verify;
+                if !plans.into_iter().any(|plan| plan.status_of(is_verify) == Some(StepStatus::Done)) {
+                    return violated(format!("{version} is known to be bad, and no rollback from it was verified"));
+                }
+            }
+            Fact::PageQueued { page, .. } => self.pages.queued(page, moment.boot)?,
             Fact::Reported { authority, .. } => {
                 if let (Authority::Operator, Some(service)) = (authority, &entry.service) {
                     self.accused_by_people.insert(service.clone());
                 }
             }
             Fact::NightlyLook { .. } => {
-                let name = entry.service.as_ref().ok_or_else(|| Violation("a night of no service".to_owned()))?;
+                let name = moment.service()?;
                 let last = before.service(name).night.as_ref().map(|night| night_of(name, night.at));
                 if last >= Some(night_of(name, entry.at)) {
                     return violated(format!("{name}: two looks in one night"));
@@ -129,136 +199,5 @@ impl Invariants {
             _ => {}
         }
         Ok(())
-    }
-
-    fn plan_started(&mut self, entry: &Entry, before: &Durable, mode: Mode, policy: &Policy) -> Result<(), Violation> {
-        let Fact::PlanStarted { incident, from, to, approved_by, by_hand, .. } = &entry.fact else { return Ok(()) };
-        let name = entry.service.clone().ok_or_else(|| Violation("a plan of no service".to_owned()))?;
-        self.plans.push((name.clone(), None));
-        let record = before.service(&name);
-        let incident = &before.incidents[incident];
-        let live = record.live().ok_or_else(|| Violation("a plan without a live release".to_owned()))?;
-        // What a person overrode by name is that person's; everything else holds for people, too.
-        let is_overridden = |gate: Gate| by_hand.as_ref().is_some_and(|order| order.overridden.contains(&gate));
-        if by_hand.is_some() || approved_by.is_some() {
-            self.accused_by_people.insert(name.clone());
-        }
-        if by_hand.as_ref().is_some_and(|order| !order.overridden.is_empty() && order.reason.is_none()) {
-            return violated(format!("{name}: gates overridden without a reason"));
-        }
-        if incident.active_plan().is_some() {
-            return violated(format!("{name}: two plans at once"));
-        }
-        if (live.deploy.source == DeploySource::Rollback || live.rolled_back)
-            && !is_overridden(Gate::OneRollbackForADeploy)
-        {
-            return violated(format!("{name}: a second hop, from {from} to {to}"));
-        }
-        if matches!(record.standing(to), Standing::KnownBad | Standing::Suspect) && !is_overridden(Gate::NotKnownBad) {
-            return violated(format!("{name}: back to {to}, which is {}", record.standing(to).as_str()));
-        }
-        if record.standing(to) != Standing::KnownGood && !is_overridden(Gate::KnownGood) {
-            return violated(format!("{name}: back to {to}, which is not known to be good"));
-        }
-        if record.pins.contains_key(from) && !is_overridden(Gate::NotPinned) {
-            return violated(format!("{name}: a plan leads away from {from}, which is pinned"));
-        }
-        let holds = |until: Option<crate::core::time::WallTime>| until.is_none_or(|until| until > entry.at);
-        let is_paused = [&record.paused, &before.paused].into_iter().flatten().any(|pause| holds(pause.until));
-        if is_paused && !is_overridden(Gate::NotPaused) {
-            return violated(format!("{name}: a plan begins while paused"));
-        }
-        if by_hand.is_some() {
-            return Ok(());
-        }
-        check_surroundings(&name, entry.at, before, policy)?;
-        let deciding = incident.path.deciding();
-        if deciding.is_none_or(|question| question.answer != Answer::Yes) {
-            return violated(format!("{name}: a plan begins and no question says yes"));
-        }
-        let by_itself = mode == Mode::Act && incident.verdict == VerdictKind::RollBack && !incident.refused;
-        if approved_by.is_none() && !by_itself {
-            return violated(format!("{name}: a plan begins and nobody approved it"));
-        }
-        let by_report = deciding.is_some_and(|question| question.when.as_str() == "data_at_risk");
-        let operators = record.reports.iter().any(|report| report.authority == Authority::Operator);
-        if approved_by.is_none() && by_report && !operators {
-            return violated(format!("{name}: a plan begins by itself, and only a reporter said so"));
-        }
-        Ok(())
-    }
-
-    /// Everything has come to rest.
-    pub(super) fn rest(&self, disk: &Durable, mode: Mode, now: WallTime) -> Result<(), Violation> {
-        let is_old = |page: &Page| now.since(page.at) > Duration::from_secs(20);
-        if let Some(pending) = disk.outbox.pending().find(|pending| is_old(&pending.page)) {
-            return violated(format!("page {} ({}) never went out", pending.page.id, pending.page.summary));
-        }
-        let told = |incident: &IncidentId, kind: PageKind| {
-            self.delivered.values().any(|page| page.kind == kind && page.incident.as_ref() == Some(incident))
-        };
-        for (incident, service) in &self.opened {
-            if !told(incident, PageKind::IncidentOpened) {
-                return violated(format!("incident {incident} of {service} was never told"));
-            }
-            if self.resolved.contains(incident) && !told(incident, PageKind::IncidentResolved) {
-                return violated(format!("the end of incident {incident} was never told"));
-            }
-        }
-        for (name, service) in &disk.services {
-            if service.verification.as_ref().is_some_and(|one| one.ended.is_none()) {
-                return violated(format!("{name}: a verification never came to an end"));
-            }
-        }
-        for incident in disk.incidents.values().filter(|incident| incident.is_open()) {
-            if incident.active_plan().is_some() {
-                return violated(format!("incident {}: its plan never came to an end", incident.id));
-            }
-            // Who only observes tells that an incident is open, and leaves the rest to people.
-            // What flaps is never down unbroken: it is told again and again until it is well or somebody acts.
-            let told_again = self.delivered.values().any(|page| {
-                page.kind == PageKind::IncidentEscalated
-                    && page.incident.as_ref() == Some(&incident.id)
-                    && now.since(page.at) < TOLD_AGAIN_WITHIN
-            });
-            let is_escalated = told_again || !incident.findings.is_empty() || !incident.approvals.is_empty();
-            if mode != Mode::Observe && !is_escalated {
-                return violated(format!("incident {} is open, and neither resolved nor escalated", incident.id));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A plan begins: what several services share is not suspected, what it depends on is well, and it is no time of
-/// maintenance.
-fn check_surroundings(name: &ServiceName, at: WallTime, before: &Durable, policy: &Policy) -> Result<(), Violation> {
-    let index = policy.service_index(name.as_str()).expect("it is watched");
-    let service = &policy.services[index.get()];
-    if service.maintenance.iter().any(|time| time.is_on(at)) {
-        return violated(format!("{name}: a plan begins in a time of maintenance"));
-    }
-    let healthy_for = service.verify.healthy_for;
-    let is_ill =
-        |needed: &&ServiceName| {
-            before.incidents.values().filter(|incident| incident.service == **needed).any(|incident| {
-                incident.resolved.as_ref().is_none_or(|(resolved, _)| at.since(*resolved) < healthy_for)
-            })
-        };
-    if let Some(needed) = service.depends_on.iter().find(is_ill) {
-        return violated(format!("{name}: a plan begins, and {needed}, on which it depends, is not well"));
-    }
-    let SharedCausePolicy { services, within } = service.gates.shared_cause;
-    let own = before.open_incident(name).ok_or_else(|| Violation(format!("{name}: a plan without an incident")))?;
-    let opened = policy.services.iter().filter_map(|service| before.open_incident(&service.name));
-    let opened: Vec<WallTime> = opened.map(|incident| incident.opened_at).collect();
-    let holds = |first: &&WallTime| {
-        let is_in = |moment: WallTime| **first <= moment && moment <= first.after(within);
-        let count = opened.iter().filter(|moment| is_in(**moment)).count();
-        is_in(own.opened_at) && count >= usize::try_from(services).expect("a small number")
-    };
-    match opened.iter().find(holds) {
-        Some(_) => violated(format!("{name}: a plan begins, and what several services share is to be suspected")),
-        None => Ok(()),
     }
 }

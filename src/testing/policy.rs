@@ -20,6 +20,16 @@ const fn seconds(seconds: u64) -> Duration {
 
 /// The channel that every page goes to.
 pub(super) const CHANNEL: &str = "audit";
+/// The one that hears of everything too, where there is a second.
+pub(super) const SECOND_CHANNEL: &str = "chat";
+
+/// Places of the signals.
+pub(super) const READY: SignalIndex = SignalIndex(0);
+pub(super) const REQUESTS: SignalIndex = SignalIndex(1);
+pub(super) const SMOKE: SignalIndex = SignalIndex(2);
+
+/// An open incident is told again so often.
+pub(super) const REPEAT: Duration = seconds(90);
 
 /// So many services turning bad at once point to what they share.
 pub(super) const SHARED_CAUSE_SERVICES: u32 = 3;
@@ -31,6 +41,13 @@ pub(super) const SHARED_CAUSE_WITHIN: Duration = seconds(60);
 pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
     let one = |place: usize| {
         let mut service = service(&name(place), mode);
+        if scenario.features {
+            watch_a_feature(&mut service);
+        }
+        service.checks_version = scenario.version.is_some();
+        if scenario.consider_rolls_back {
+            service.consider.then = ConsiderThen::RollBack;
+        }
         if scenario.depends_on_first && place > 0 {
             service.depends_on.push(name(0).as_str().into());
         }
@@ -41,20 +58,15 @@ pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
         }));
         Arc::new(service)
     };
+    let mut channels = vec![ChannelName::from(CHANNEL)];
+    if scenario.second_channel {
+        channels.push(ChannelName::from(SECOND_CHANNEL));
+    }
     let mut escalation = Escalation::default();
     for severity in escalation.severities.values_mut() {
-        *severity = SeverityPolicy {
-            notify: vec![ChannelName::from(CHANNEL)],
-            repeat: Some(seconds(90)),
-            acknowledge_expires: None,
-        };
+        *severity = SeverityPolicy { notify: channels.clone(), repeat: Some(REPEAT), acknowledge_expires: None };
     }
-    Policy {
-        services: (0..scenario.services).map(one).collect(),
-        channels: vec![ChannelName::from(CHANNEL)],
-        escalation,
-        keep: KEEP,
-    }
+    Policy { services: (0..scenario.services).map(one).collect(), channels, escalation, keep: KEEP }
 }
 
 fn name(place: usize) -> String {
@@ -65,6 +77,19 @@ fn rate(above: f64) -> RateLimit {
     RateLimit { above, over: seconds(10), confidence: 0.99, min_requests: 100, widen_to: seconds(60), min_errors: 3 }
 }
 
+fn watch_a_feature(service: &mut ServicePolicy) {
+    let every = seconds(4);
+    let kind = SignalKind::Feature { critical: true };
+    service.signals.push(SignalPolicy { name: "smoke".into(), kind, every, timeout: seconds(1) });
+    service.atoms.push(Atom::Failing { signal: SMOKE, failing: 2 });
+    let place = |count: usize| u16::try_from(count).expect("a few");
+    let expression = Expression::Atom(place(service.atoms.len() - 1));
+    service.conditions.push(ConditionPolicy { name: "key_feature_broken".into(), expression });
+    let when = place(service.conditions.len() - 1);
+    let then = Then::Verdict(VerdictKind::Consider);
+    service.tree.push(Question { ask: "Is key feature broken?".into(), when, then, plan: None });
+}
+
 fn service(name: &str, mode: Mode) -> ServicePolicy {
     let signal = |name: &str, kind, every: Duration| SignalPolicy {
         name: name.into(),
@@ -72,8 +97,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
         every,
         timeout: every.min(seconds(1)),
     };
-    let ready = SignalIndex(0);
-    let requests = SignalIndex(1);
+    let (ready, requests) = (READY, REQUESTS);
     let condition = |name: &str, expression| ConditionPolicy { name: name.into(), expression };
     let elevated =
         Expression::Sustained { inner: Box::new(Expression::Atom(3)), duration: seconds(20), index: SustainIndex(0) };

@@ -1,8 +1,9 @@
 //! What happens in one run, drawn from its seed.
 
+mod draw;
+
 use std::time::Duration;
 
-use super::random::Random;
 use crate::core::time::WallTime;
 
 /// What is wrong with a release.
@@ -18,22 +19,31 @@ pub enum Fault {
     Errors,
     /// 0.8 % of its requests fail: that is no reason to roll back.
     FewErrors,
+    /// 2.5 % of its requests fail: people are to consider it.
+    SomeErrors,
     /// It answers every other probe.
     Flapping,
     /// Whatever is deployed, the system is down: something else is broken.
     NotTheRelease,
+    /// Its probe passes, while 40 % of its requests fail and its feature does not work.
+    Contradictory,
+    /// Its feature does not work; everything else does.
+    FeatureBroken,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::None,
         Self::DeadOnArrival,
         Self::DownLater,
         Self::Errors,
         Self::FewErrors,
+        Self::SomeErrors,
         Self::Flapping,
         Self::NotTheRelease,
+        Self::Contradictory,
+        Self::FeatureBroken,
     ];
 }
 
@@ -42,6 +52,8 @@ impl Fault {
 pub struct Chaos {
     /// Samples that are missed.
     pub missed: u64,
+    /// Samples that take long to come back.
+    pub sample_slow: u64,
     /// Commits that fail before they are durable.
     pub commit_lost: u64,
     /// Commits that are durable but reported as failed.
@@ -50,14 +62,34 @@ pub struct Chaos {
     pub operation_fails: u64,
     /// Operations of which nothing is heard until their deadline.
     pub operation_hangs: u64,
-    /// Switches that change what is live and then fail.
+    /// Switches that change what is live and then fail to restart it.
     pub operation_half: u64,
+    /// Switches that say that they are done, and are not.
+    pub operation_lies: u64,
+    /// Switches during which a person deploys something.
+    pub deploy_mid_plan: u64,
     /// Looks that see nothing.
     pub look_fails: u64,
-    /// Deliveries that fail.
+    /// Looks that take seconds.
+    pub look_slow: u64,
+    /// Looks at a target that cannot tell just then what is live.
+    pub current_unknown: u64,
+    /// Deliveries that fail for now.
     pub delivery_fails: u64,
+    /// Deliveries that are refused for good.
+    pub delivery_refused: u64,
+    /// Deliveries of which nothing is heard.
+    pub delivery_hangs: u64,
+    /// Looks at the version endpoint that are not answered.
+    pub version_unanswered: u64,
+    /// Looks at the version endpoint that an instance of the release before answers.
+    pub version_contradicts: u64,
     /// Looks at the watchdog's own network that fail; what failed once goes on failing for a while.
     pub self_check_fails: u64,
+    /// Operations during which the process is killed.
+    pub killed_mid_plan: u64,
+    /// Restarts after a kill that take so long that a plan may not be gone on with.
+    pub long_absence: u64,
     /// Seconds after which a person does something at random; 0 for never.
     pub people_every_seconds: u64,
 }
@@ -71,8 +103,25 @@ pub struct Outage {
     pub services: Vec<usize>,
 }
 
-/// Runs begin at this wall time unless they say otherwise: an afternoon.
-const STARTS_AT: WallTime = WallTime::from_millis(1_780_000_000_000);
+/// What is not seen of a service, for a long time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blindness {
+    /// It begins after this.
+    pub after: Duration,
+    /// And ends after so long, or with chaos.
+    pub lasts: Duration,
+    /// Signals of which every sample is missed, by place; of every service.
+    pub signals: Vec<usize>,
+}
+
+/// What a service's version endpoint says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionEndpoint {
+    /// The version that runs.
+    Honest,
+    /// The first version, always, as from a cache that nobody empties.
+    Lies,
+}
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +132,8 @@ pub struct Scenario {
     pub services: usize,
     /// The fault of each service's second release.
     pub faults: Vec<Fault>,
+    /// The fault of every service's third release, which people deploy at random.
+    pub third: Fault,
     /// How hostile the world is while chaos lasts.
     pub chaos: Chaos,
     /// The second release comes after this.
@@ -93,85 +144,32 @@ pub struct Scenario {
     pub ends_after: Duration,
     /// Something that services share breaks.
     pub outage: Option<Outage>,
+    /// Nothing is seen for a while.
+    pub blindness: Option<Blindness>,
+    /// No commit succeeds, from and to after the start: the disk is full.
+    pub store_full: Option<(Duration, Duration)>,
+    /// The wall clock is stepped, by so many seconds.
+    pub clock_steps: Vec<(Duration, i64)>,
+    /// The machine is suspended, from then on and for so long.
+    pub suspends: Vec<(Duration, Duration)>,
+    /// Steps of the core at which it panics, counted over the whole run.
+    pub panics: Vec<u64>,
+    /// Whether there is a version endpoint, and what it says.
+    pub version: Option<VersionEndpoint>,
+    /// A feature is checked, too.
+    pub features: bool,
+    /// The target never tells what is live.
+    pub target_is_mute: bool,
+    /// A second channel hears of everything, too.
+    pub second_channel: bool,
+    /// The first channel never takes anything.
+    pub channel_is_dead: bool,
+    /// A verdict of consider that stands for its window is acted on.
+    pub consider_rolls_back: bool,
     /// Every other service depends on the first.
     pub depends_on_first: bool,
     /// A maintenance time of every service, from and to after the start.
     pub maintenance: Option<(Duration, Duration)>,
     /// The wall clock at the start.
     pub starts_at: WallTime,
-}
-
-impl Scenario {
-    /// Draws a run.
-    pub fn drawn(seed: u64) -> Self {
-        let mut random = Random::new(seed ^ 0xb5ad_4ece_da1c_e2a9);
-        let few = 1 + usize::try_from(random.below(2)).expect("a small number");
-        let mut faults: Vec<Fault> = (0..few).map(|_| random.pick(&Fault::ALL)).collect();
-        let mut some = |most: u64| if random.per_mille(500) { random.below(most) } else { 0 };
-        let mut chaos = Chaos {
-            missed: some(200),
-            commit_lost: some(200),
-            commit_unknown: some(200),
-            operation_fails: some(300),
-            operation_hangs: some(200),
-            operation_half: some(200),
-            look_fails: some(300),
-            delivery_fails: some(600),
-            people_every_seconds: some(60),
-            self_check_fails: 0,
-        };
-        let deploy_after = random.between(Duration::from_secs(30), Duration::from_secs(60));
-        if random.per_mille(250) {
-            let more = 3 + usize::try_from(random.below(3)).expect("a small number");
-            faults.resize_with(more, || random.pick(&Fault::ALL));
-        }
-        let services = faults.len();
-        let outage = random.per_mille(300).then(|| Outage {
-            after: random.between(Duration::from_secs(20), Duration::from_secs(150)),
-            services: (0..services).filter(|_| random.per_mille(800)).collect(),
-        });
-        let depends_on_first = random.per_mille(300);
-        let maintenance = random.per_mille(150).then(|| {
-            let from = random.between(Duration::ZERO, Duration::from_secs(150));
-            (from, from + random.between(Duration::from_secs(5), Duration::from_secs(90)))
-        });
-        if random.per_mille(300) {
-            chaos.self_check_fails = random.below(100);
-        }
-        Self {
-            seed,
-            services,
-            faults,
-            chaos,
-            deploy_after,
-            chaos_until: Duration::from_secs(200),
-            ends_after: Duration::from_secs(480),
-            outage,
-            depends_on_first,
-            maintenance,
-            starts_at: STARTS_AT,
-        }
-    }
-
-    /// A run of one service without any chaos.
-    pub fn calm(seed: u64, fault: Fault) -> Self {
-        Self {
-            seed,
-            services: 1,
-            faults: vec![fault],
-            chaos: Chaos::default(),
-            deploy_after: Duration::from_secs(40),
-            chaos_until: Duration::from_secs(41),
-            ends_after: Duration::from_secs(240),
-            outage: None,
-            depends_on_first: false,
-            maintenance: None,
-            starts_at: STARTS_AT,
-        }
-    }
-
-    /// A run of several services without any chaos, one fault for each.
-    pub fn calm_crowd(seed: u64, faults: &[Fault]) -> Self {
-        Self { services: faults.len(), faults: faults.to_vec(), ..Self::calm(seed, Fault::None) }
-    }
 }

@@ -1,10 +1,13 @@
 //! The simulated world of one service: which release is live, which one runs, and how it answers.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{random::Random, scenario::Fault};
 use crate::core::{
-    name::Version,
+    name::{IncidentId, Version},
     operation::{Operation, OperationOutcome, Receipt, StepKey},
     release::{Observation, Release},
     sample::{Outcome, Reason, RequestCounts},
@@ -15,6 +18,20 @@ use crate::core::{
 const REQUESTS_A_SLICE: u64 = 2;
 /// A release that goes down later does so after this.
 const DOWN_LATER_AFTER: Duration = Duration::from_secs(25);
+
+/// How an operation will go, unknown to whoever asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Succeeds,
+    /// What is live changes, and then the restart fails.
+    FailsHalfway,
+    /// What is live changes, and nothing more is heard.
+    Hangs,
+    /// It says that it is done, and has not even begun.
+    LiesThatItSwitched,
+    /// What is live changes, and it says that it restarted the service, which it has not.
+    LiesThatItRestarted,
+}
 
 /// One service's truth.
 #[derive(Debug)]
@@ -29,42 +46,55 @@ pub(super) struct World {
     /// It restarts, or did last, from then until then.
     restarting_since: BootTime,
     restarting_until: BootTime,
-    /// What ran before.
-    before: usize,
+    /// When a person last made something live.
+    pub(super) deployed_at: BootTime,
+    /// The plan that made live what is live; absent where a person did.
+    live_by: Option<(IncidentId, u16)>,
+    /// Switches away from what another plan had made live.
+    pub(super) hops: BTreeSet<StepKey>,
     /// It was restarted although nothing new was deployed: an outage that no release explains.
     restarted_by_hand: bool,
     /// Something that it shares with others broke once.
     was_out: bool,
+    /// A release with which something is wrong has run.
+    ran_bad: bool,
     /// When the fault that no release explains began.
     broken_since: Option<BootTime>,
     probes: u64,
     /// Receipts left by attempts.
-    receipts: std::collections::BTreeMap<StepKey, Receipt>,
+    receipts: BTreeMap<StepKey, Receipt>,
     /// How often each switch really restarted the service, by its key: never more than once.
-    pub(super) restarts: std::collections::BTreeMap<StepKey, u32>,
+    pub(super) restarts: BTreeMap<StepKey, u32>,
 }
 
 impl World {
-    pub(super) fn new(fault: Fault, now: BootTime) -> Self {
+    pub(super) fn new(second: Fault, third: Fault, now: BootTime) -> Self {
         Self {
-            releases: vec![("v1".into(), Fault::None), ("v2".into(), fault), ("v3".into(), Fault::None)],
+            releases: vec![("v1".into(), Fault::None), ("v2".into(), second), ("v3".into(), third)],
             current: 0,
             running: 0,
             running_since: now,
             restarting_since: now,
             restarting_until: now,
-            before: 0,
+            deployed_at: now,
+            live_by: None,
+            hops: BTreeSet::new(),
             restarted_by_hand: false,
             was_out: false,
+            ran_bad: false,
             broken_since: None,
             probes: 0,
-            receipts: std::collections::BTreeMap::new(),
-            restarts: std::collections::BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            restarts: BTreeMap::new(),
         }
     }
 
     /// A person deploys a release: the target changes, and the service restarts.
     pub(super) fn deploy(&mut self, release: usize, now: BootTime, random: &mut Random) {
+        if self.current != release {
+            self.deployed_at = now;
+            self.live_by = None;
+        }
         self.current = release;
         self.restart(now, random);
         if self.releases[release].1 == Fault::NotTheRelease {
@@ -74,8 +104,8 @@ impl World {
 
     fn restart(&mut self, now: BootTime, random: &mut Random) {
         self.restarted_by_hand |= self.running == self.current && now > self.running_since;
-        self.before = self.running;
         self.running = self.current;
+        self.ran_bad |= !matches!(self.fault(), Fault::None | Fault::FewErrors);
         let takes = random.between(Duration::from_millis(300), Duration::from_secs(4));
         self.restarting_since = now;
         self.restarting_until = now.after(takes);
@@ -93,6 +123,11 @@ impl World {
         self.broken_since = None;
     }
 
+    /// Whether the target has that version live.
+    pub(super) fn is_live(&self, version: &Version) -> bool {
+        self.releases[self.current].0 == *version
+    }
+
     fn fault(&self) -> Fault {
         self.releases[self.running].1
     }
@@ -107,13 +142,19 @@ impl World {
             Fault::DeadOnArrival => false,
             Fault::DownLater => now < self.running_since.after(DOWN_LATER_AFTER),
             Fault::Flapping => self.probes.is_multiple_of(2),
-            Fault::None | Fault::Errors | Fault::FewErrors | Fault::NotTheRelease => true,
+            _ => true,
         }
     }
 
     pub(super) fn probe(&mut self, now: BootTime) -> Outcome {
         self.probes += 1;
         if self.is_up(now) { Outcome::Passed } else { Outcome::Failed(Reason::new("connection refused")) }
+    }
+
+    /// The smoke test of its feature.
+    pub(super) fn smoke_test(&self, now: BootTime) -> Outcome {
+        let is_broken = matches!(self.fault(), Fault::Contradictory | Fault::FeatureBroken);
+        if is_broken || !self.is_up(now) { Outcome::Failed(Reason::new("exit status 1")) } else { Outcome::Passed }
     }
 
     /// Requests of the last `span`: those of the time in which it was down failed.
@@ -126,12 +167,24 @@ impl World {
                 _ if !self.is_up(at) => 1.0,
                 Fault::Errors => 0.12,
                 Fault::FewErrors => 0.008,
+                Fault::SomeErrors => 0.025,
+                Fault::Contradictory => 0.4,
                 _ => 0.0,
             };
             counts.total += REQUESTS_A_SLICE;
-            counts.errors += random.binomial(REQUESTS_A_SLICE, chance);
+            counts.errors += if chance > 0.0 { random.binomial(REQUESTS_A_SLICE, chance) } else { 0 };
         }
         counts
+    }
+
+    /// What its version endpoint says; nothing while it is down.
+    pub(super) fn version(&self, now: BootTime) -> Option<Version> {
+        self.is_up(now).then(|| self.releases[self.running].0.clone())
+    }
+
+    /// What an instance of another release says, or an endpoint that lies.
+    pub(super) fn other_version(&self) -> Version {
+        self.releases[if self.running == 0 { 1 } else { 0 }].0.clone()
     }
 
     pub(super) fn observation(&self) -> Observation {
@@ -153,15 +206,26 @@ impl World {
     }
 
     /// An operation begins: what changes at once changes now.
-    pub(super) fn begin(&mut self, key: &StepKey, operation: &Operation) -> Result<(), OperationOutcome> {
-        if let Operation::Switch { from, to } = operation {
-            let (from, to) = (self.place(from), self.place(to));
-            if self.current != from && self.current != to {
-                let why = format!("{} is live", self.releases[self.current].0);
-                return Err(OperationOutcome::Failed(Reason::new(&why)));
-            }
+    pub(super) fn begin(&mut self, key: &StepKey, operation: &Operation, fate: Fate) -> Result<(), OperationOutcome> {
+        let Operation::Switch { from, to } = operation else { return Ok(()) };
+        let (from, to) = (self.place(from), self.place(to));
+        if self.current != from && self.current != to {
+            let why = format!("{} is live", self.releases[self.current].0);
+            return Err(OperationOutcome::Failed(Reason::new(&why)));
+        }
+        self.receipts.insert(key.clone(), Receipt::Interrupted);
+        if fate != Fate::LiesThatItSwitched && self.current != to {
             self.current = to;
-            self.receipts.insert(key.clone(), Receipt::Interrupted);
+            let plan = (key.incident.clone(), key.plan);
+            self.live_by = match self.live_by.take() {
+                // Its own undo: what people had made live is live again.
+                Some(by) if by == plan => None,
+                None => Some(plan),
+                Some(_) => {
+                    self.hops.insert(key.clone());
+                    Some(plan)
+                }
+            };
         }
         Ok(())
     }
@@ -171,22 +235,26 @@ impl World {
         &mut self,
         key: &StepKey,
         operation: &Operation,
-        fails: bool,
+        fate: Fate,
         now: BootTime,
         random: &mut Random,
     ) -> OperationOutcome {
-        let receipt = if fails { Receipt::Failed } else { Receipt::Succeeded };
-        if let Operation::Switch { .. } = operation {
+        if matches!(operation, Operation::Switch { .. }) {
+            let receipt = match fate {
+                Fate::FailsHalfway => Receipt::Failed,
+                Fate::Hangs => Receipt::Interrupted,
+                _ => Receipt::Succeeded,
+            };
             self.receipts.insert(key.clone(), receipt);
-            if !fails {
+            if fate == Fate::Succeeds {
                 *self.restarts.entry(key.clone()).or_default() += 1;
                 self.restart(now, random);
             }
         }
-        if fails {
-            OperationOutcome::Failed(Reason::new("exit status 1"))
-        } else {
-            OperationOutcome::Done(String::new())
+        match fate {
+            Fate::FailsHalfway => OperationOutcome::Failed(Reason::new("exit status 1")),
+            Fate::Hangs => OperationOutcome::Unknown(Reason::new("no answer within its deadline")),
+            _ => OperationOutcome::Done(String::new()),
         }
     }
 
@@ -195,13 +263,17 @@ impl World {
     pub(super) fn is_well(&self, now: BootTime) -> bool {
         let only_now = self.broken_since.is_some_and(|since| now.since(since) < Duration::from_secs(10));
         let now = if only_now { self.broken_since.unwrap_or(now).before(Duration::from_millis(1)) } else { now };
-        self.running == self.current && self.is_up(now) && self.fault() != Fault::Errors
+        let is_sound = !matches!(self.fault(), Fault::Errors | Fault::Contradictory | Fault::FeatureBroken);
+        self.running == self.current && self.is_up(now) && is_sound
+    }
+
+    /// Whether what runs is not what the target says is live.
+    pub(super) fn is_torn(&self) -> bool {
+        self.running != self.current
     }
 
     /// Whether anything was ever really wrong with it.
     pub(super) fn ever_bad(&self) -> bool {
-        self.restarted_by_hand
-            || self.was_out
-            || self.releases.iter().any(|(_, fault)| !matches!(fault, Fault::None | Fault::FewErrors))
+        self.restarted_by_hand || self.was_out || self.ran_bad
     }
 }

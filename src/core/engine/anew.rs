@@ -6,27 +6,29 @@ use super::{State, service::Service};
 use crate::core::{
     action::Actions,
     durable::Durable,
-    name::ServiceName,
+    name::{ServiceIndex, ServiceName},
     policy::Policy,
     time::{MachineStart, Now},
 };
 
 impl State {
-    /// Begins anew with the journal folded again, under the policy in force.
+    /// Begins anew with the journal folded again, under the policy in force. `in_hand` is the service whose step panicked
+    /// ([`State::in_hand`]).
     ///
-    /// What the service in hand had seen is as little to be trusted as the rest of it: it sees nothing until its signals
+    /// What that service had seen is as little to be trusted as the rest of it: it sees nothing until its signals
     /// are heard again, and may only page. No other service's windows and streaks are touched by that step; those go on.
     /// `actions` bring their probes back to the pace at which they were.
     #[must_use]
     pub fn folded_anew(
         self,
+        in_hand: Option<ServiceIndex>,
         policy: Arc<Policy>,
         machine_start: MachineStart,
         durable: Durable,
         now: Now,
         actions: &mut Actions,
     ) -> Self {
-        let suspect = self.in_hand.and_then(|index| Some(self.services.get(index.get())?.name.clone()));
+        let suspect = in_hand.and_then(|index| Some(self.services.get(index.get())?.name.clone()));
         let mut old: BTreeMap<ServiceName, Service> =
             self.services.into_iter().map(|service| (service.name.clone(), service)).collect();
         let mut next = Self::new(policy, &self.installation, machine_start, durable, now);
@@ -57,7 +59,7 @@ mod tests {
     use crate::core::{
         action::Action,
         event::Event,
-        name::{ServiceIndex, SignalIndex},
+        name::SignalIndex,
         policy::{Escalation, ServicePolicy},
         sample::{Measurement, Outcome, Reason, RequestCounts, Sample},
         time::{BootTime, WallTime},
@@ -136,7 +138,8 @@ mod tests {
             let (policy, nothing) = (Arc::clone(&self.policy), Durable::default());
             let empty = State::new(Arc::clone(&policy), "pair", START, nothing.clone(), self.now);
             let broken = std::mem::replace(&mut self.state, empty);
-            self.state = broken.folded_anew(policy, START, nothing, self.now, &mut self.actions);
+            let in_hand = broken.in_hand();
+            self.state = broken.folded_anew(in_hand, policy, START, nothing, self.now, &mut self.actions);
             self.state.step(self.now, Event::Started, &mut self.actions);
         }
 

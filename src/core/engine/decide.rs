@@ -388,6 +388,7 @@ impl Service {
             .versions(&from, &to)
             .details(["Backstop does nothing more in this incident: whoever came between decides.".to_owned()]);
         turn.page(draft);
+        self.leave_flying(turn);
         self.drive = super::drive::Drive::default();
         keep_plan(turn, &id, number);
         self.keep_evidence(turn, &id);

@@ -155,7 +155,7 @@ impl Service {
         let healthy = !target_says_failing && self.is_healthy_since(turn, since, Some(&version));
         let is_over = turn.now.boot >= since.after(self.policy.gates.settle);
         // What nobody saw is no failure: a rollout fails by probes that were seen to fail, or because the target says so.
-        let is_seen_failing = self.watch.failing_since().is_some()
+        let is_seen_failing = self.watch.is_seen_failing(turn.now)
             && self.watch.failed_critical_samples_since(since) >= self.policy.thresholds.down_after;
         // What answers, but does not say which version it is, is no failing rollout either.
         let healthy = healthy || (is_over && !target_says_failing && self.answers_since(since));

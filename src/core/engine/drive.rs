@@ -133,6 +133,13 @@ impl Service {
     }
 
     fn begin(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {
+        // One thing at a time at a target, whichever plan began it.
+        if let Some((_, until)) = self.flying.as_ref().filter(|(_, until)| turn.now.boot < *until)
+            && matches!(current.record.planned.action, StepAction::Operate { .. })
+        {
+            self.wake_by(*until);
+            return false;
+        }
         self.step(turn, current, StepEvent::Started, String::new());
         self.perform(turn, current)
     }
@@ -165,10 +172,19 @@ impl Service {
         }
         self.drive.attempt_began = Some(turn.now.boot);
         let deadline = current.record.planned.deadline;
-        self.drive.waits_until = Some(turn.now.boot.after(deadline + LOST_AFTER_DEADLINE));
+        let lost_at = turn.now.boot.after(deadline + LOST_AFTER_DEADLINE);
+        self.drive.waits_until = Some(lost_at);
+        if !matches!(operation, Operation::Record { .. }) {
+            self.flying = Some((key.clone(), lost_at));
+        }
         let attempt = Attempt { key, operation, deadline };
         turn.after_commit(Action::Operate { service: self.index, attempt });
         false
+    }
+
+    /// The plan ends whatever is under way. What still waits for the store is not begun any more.
+    pub(super) fn leave_flying(&mut self, turn: &Turn<'_>) {
+        self.flying.take_if(|(key, _)| turn.ledger.holds(key));
     }
 
     /// Begins to take the step back.
@@ -210,6 +226,7 @@ impl Service {
 
     /// An operation ended.
     pub(super) fn ended(&mut self, turn: &mut Turn<'_>, key: &StepKey, outcome: OperationOutcome) {
+        self.flying.take_if(|(flying, _)| flying == key);
         let Some(current) = self.current(turn).filter(|current| current.key == *key) else { return };
         if !current.record.status.in_flight() || self.drive.recovering {
             return;
@@ -325,6 +342,9 @@ impl Service {
             note: note.clone(),
         };
         turn.append(Some(&self.name), fact);
+        if is_switch(&current.record) && !matches!(event, StepEvent::Started | StepEvent::UndoStarted) {
+            self.changed_at = Some(turn.now.boot);
+        }
         let word = match event {
             StepEvent::Succeeded => "done",
             StepEvent::Failed => "failed",

@@ -8,6 +8,7 @@ use crate::core::{
     entry::{Entry, Fact},
     event::Sequence,
     name::{ServiceIndex, ServiceName},
+    operation::StepKey,
     time::{BootStamp, MachineStart, Now, SteadyTime},
 };
 
@@ -77,9 +78,22 @@ impl Ledger {
         }
     }
 
-    /// While an operation waited for the store, a human may have come between: then it is not begun any more.
+    /// Whether that attempt waits for the store and was not begun.
+    pub(super) fn holds(&self, key: &StepKey) -> bool {
+        let is_it = |action: &Action| matches!(action, Action::Operate { attempt, .. } if attempt.key == *key);
+        self.held.iter().any(|(_, action)| is_it(action))
+    }
+
+    /// While an operation waited for the store, a human may have come between: then it is not begun any more. And a try at
+    /// a delivery that was taken for lost may have come to its end.
     fn is_still_wanted(&self, action: &Action) -> bool {
-        let Action::Operate { attempt, .. } = action else { return true };
+        let attempt = match action {
+            Action::Operate { attempt, .. } => attempt,
+            Action::Deliver { page, channel, .. } => {
+                return self.durable.outbox.get(&page.id).is_some_and(|pending| pending.channels.contains(channel));
+            }
+            _ => return true,
+        };
         let key = &attempt.key;
         let plan = self.durable.incidents.get(&key.incident).and_then(IncidentRecord::active_plan);
         let step = plan.filter(|plan| plan.number == key.plan).and_then(|plan| plan.steps.get(usize::from(key.step)));

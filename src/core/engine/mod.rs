@@ -373,6 +373,15 @@ impl State {
 
     fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {
         let is_news = self.with(now, index, actions, |service, turn| {
+            // A look that was under way while we switched shows what was before: nobody else did that. And one that began
+            // before another that came back already shows what was, too.
+            let began = turn.now.boot.before(look.took);
+            let known = service.changed_at.max(service.sight.looked_at());
+            if key.is_none() && known.is_some_and(|known| began < known) {
+                service.sight.overtaken();
+                service.assess(turn);
+                return true;
+            }
             let is_news = service.sight.looked(turn.now, look.observation.clone(), look.took);
             service.looked_for_plan(turn, key, look);
             let is_driven = turn.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());

@@ -8,6 +8,7 @@ use crate::core::{
     durable::{DeployRecord, Rollout},
     gate::Situation,
     name::{ServiceIndex, ServiceName, SignalIndex},
+    operation::StepKey,
     policy::{ServicePolicy, SignalKind},
     sample::{Measurement, Outcome, Sample},
     time::{BootTime, Now, SteadyTime},
@@ -21,6 +22,9 @@ pub(super) const ASSESS_EVERY: Duration = Duration::from_secs(1);
 
 /// And woken no sooner than this: an alarm that is due already must not make the loop spin.
 const ASSESS_NOT_BEFORE: Duration = Duration::from_millis(10);
+
+/// A service that was not assessed for so long was not watched either: the machine was suspended, or the process stopped.
+const UNWATCHED_AFTER: Duration = Duration::from_secs(5);
 
 /// A failing probe is confirmed at the quick pace for at most so many times `down_for`; an outage of hours is then
 /// watched at its ordinary pace.
@@ -62,6 +66,13 @@ pub(super) struct Service {
     pub(super) verifying: Option<(u64, BootTime, Verification)>,
     /// Its state was folded anew after a panic: it may only page.
     pub(super) page_only: bool,
+    /// The operation at the target that was begun last and has not come back, and when it is given up as lost. It outlives
+    /// its plan where a person came between.
+    pub(super) flying: Option<(StepKey, BootTime)>,
+    /// When a switch of ours last came to its end: a look that began before shows what was.
+    pub(super) changed_at: Option<BootTime>,
+    /// When it was last assessed.
+    pub(super) assessed_at: BootTime,
     /// When it wants to be assessed next.
     pub(super) wake: BootTime,
 }
@@ -113,6 +124,9 @@ impl Service {
             night: super::nightly::Night::default(),
             verifying: None,
             page_only: false,
+            flying: None,
+            changed_at: None,
+            assessed_at: now.boot,
             wake: now.boot,
         }
     }
@@ -162,6 +176,10 @@ impl Service {
     /// Decides everything that follows from what is known now.
     pub(super) fn assess(&mut self, turn: &mut Turn<'_>) {
         self.wake = turn.now.boot.after(ASSESS_EVERY);
+        let assessed_at = std::mem::replace(&mut self.assessed_at, turn.now.boot);
+        if turn.now.boot.since(assessed_at) > UNWATCHED_AFTER {
+            self.forget_how_long(turn.now.boot);
+        }
         if turn.ledger.is_full() {
             return;
         }
@@ -179,6 +197,20 @@ impl Service {
             self.wake_by(wake);
         }
         self.wake = self.wake.max(turn.now.boot.after(ASSESS_NOT_BEFORE));
+    }
+
+    /// Nobody watched for a while: nothing has lasted, neither trouble nor health, and no time for a proof has run out.
+    fn forget_how_long(&mut self, now: BootTime) {
+        self.calm_since = None;
+        self.held_since = None;
+        self.due_since = None;
+        self.considered_since = None;
+        self.drive.watched_since = None;
+        self.drive.verification = Verification::default();
+        if let Some((_, since, verification)) = &mut self.verifying {
+            *since = now;
+            *verification = Verification::default();
+        }
     }
 
     pub(super) fn evaluate(&mut self, turn: &Turn<'_>) -> Verdict {

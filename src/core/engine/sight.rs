@@ -58,6 +58,11 @@ impl Sight {
         was_asked || is_news
     }
 
+    /// A look came back that began before what is live was changed by us.
+    pub(super) fn overtaken(&mut self) {
+        self.asked_at = None;
+    }
+
     pub(super) fn version_seen(&mut self, now: Now, version: Result<Version, Reason>) {
         if let Ok(version) = version {
             self.live_version = Some((now.boot, version));

@@ -244,6 +244,7 @@ impl Service {
             .versions(&from, &to)
             .details([state]);
         turn.page(draft);
+        self.leave_flying(turn);
         self.drive = super::drive::Drive::default();
         keep_plan(turn, &id, number);
         self.keep_evidence(turn, &id);

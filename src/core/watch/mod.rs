@@ -350,6 +350,12 @@ impl Watch {
         self.down_streaks().map(|(first, _)| first).min()
     }
 
+    /// Whether such a failure is seen just now: its probe was heard lately, and failing.
+    pub fn is_seen_failing(&self, now: Now) -> bool {
+        let is_down = |signal: &&Signal| signal.streak.failing >= self.policy.thresholds.down_after;
+        self.critical_probes().filter(is_down).any(|signal| !signal.is_stale(now.boot))
+    }
+
     /// How long that failure was *seen* to last: from its first failed sample to its last. Unlike the time since
     /// [`Self::failing_since`] it does not grow while samples are missed.
     pub fn failing_for(&self) -> Option<Duration> {

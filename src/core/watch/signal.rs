@@ -182,6 +182,8 @@ impl Signal {
         if self.is_late(at) {
             return Recorded { late: true, ..Recorded::default() };
         }
+        // Where nobody looked in between, as in a suspended machine, what was seen to last begins anew.
+        let was_unseen = self.heard_at.is_some_and(|heard| at.since(heard) > self.stale_after);
         self.hear(at, Last::Failed);
         self.reason = Some(reason.clone());
         self.failures.note(at);
@@ -189,7 +191,8 @@ impl Signal {
         let first_failure = streak.failing == 0;
         streak.failing = streak.failing.saturating_add(1);
         streak.passing = 0;
-        streak.failed = Some((streak.failed.map_or(at, |(first, _)| first), at));
+        let first = streak.failed.filter(|_| !was_unseen).map_or(at, |(first, _)| first);
+        streak.failed = Some((first, at));
         streak.fault = streak.fault.or(Some((at, streak.passed_at.is_some())));
         Recorded { changed: true, first_failure, ..Recorded::default() }
     }

@@ -1,8 +1,17 @@
 //! People, who do something at random and at the wrong moment.
 
-use super::{
-    Authority, Duration, Event, Gate, Happening, Mark, ReportKind, Request, RequestId, RollbackOrder, ServiceName,
-    Simulation, Violation,
+use std::time::Duration;
+
+use super::{Happening, Simulation};
+use crate::{
+    core::{
+        event::{Authority, Event, Request, RequestId, RollbackOrder},
+        gate::Gate,
+        name::{IncidentId, ServiceName},
+        policy::ReportKind,
+        release::Mark,
+    },
+    testing::invariants::Violation,
 };
 
 impl Simulation<'_> {
@@ -19,30 +28,56 @@ impl Simulation<'_> {
             .disk
             .open_incident(&service)
             .and_then(|incident| incident.open_approval().map(|approval| (incident.id.clone(), approval.number)));
-        let request = match (self.random.below(20), open) {
+        let request = match (self.random.below(22), open) {
             (0..=3, Some((incident, approval))) => Request::Approve { incident, approval: Some(approval) },
-            (4, Some((incident, approval))) => Request::Deny { incident, approval: Some(approval), reason: None },
+            (4 | 21, Some((incident, approval))) => Request::Deny { incident, approval: Some(approval), reason: None },
             (0, None) => {
                 let reason = "migration".to_owned();
-                Request::Pause { service: Some(service), for_seconds: Some(20), reason }
+                let service = self.random.per_mille(700).then_some(service);
+                Request::Pause { service, for_seconds: Some(20), reason }
             }
-            (1, None) => Request::Resume { service: Some(service) },
-            (2, None) => Request::MarkRelease { service, version: "v1".into(), mark: Mark::Good },
-            (3, None) => Request::ReportDeploy { service, version: "v3".into() },
+            (1, None) => {
+                let service = self.random.per_mille(700).then_some(service);
+                Request::Resume { service }
+            }
+            (2, None) => {
+                let mark = self.random.pick(&[Mark::Good, Mark::Good, Mark::Bad, Mark::Clear]);
+                let version = self.random.pick(&["v1", "v1", "v2", "v3"]);
+                Request::MarkRelease { service, version: version.into(), mark }
+            }
+            (3, None) => Request::ReportDeploy { service, version: self.random.pick(&["v2", "v3"]).into() },
             (5, _) => {
                 let release = 1 + usize::try_from(self.random.below(2)).expect("two releases");
                 self.plan(Duration::ZERO, Happening::Deploy { service: place, release });
                 return Ok(());
             }
+            (17..=20, _) => match self.too_late(&service) {
+                Some(request) => request,
+                None => return Ok(()),
+            },
             (6..=16, _) => match self.by_hand(service) {
                 Some(request) => request,
                 None => return Ok(()),
             },
             _ => return Ok(()),
         };
+        self.tally.count(kind(&request));
         self.requests += 1;
         let id = RequestId(self.requests);
         self.feed(Event::Requested { id, by: "somebody".to_owned(), request })
+    }
+
+    /// An answer to what is not open any more, or never was.
+    fn too_late(&mut self, service: &ServiceName) -> Option<Request> {
+        let incidents: Vec<&IncidentId> =
+            self.disk.incidents.values().filter(|one| one.service == *service).map(|one| &one.id).collect();
+        let incident = (*incidents.last()?).clone();
+        let approval = self.random.pick(&[None, Some(1), Some(2), Some(7)]);
+        Some(match self.random.below(3) {
+            0 => Request::Approve { incident, approval },
+            1 => Request::Deny { incident, approval, reason: Some("not now".to_owned()) },
+            _ => Request::Approve { incident: "shop-9-1".into(), approval },
+        })
     }
 
     /// Something that people do by hand, at any moment.
@@ -68,5 +103,23 @@ impl Simulation<'_> {
                 Request::RollBack { service, order: RollbackOrder { to, plan: None, dry_run, overrides, reason } }
             }
         })
+    }
+}
+
+fn kind(request: &Request) -> &'static str {
+    match request {
+        Request::Approve { .. } => "people: approve",
+        Request::Deny { .. } => "people: deny",
+        Request::MarkRelease { .. } => "people: mark",
+        Request::ReportDeploy { .. } => "people: report a deploy",
+        Request::Pause { .. } => "people: pause",
+        Request::Resume { .. } => "people: resume",
+        Request::Report { .. } => "people: report",
+        Request::RetractReport { .. } => "people: retract",
+        Request::Pin { .. } => "people: pin",
+        Request::Unpin { .. } => "people: unpin",
+        Request::Abort { .. } => "people: abort",
+        Request::RollBack { .. } => "people: roll back",
+        Request::Verify { .. } => "people: verify",
     }
 }

@@ -1,6 +1,19 @@
 //! What a run says of itself.
 
-use super::{Fact, Report, SHOWN_ENTRIES, ServiceName, Simulation, Told, Violation};
+use super::{Report, ServiceName, Simulation, Told};
+use crate::{
+    core::{
+        durable::ApprovalState,
+        entry::{Fact, PlanOutcome, StepEvent},
+        operation::Operation,
+    },
+    testing::{invariants::Violation, policy::CHANNEL},
+};
+
+/// Journal entries that are shown with a violation.
+const SHOWN_ENTRIES: usize = 60;
+/// Restarts of one plan at most without any kill: two attempts, and undoing them.
+const RESTARTS_OF_A_PLAN: u64 = 3;
 
 impl Simulation<'_> {
     /// A violation with the end of the journal: what has to be read to mend it.
@@ -32,9 +45,12 @@ impl Simulation<'_> {
         lines
     }
 
-    pub(super) fn report(&self) -> Result<Report, Violation> {
-        self.invariants.rest(&self.disk, self.mode, self.now().wall)?;
+    pub(super) fn report(&mut self) -> Result<Report, Violation> {
+        let is_dead = |channel: &str| self.scenario.channel_is_dead && channel == CHANNEL;
+        let exists = |channel: &str| channel == CHANNEL || self.scenario.second_channel;
+        self.invariants.rest(&self.disk, self.mode, self.now(), |channel| exists(channel) && !is_dead(channel))?;
         self.check_against_the_truth()?;
+        self.count_outcomes();
         let mut fingerprint = 0xcbf2_9ce4_8422_2325_u64;
         for (_, entry) in &self.journal {
             let text = serde_json::to_string(&**entry).expect("an entry is plain data");
@@ -52,6 +68,7 @@ impl Simulation<'_> {
             incidents: self.disk.services.values().map(|service| service.incident_count).sum(),
             fingerprint,
             kills: self.killed,
+            tally: self.tally.clone(),
             journal: self.lines(),
         })
     }
@@ -80,7 +97,8 @@ impl Simulation<'_> {
         looks.collect()
     }
 
-    /// A service with which nothing was ever wrong is never rolled back; each attempt restarts at most once.
+    /// A service with which nothing was ever wrong is never rolled back; each attempt restarts at most once, and a plan a
+    /// few times; nothing is being carried out any more.
     pub(super) fn check_against_the_truth(&self) -> Result<(), Violation> {
         for (service, world) in self.policy.services.iter().zip(&self.worlds) {
             let rolled_back = self.invariants.plans.iter().any(|(name, _)| *name == service.name);
@@ -91,7 +109,77 @@ impl Simulation<'_> {
             if let Some((key, count)) = world.restarts.iter().find(|(_, count)| **count > 1) {
                 return Err(Violation(format!("{key} restarted the service {count} times")));
             }
+            for (key, _) in &world.restarts {
+                let is_same = |other: &&crate::core::operation::StepKey| {
+                    (&other.incident, other.plan) == (&key.incident, key.plan)
+                };
+                let count = world.restarts.keys().filter(is_same).count() as u64;
+                if count > RESTARTS_OF_A_PLAN + self.interruptions() {
+                    return Err(Violation(format!("{}: its plan restarted the service {count} times", key.incident)));
+                }
+            }
+        }
+        let is_target = |one: &&super::Flying| !matches!(one.attempt.operation, Operation::Record { .. });
+        if let Some(one) = self.flying.iter().find(is_target) {
+            return Err(Violation(format!("{} is still being carried out", one.attempt.key)));
         }
         Ok(())
+    }
+
+    /// How often a plan may have been cut short: each time one more attempt is made.
+    fn interruptions(&self) -> u64 {
+        self.killed + self.tally.of("fault: panicked")
+    }
+
+    /// What came of it all, by name.
+    fn count_outcomes(&mut self) {
+        let mut seen = Vec::new();
+        for (_, entry) in &self.journal {
+            match &entry.fact {
+                Fact::PlanStarted { approved_by: Some(_), .. } => seen.push("plan: approved"),
+                Fact::PlanStarted { by_hand: Some(order), .. } if order.overridden.is_empty() => {
+                    seen.push("plan: ordered by hand");
+                }
+                Fact::PlanStarted { by_hand: Some(_), .. } => seen.push("plan: ordered by hand, with overrides"),
+                Fact::PlanStarted { .. } => seen.push("plan: begun by itself"),
+                Fact::PlanEnded { detail, .. } if detail.starts_with("found unfinished") => {
+                    seen.push("plan: too old to be gone on with");
+                }
+                Fact::PlanEnded { outcome, .. } => seen.push(match outcome {
+                    PlanOutcome::Verified => "plan: verified",
+                    PlanOutcome::Persists => "plan: persists",
+                    PlanOutcome::Unverified => "plan: unverified",
+                    PlanOutcome::Failed => "plan: failed",
+                    PlanOutcome::Stuck => "plan: stuck",
+                    PlanOutcome::Overtaken => "plan: overtaken",
+                    PlanOutcome::Aborted => "plan: aborted",
+                }),
+                Fact::Step { event: StepEvent::Undone, .. } => seen.push("step: undone"),
+                Fact::Step { event: StepEvent::UndoFailed, .. } => seen.push("step: could not be undone"),
+                Fact::Step { event: StepEvent::BecameUnknown, .. } => seen.push("step: not known to be done"),
+                Fact::Step { event: StepEvent::Succeeded, note, .. } if note.starts_with("found done") => {
+                    seen.push("step: found done when looked at");
+                }
+                Fact::Denied { .. } => seen.push("approval: denied"),
+                Fact::ApprovalRequested { approval, .. } if *approval > 1 => seen.push("approval: asked for again"),
+                Fact::Found { finding, .. } => seen.push(finding.as_str()),
+                Fact::PageSettled { delivered: false, .. } => seen.push("page: given up"),
+                Fact::IncidentResolved { how, .. } if how.starts_with("what fired") => seen.push("incident: cleared"),
+                _ => {}
+            }
+        }
+        let voided = self.disk.incidents.values().flat_map(|one| &one.approvals);
+        for approval in voided {
+            if let ApprovalState::Void(why) = &approval.state {
+                seen.push(if why.starts_with("it was not answered") || why == "it expired" {
+                    "approval: expired"
+                } else {
+                    "approval: void"
+                });
+            }
+        }
+        for what in seen {
+            self.tally.count(what);
+        }
     }
 }
