@@ -187,6 +187,9 @@ fn signal_words(signal: &SignalView) -> String {
     if signal.failing > 0 {
         parts.push(format!("{} failed in a row", signal.failing));
     }
+    if let Some(expires) = signal.certificate_expires {
+        parts.push(format!("certificate until {}", time(expires)));
+    }
     let text = parts.join(", ");
     match &signal.reason {
         Some(reason) => format!("{text}: {reason}"),

@@ -3,6 +3,7 @@
 mod abort;
 mod anew;
 mod by_hand;
+mod certificate;
 mod check;
 mod courier;
 mod decide;
@@ -25,6 +26,7 @@ mod turn;
 mod verification;
 mod view;
 
+pub use certificate::{TOLD_WITHIN_DAYS, is_expiring};
 pub use ledger::UNCOMMITTED_LIMIT;
 pub use reload::{PlansUnderWay, Reload, Reloaded};
 pub use view::incident_view;
@@ -191,6 +193,9 @@ impl State {
         match event {
             Event::Started => self.started(now, actions),
             Event::Sample(sample) => self.sample(now, &sample, actions),
+            Event::CertificateSeen { service, signal, expires } => {
+                self.services[service.get()].certificates.seen(signal, expires);
+            }
             Event::SelfCheck(outcome) => self.self_checked(now, outcome, actions),
             Event::Woke => self.woke(now, actions),
             Event::Looked { service, key, look } => self.looked(now, service, key.as_ref(), &look, actions),

@@ -62,6 +62,7 @@ pub(super) struct Service {
     pub(super) lost_checked_at: Option<BootTime>,
     pub(super) drive: Drive,
     pub(super) night: super::nightly::Night,
+    pub(super) certificates: super::certificate::Certificates,
     /// A verification without a plan: its number, since when this process watches, and what it has seen.
     pub(super) verifying: Option<(u64, BootTime, Verification)>,
     /// Its state was folded anew after a panic: it may only page.
@@ -122,6 +123,7 @@ impl Service {
             lost_checked_at: None,
             drive: Drive::default(),
             night: super::nightly::Night::default(),
+            certificates: super::certificate::Certificates::default(),
             verifying: None,
             page_only: false,
             flying: None,
@@ -192,6 +194,7 @@ impl Service {
         self.tell_neighbours(turn);
         self.act(turn);
         self.look_tonight(turn);
+        self.follow_certificates(turn);
         self.follow_verification(turn);
         if let Some(wake) = self.watch.next_wake(turn.now) {
             self.wake_by(wake);

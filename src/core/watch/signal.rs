@@ -311,6 +311,8 @@ impl Signal {
             failing: self.streak.failing,
             age_seconds: self.last_at.map(|at| now.since(at).as_secs_f64()),
             lost: self.is_lost(now),
+            // The watch itself sees no certificates.
+            certificate_expires: None,
         }
     }
 }
