@@ -73,11 +73,17 @@ impl Service {
     }
 
     fn certificate_replaced(&self, turn: &mut Turn<'_>, signal: &SignalName, expires: WallTime) {
-        let told = turn.record(&self.name).certificates.get(signal);
-        if told.is_none_or(|told| told.expires == expires) {
+        let told = turn.record(&self.name).certificates.get(signal).copied();
+        let Some(told) = told.filter(|told| told.expires != expires) else { return };
+        turn.append(Some(&self.name), Fact::CertificateReplaced { signal: signal.clone() });
+        // Another signal still sees the old one, perhaps only until its next look: it is not over, and no news.
+        let still = self.certificates.0.iter().find(|(_, expires)| **expires == told.expires);
+        if let Some((other, _)) = still {
+            let signal = self.policy.signals[other.get()].name.clone();
+            let CertificateRecord { expires, within_days } = told;
+            turn.append(Some(&self.name), Fact::CertificateTold { signal, expires, within_days });
             return;
         }
-        turn.append(Some(&self.name), Fact::CertificateReplaced { signal: signal.clone() });
         if !is_expiring(expires, turn.now.wall) {
             let summary = format!("{}: the certificate that {signal} sees was renewed, until {expires}", self.name);
             let finding = Finding::CertificateExpiring;

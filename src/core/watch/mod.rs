@@ -20,6 +20,7 @@ mod tree;
 mod words;
 
 pub use gap::GAP_BUDGET;
+pub(super) use signal::NO_ANSWER;
 
 use std::{sync::Arc, time::Duration};
 
