@@ -11,7 +11,7 @@ const STEP_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The core is given something to do every second at least. Where it was not for so long, the process or its machine stood
 /// still: stopped, frozen, suspended, or starved of its processor.
-const STOOD_STILL_AT_LEAST: Duration = Duration::from_secs(5);
+pub(super) const STOOD_STILL_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// The last reading, and what was odd about the ones before.
 #[derive(Debug)]

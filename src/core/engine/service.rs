@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{drive::Drive, report::Counted, sight::Sight, turn::Turn, verification::Verification};
+use super::{
+    clocks::STOOD_STILL_AT_LEAST, drive::Drive, report::Counted, sight::Sight, turn::Turn, verification::Verification,
+};
 use crate::core::{
     action::Action,
     durable::{DeployRecord, Rollout},
@@ -22,9 +24,6 @@ pub(super) const ASSESS_EVERY: Duration = Duration::from_secs(1);
 
 /// And woken no sooner than this: an alarm that is due already must not make the loop spin.
 const ASSESS_NOT_BEFORE: Duration = Duration::from_millis(10);
-
-/// A service that was not assessed for so long was not watched either: the machine was suspended, or the process stopped.
-const UNWATCHED_AFTER: Duration = Duration::from_secs(5);
 
 /// A failing probe is confirmed at the quick pace for at most so many times `down_for`; an outage of hours is then
 /// watched at its ordinary pace.
@@ -179,7 +178,7 @@ impl Service {
     pub(super) fn assess(&mut self, turn: &mut Turn<'_>) {
         self.wake = turn.now.boot.after(ASSESS_EVERY);
         let assessed_at = std::mem::replace(&mut self.assessed_at, turn.now.boot);
-        if turn.now.boot.since(assessed_at) > UNWATCHED_AFTER {
+        if turn.now.boot.since(assessed_at) >= STOOD_STILL_AT_LEAST {
             self.forget_how_long(turn.now.boot);
         }
         if turn.ledger.is_full() {
