@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     event::Authority,
     gate::Gate,
-    name::{ChannelName, ConditionName, IncidentId, PageId, ServiceName, Version},
+    name::{ChannelName, ConditionName, IncidentId, PageId, ServiceName, SignalName, Version},
     operation::Operation,
     page::Page,
     policy::{Finding, ReportKind, Severity},
@@ -276,6 +276,20 @@ pub enum Fact {
     Forgotten {
         /// Before when.
         before: WallTime,
+    },
+    /// People were told that a certificate expires.
+    CertificateTold {
+        /// The signal that sees it.
+        signal: SignalName,
+        /// When it expires.
+        expires: WallTime,
+        /// The bound, in days, that was passed.
+        within_days: u16,
+    },
+    /// That certificate is seen no more.
+    CertificateReplaced {
+        /// The signal that saw it.
+        signal: SignalName,
     },
     /// No new plans.
     Paused {

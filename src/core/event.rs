@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     gate::Gate,
-    name::{ChannelName, IncidentId, PageId, ServiceIndex, ServiceName, Version},
+    name::{ChannelName, IncidentId, PageId, ServiceIndex, ServiceName, SignalIndex, Version},
     operation::{Look, OperationOutcome, StepKey},
     page::DeliveryOutcome,
     policy::ReportKind,
     release::Mark,
     sample::{Outcome, Reason, Sample},
+    time::WallTime,
     verdict::PlanKind,
 };
 
@@ -29,6 +30,15 @@ pub enum Event {
     Started,
     /// A signal was looked at.
     Sample(Sample),
+    /// A signal is taken over TLS, and its server's certificate was trusted.
+    CertificateSeen {
+        /// Whose signal.
+        service: ServiceIndex,
+        /// Which.
+        signal: SignalIndex,
+        /// When that certificate expires.
+        expires: WallTime,
+    },
     /// The watchdog's own network was looked at.
     SelfCheck(Outcome),
     /// A wake that was asked for, or the runtime's regular one.

@@ -184,6 +184,13 @@ impl Loop {
         if let Some(sequence) = committed {
             self.press.committed(sequence);
         }
+        if let Some(stood) = self.state.stood_still(now) {
+            tracing::warn!(?stood, "the watchdog stood still; what was not seen meanwhile is missed");
+        }
+        if let Some(step) = self.state.take_clock_step() {
+            let direction = if step.forward { "forward" } else { "back" };
+            tracing::warn!(direction, by = ?step.by, "the wall clock was stepped; nothing is judged by it");
+        }
         if counts {
             let took = self.hands.clock.boot().since(now.boot);
             self.hands.metrics.evaluation_duration(took);

@@ -20,6 +20,7 @@ use super::{
     caller::{Peer, Tokens},
     metrics::Metrics,
     routes,
+    tally::Tally,
 };
 use crate::config::form::Token;
 
@@ -167,10 +168,10 @@ impl Door for TcpListener {
     type Stream = TcpStream;
 
     async fn next(&self) -> io::Result<(TcpStream, Peer)> {
-        let (stream, _) = self.accept().await?;
+        let (stream, address) = self.accept().await?;
         // An answer is small; without this its tail could wait for an acknowledgement.
         stream.set_nodelay(true)?;
-        Ok((stream, Peer::Network))
+        Ok((stream, Peer::Network(Some(address.ip()))))
     }
 }
 
@@ -195,8 +196,14 @@ struct Serving {
 impl Serving {
     async fn accept(self: Arc<Self>, limit: usize, door: impl Door) {
         let room = Arc::new(Semaphore::new(limit));
+        let (full, failed) = (Tally::default(), Tally::default());
         let accepting = async {
             loop {
+                if room.available_permits() == 0
+                    && let Some(times) = full.count()
+                {
+                    tracing::warn!(limit, times, "every place for connections was taken; further ones waited");
+                }
                 let permit = room.clone().acquire_owned().await.expect("this semaphore is never closed");
                 match door.next().await {
                     Ok((stream, peer)) => {
@@ -207,7 +214,9 @@ impl Serving {
                         });
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "failed to take a connection");
+                        if let Some(times) = failed.count() {
+                            tracing::warn!(%error, times, "failed to take a connection");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{
     answer::Answer,
+    engine::is_expiring,
     gate::{Gate, GateReport},
     name::{IncidentId, ServiceName, SignalName, Version},
     policy::{Mode, Severity},
@@ -48,6 +49,9 @@ pub struct ServiceSummary {
     /// Signals that are lost.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lost: Vec<SignalName>,
+    /// Certificates that will expire soon.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub certificates_expiring: Vec<ExpiringCertificate>,
     /// Whether a rollback would be possible: yes if every gate says yes, no if one says no.
     pub rollback_possible: Answer,
     /// Gates that would hold it.
@@ -86,6 +90,7 @@ impl From<&ServiceView> for ServiceSummary {
             standing: view.standing,
             rolling_out: view.rolling_out,
             lost: view.signals.iter().filter(|signal| signal.lost).map(|signal| signal.name.clone()).collect(),
+            certificates_expiring: view.signals.iter().filter_map(|signal| expiring(signal, view.at)).collect(),
             rollback_possible: rollback_possible(&view.gates),
             held_by: view
                 .gates
@@ -102,6 +107,20 @@ impl From<&ServiceView> for ServiceSummary {
             at: view.at,
         }
     }
+}
+
+/// A certificate that will expire soon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiringCertificate {
+    /// The signal that sees it.
+    pub signal: SignalName,
+    /// When it expires.
+    pub expires: WallTime,
+}
+
+fn expiring(signal: &SignalView, now: WallTime) -> Option<ExpiringCertificate> {
+    let expires = signal.certificate_expires.filter(|expires| is_expiring(*expires, now))?;
+    Some(ExpiringCertificate { signal: signal.name.clone(), expires })
 }
 
 fn live_pin(view: &ServiceView) -> Option<PinView> {

@@ -1,6 +1,7 @@
 //! Who asks, and what they may do.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use tokio::sync::Semaphore;
 
-use super::Problem;
+use super::{Problem, tally::Tally};
 use crate::config::form::{Role, Token};
 
 /// A wrong token is answered after this: guessing pays with time.
@@ -34,8 +35,17 @@ const TOKEN_LIMIT_BYTES: usize = 4096;
 pub(super) enum Peer {
     /// The Unix socket, with the name of the user at its other end.
     Socket(Arc<str>),
-    /// TCP.
-    Network,
+    /// TCP, with the address at its other end; a proxy's, where one stands in front.
+    Network(Option<IpAddr>),
+}
+
+impl Peer {
+    const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Socket(_) => None,
+            Self::Network(address) => *address,
+        }
+    }
 }
 
 /// Who asks, once that is known.
@@ -67,6 +77,7 @@ impl Caller {
 pub struct Tokens {
     known: RwLock<Arc<[Known]>>,
     waiting: Semaphore,
+    wrong: Tally,
 }
 
 /// A token's digest, whose it is, and what it may do.
@@ -80,7 +91,11 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     pub(super) fn new(tokens: &[Token]) -> Self {
-        Self { known: RwLock::new(known(tokens)), waiting: Semaphore::new(WRONG_TOKENS_WAITING_LIMIT) }
+        Self {
+            known: RwLock::new(known(tokens)),
+            waiting: Semaphore::new(WRONG_TOKENS_WAITING_LIMIT),
+            wrong: Tally::default(),
+        }
     }
 
     /// From here on these are the tokens; requests that were let in already go on.
@@ -120,11 +135,14 @@ impl Tokens {
         if let Some(caller) = self.find(presented) {
             return Ok(caller);
         }
+        if let Some(requests) = self.wrong.count() {
+            let from = peer.address().map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+            tracing::warn!(requests, last_from = from, "turned away requests with wrong tokens");
+        }
         let Ok(_waiting) = self.waiting.try_acquire() else {
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens at once"));
         };
         tokio::time::sleep(WRONG_TOKEN_DELAY).await;
-        tracing::warn!("turned away a request with a wrong token");
         Err(Problem::new(StatusCode::UNAUTHORIZED, "this token is not known here"))
     }
 }
@@ -148,7 +166,7 @@ pub(super) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer::Network);
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer::Network(None));
     let caller = tokens.authenticate(&peer, request.headers()).await?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)

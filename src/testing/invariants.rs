@@ -134,7 +134,7 @@ impl Invariants {
     }
 
     /// No plan leads on from where another plan led, judged by what the target really did.
-    pub(super) fn hops(&self, world: &World, disk: &Durable) -> Result<(), Violation> {
+    pub(super) fn hops(world: &World, disk: &Durable) -> Result<(), Violation> {
         for key in &world.hops {
             let plans = disk.incidents.get(&key.incident).map(|incident| &incident.plans);
             let plan = plans.and_then(|plans| plans.iter().find(|plan| plan.number == key.plan));

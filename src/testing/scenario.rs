@@ -124,6 +124,7 @@ pub enum VersionEndpoint {
 }
 
 /// One run.
+#[expect(clippy::struct_excessive_bools, reason = "each is a condition of its own, drawn apart from the others")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
     /// Everything else is drawn from it.

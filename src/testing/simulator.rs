@@ -131,6 +131,7 @@ struct Flying {
     epoch: u64,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "facts about different things, which change apart from each other")]
 struct Simulation<'a> {
     scenario: &'a Scenario,
     mode: Mode,

@@ -184,7 +184,7 @@ impl World {
 
     /// What an instance of another release says, or an endpoint that lies.
     pub(super) fn other_version(&self) -> Version {
-        self.releases[if self.running == 0 { 1 } else { 0 }].0.clone()
+        self.releases[usize::from(self.running == 0)].0.clone()
     }
 
     pub(super) fn observation(&self) -> Observation {

@@ -8,6 +8,7 @@ mod approval;
 mod by_hand;
 mod ending;
 mod errors;
+mod hardship;
 mod impaired;
 mod killed;
 mod quiet;

@@ -187,9 +187,12 @@ fn signal_words(signal: &SignalView) -> String {
     if signal.failing > 0 {
         parts.push(format!("{} failed in a row", signal.failing));
     }
-    let text = parts.join(", ");
-    match &signal.reason {
-        Some(reason) => format!("{text}: {reason}"),
-        None => text,
+    let mut text = parts.join(", ");
+    if let Some(reason) = &signal.reason {
+        let _infallible = write!(text, ": {reason}");
     }
+    if let Some(expires) = signal.certificate_expires {
+        let _infallible = write!(text, "; certificate until {}", time(expires));
+    }
+    text
 }

@@ -108,6 +108,9 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
         let lost: Vec<_> = service.lost.iter().map(ToString::to_string).collect();
         lines.push(format!("nothing is seen of: {}", lost.join(", ")));
     }
+    for one in &service.certificates_expiring {
+        lines.push(format!("the certificate that {} sees expires at {}", one.signal, time(one.expires)));
+    }
     if let Some(paused) = &service.paused {
         lines.push(format!("paused {}", pause(paused)));
     }

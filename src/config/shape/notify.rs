@@ -163,6 +163,7 @@ escalation! {
     KNOWN_BAD "known_bad_deployed" "S2" "A version that was rolled back is live again.";
     STUCK "step_stuck" "S1" "A step can neither be finished nor undone.";
     NOTHING "nothing_to_go_back_to" "S3" "Mark a release good, or let one soak.";
+    CERTIFICATE "certificate_expiring" "S3" "Renew the certificate; once it has expired, every client is turned away.";
     UNDELIVERED "page_undelivered" "S2" "A page reached nobody by its own channel.";
 }
 

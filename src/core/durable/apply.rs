@@ -1,8 +1,8 @@
 //! The fold: one entry at a time, every fact handled, nothing ignored.
 
 use super::{
-    ApprovalRecord, ApprovalState, DeployRecord, Durable, FindingRecord, IncidentRecord, NightRecord, PlanRecord,
-    Rollout, ServiceRecord, StandingRecord, StepRecord,
+    ApprovalRecord, ApprovalState, CertificateRecord, DeployRecord, Durable, FindingRecord, IncidentRecord,
+    NightRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
     service::{DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
 };
 use crate::core::{
@@ -143,6 +143,15 @@ impl Fold<'_> {
                 let before = record.night.as_ref().and_then(|night| night.told_at);
                 let told_at = if *told { Some(at) } else { before.filter(|_| !held.is_empty()) };
                 record.night = Some(NightRecord { at, held: held.clone(), told_at });
+                Ok(())
+            }
+            Fact::CertificateTold { signal, expires, within_days } => {
+                let told = CertificateRecord { expires: *expires, within_days: *within_days };
+                self.service()?.certificates.insert(signal.clone(), told);
+                Ok(())
+            }
+            Fact::CertificateReplaced { signal } => {
+                self.service()?.certificates.remove(signal);
                 Ok(())
             }
             Fact::Paused { .. }

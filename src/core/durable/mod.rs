@@ -18,8 +18,8 @@ pub use incident::{
 pub use outbox::{Outbox, Pending};
 pub use retention::KEPT_AT_LEAST;
 pub use service::{
-    DeployRecord, NightRecord, PINS_LIMIT, PauseRecord, PinRecord, REPORTS_LIMIT, ReportRecord, Rollout, ServiceRecord,
-    StandingRecord, VerificationRecord,
+    CertificateRecord, DeployRecord, NightRecord, PINS_LIMIT, PauseRecord, PinRecord, REPORTS_LIMIT, ReportRecord,
+    Rollout, ServiceRecord, StandingRecord, VerificationRecord,
 };
 pub use snapshot::{SNAPSHOT_FORM, SnapshotError};
 pub use timeline::Timeline;

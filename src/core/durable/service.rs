@@ -11,7 +11,7 @@ use crate::core::{
     entry::PlanOutcome,
     event::Authority,
     gate::Gate,
-    name::{ConditionName, IncidentId, Version},
+    name::{ConditionName, IncidentId, SignalName, Version},
     policy::{Finding, ReportKind},
     release::{Deploy, DeploySource, Standing},
     time::{SteadyTime, WallTime},
@@ -55,6 +55,9 @@ pub struct ServiceRecord {
     pub findings: BTreeSet<Finding>,
     /// The last nightly look at the gates.
     pub night: Option<NightRecord>,
+    /// Certificates that people were told of, by the signal that sees each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub certificates: BTreeMap<SignalName, CertificateRecord>,
     /// What was reported and not taken back, oldest first; expired ones too, until they are pushed out.
     pub reports: VecDeque<ReportRecord>,
     /// Versions that stay while they are live.
@@ -73,6 +76,16 @@ pub struct NightRecord {
     pub held: Vec<Gate>,
     /// When people were last told, if something has held since.
     pub told_at: Option<WallTime>,
+}
+
+/// A certificate that people were told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateRecord {
+    /// When it expires.
+    pub expires: WallTime,
+    /// The shortest bound, in days, of which people were told.
+    pub within_days: u16,
 }
 
 /// Something that was reported.
@@ -203,6 +216,7 @@ impl ServiceRecord {
         paused: None,
         findings: BTreeSet::new(),
         night: None,
+        certificates: BTreeMap::new(),
         reports: VecDeque::new(),
         pins: BTreeMap::new(),
         verification: None,

@@ -14,6 +14,7 @@ use crate::core::{
     policy::{ConsiderThen, Finding, Mode, Severity},
     time::BootTime,
     verdict::{Onset, VerdictKind},
+    watch::NO_ANSWER,
 };
 
 /// An incident is not opened before the target has been looked at since things turned bad: a deploy that just began
@@ -25,6 +26,9 @@ const LOST_CHECKED_EVERY: Duration = Duration::from_secs(1);
 
 /// Signals count as restored after so long without a gap: one that comes and goes is told once.
 const RESTORED_AFTER: Duration = Duration::from_secs(30);
+
+/// A signal that is found lost so long after the process stood still is put down to that.
+const STOOD_STILL_LATELY: Duration = Duration::from_mins(1);
 
 impl Service {
     pub(super) fn follow_incident(&mut self, turn: &mut Turn<'_>) {
@@ -274,6 +278,13 @@ impl Service {
         self.lost_checked_at = Some(turn.now.boot);
         let mut lost: Vec<(String, String)> =
             self.watch.lost(turn.now).into_iter().map(|(signal, reason)| (signal.to_string(), reason)).collect();
+        if let Some(stood) = turn.clocks.stood_still(turn.now, STOOD_STILL_LATELY) {
+            // Who did not look may not say that nobody answered.
+            let own = format!("the watchdog itself stood still for {}", words(stood));
+            for (_, reason) in &mut lost {
+                *reason = if reason.starts_with(NO_ANSWER) { own.clone() } else { format!("{reason} ({own})") };
+            }
+        }
         if let Some(reason) = self.sight.long_trouble(turn.now) {
             lost.push(("the target".to_owned(), reason.to_string()));
         }

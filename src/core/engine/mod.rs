@@ -3,7 +3,9 @@
 mod abort;
 mod anew;
 mod by_hand;
+mod certificate;
 mod check;
+mod clocks;
 mod courier;
 mod decide;
 mod deploys;
@@ -25,13 +27,15 @@ mod turn;
 mod verification;
 mod view;
 
+pub use certificate::{TOLD_WITHIN_DAYS, is_expiring};
+pub use clocks::ClockStep;
 pub use ledger::UNCOMMITTED_LIMIT;
 pub use reload::{PlansUnderWay, Reload, Reloaded};
 pub use view::incident_view;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use self::{courier::Courier, ledger::Ledger, page::Draft, service::Service, turn::Turn};
+use self::{clocks::Clocks, courier::Courier, ledger::Ledger, page::Draft, service::Service, turn::Turn};
 use super::{
     action::{Action, Actions},
     durable::{Durable, KEPT_AT_LEAST, PauseRecord},
@@ -91,6 +95,7 @@ pub struct State {
     ledger: Ledger,
     services: Vec<Service>,
     observer: Observer,
+    clocks: Clocks,
     neighbours: Neighbours,
     courier: Courier,
     wakes: BTreeSet<(BootTime, ServiceIndex)>,
@@ -136,6 +141,7 @@ impl State {
             ledger,
             services,
             observer: Observer::default(),
+            clocks: Clocks::new(now),
             courier: Courier::default(),
             wakes,
             stirred: BTreeSet::new(),
@@ -178,6 +184,16 @@ impl State {
         self.observer.self_check.is_some()
     }
 
+    /// A step of the wall clock that was noticed since this was last asked. It moves nothing.
+    pub const fn take_clock_step(&mut self) -> Option<ClockStep> {
+        self.clocks.take_step()
+    }
+
+    /// For how long the process stood still before its last step, if it did.
+    pub fn stood_still(&self, now: Now) -> Option<Duration> {
+        self.clocks.stood_still(now, Duration::ZERO)
+    }
+
     /// Whether something waits for a store that can be written, as far as is known.
     pub fn waits_for_store(&self) -> bool {
         !self.is_settled() && self.observer.store.is_none()
@@ -191,9 +207,13 @@ impl State {
     /// Takes one event in, and pushes what is to be done to `actions`.
     pub fn step(&mut self, now: Now, event: Event, actions: &mut Actions) {
         let before = self.ledger.durable.last;
+        self.clocks.read(now);
         match event {
             Event::Started => self.started(now, actions),
             Event::Sample(sample) => self.sample(now, &sample, actions),
+            Event::CertificateSeen { service, signal, expires } => {
+                self.services[service.get()].certificates.seen(signal, expires);
+            }
             Event::SelfCheck(outcome) => self.self_checked(now, outcome, actions),
             Event::Woke => self.woke(now, actions),
             Event::Looked { service, key, look } => self.looked(now, service, key.as_ref(), &look, actions),
@@ -245,6 +265,7 @@ impl State {
     fn turn<'a>(&'a mut self, now: Now, actions: &'a mut Actions) -> Turn<'a> {
         Turn {
             now,
+            clocks: &self.clocks,
             policy: &self.policy,
             installation: &self.installation,
             ledger: &mut self.ledger,
@@ -257,6 +278,7 @@ impl State {
     fn split<'a>(&'a mut self, now: Now, index: ServiceIndex, actions: &'a mut Actions) -> (&'a mut Service, Turn<'a>) {
         let turn = Turn {
             now,
+            clocks: &self.clocks,
             policy: &self.policy,
             installation: &self.installation,
             ledger: &mut self.ledger,

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{drive::Drive, report::Counted, sight::Sight, turn::Turn, verification::Verification};
+use super::{
+    clocks::STOOD_STILL_AT_LEAST, drive::Drive, report::Counted, sight::Sight, turn::Turn, verification::Verification,
+};
 use crate::core::{
     action::Action,
     durable::{DeployRecord, Rollout},
@@ -22,9 +24,6 @@ pub(super) const ASSESS_EVERY: Duration = Duration::from_secs(1);
 
 /// And woken no sooner than this: an alarm that is due already must not make the loop spin.
 const ASSESS_NOT_BEFORE: Duration = Duration::from_millis(10);
-
-/// A service that was not assessed for so long was not watched either: the machine was suspended, or the process stopped.
-const UNWATCHED_AFTER: Duration = Duration::from_secs(5);
 
 /// A failing probe is confirmed at the quick pace for at most so many times `down_for`; an outage of hours is then
 /// watched at its ordinary pace.
@@ -62,6 +61,7 @@ pub(super) struct Service {
     pub(super) lost_checked_at: Option<BootTime>,
     pub(super) drive: Drive,
     pub(super) night: super::nightly::Night,
+    pub(super) certificates: super::certificate::Certificates,
     /// A verification without a plan: its number, since when this process watches, and what it has seen.
     pub(super) verifying: Option<(u64, BootTime, Verification)>,
     /// Its state was folded anew after a panic: it may only page.
@@ -122,6 +122,7 @@ impl Service {
             lost_checked_at: None,
             drive: Drive::default(),
             night: super::nightly::Night::default(),
+            certificates: super::certificate::Certificates::default(),
             verifying: None,
             page_only: false,
             flying: None,
@@ -177,7 +178,7 @@ impl Service {
     pub(super) fn assess(&mut self, turn: &mut Turn<'_>) {
         self.wake = turn.now.boot.after(ASSESS_EVERY);
         let assessed_at = std::mem::replace(&mut self.assessed_at, turn.now.boot);
-        if turn.now.boot.since(assessed_at) > UNWATCHED_AFTER {
+        if turn.now.boot.since(assessed_at) >= STOOD_STILL_AT_LEAST {
             self.forget_how_long(turn.now.boot);
         }
         if turn.ledger.is_full() {
@@ -192,6 +193,7 @@ impl Service {
         self.tell_neighbours(turn);
         self.act(turn);
         self.look_tonight(turn);
+        self.follow_certificates(turn);
         self.follow_verification(turn);
         if let Some(wake) = self.watch.next_wake(turn.now) {
             self.wake_by(wake);

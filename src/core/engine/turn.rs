@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Observer, ledger::Ledger, page};
+use super::{Observer, clocks::Clocks, ledger::Ledger, page};
 use crate::core::{
     action::{Action, Actions},
     durable::{IncidentRecord, ServiceRecord},
@@ -16,6 +16,7 @@ use crate::core::{
 /// One step's surroundings.
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
+    pub(super) clocks: &'a Clocks,
     pub(super) policy: &'a Policy,
     pub(super) installation: &'a str,
     pub(super) ledger: &'a mut Ledger,

@@ -31,7 +31,7 @@ impl State {
             rolling_out: live.is_some_and(|live| live.rollout == Rollout::UnderWay)
                 || service.announced_until(now).is_some(),
             conditions: service.watch.condition_answers().map(|(name, answer)| (name.clone(), answer)).collect(),
-            signals: service.watch.signals(now),
+            signals: service.signal_views(now),
             incident: situation.record.open_incident.clone(),
             paused: pause.filter(|pause| !pause.is_over(situation.steady)).map(pause_view),
             pins: situation.record.pins.iter().map(|(version, pin)| pin_view(version, pin)).collect(),

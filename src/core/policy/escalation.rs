@@ -97,6 +97,7 @@ findings! {
     KnownBadDeployed "known_bad_deployed" S2 "A version that was rolled back is live again.";
     StepStuck "step_stuck" S1 "A step can neither be finished nor undone.";
     NothingToGoBackTo "nothing_to_go_back_to" S3 "Mark a release good, or let one soak.";
+    CertificateExpiring "certificate_expiring" S3 "Renew the certificate; once it has expired, every client is turned away.";
     PageUndelivered "page_undelivered" S2 "A page reached nobody by its own channel.";
 }
 

@@ -20,6 +20,7 @@ mod tree;
 mod words;
 
 pub use gap::GAP_BUDGET;
+pub(super) use signal::NO_ANSWER;
 
 use std::{sync::Arc, time::Duration};
 
@@ -100,6 +101,9 @@ pub struct SignalView {
     pub age_seconds: Option<f64>,
     /// Whether too much was missed for too long: the signal is lost.
     pub lost: bool,
+    /// When the certificate expires that it sees, where it is taken over TLS.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate_expires: Option<super::time::WallTime>,
 }
 
 fn last_outcome<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<super::view::Word, D::Error> {

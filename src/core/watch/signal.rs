@@ -17,6 +17,9 @@ use crate::core::{
 /// A signal of which nothing was heard for so many intervals, and one timeout, has no answer any more.
 const STALE_INTERVALS: u32 = 3;
 
+/// How the reason begins why a signal is lost, where nothing was heard of it at all.
+pub(in crate::core) const NO_ANSWER: &str = "no answer";
+
 /// The last outcome, missed ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
@@ -292,8 +295,8 @@ impl Signal {
                 let latency = self.requests.as_deref().and_then(|requests| requests.latency_reason.as_ref());
                 latency.map_or_else(|| "no latency is measured".to_owned(), ToString::to_string)
             }
-            (_, Some(last)) => format!("no answer for {} s", now.since(last).as_secs()),
-            (_, None) => "no answer since the watch began".to_owned(),
+            (_, Some(last)) => format!("{NO_ANSWER} for {} s", now.since(last).as_secs()),
+            (_, None) => format!("{NO_ANSWER} since the watch began"),
         }
     }
 
@@ -311,6 +314,8 @@ impl Signal {
             failing: self.streak.failing,
             age_seconds: self.last_at.map(|at| now.since(at).as_secs_f64()),
             lost: self.is_lost(now),
+            // The watch itself sees no certificates.
+            certificate_expires: None,
         }
     }
 }

@@ -9,7 +9,13 @@ mod exchange;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use http_body_util::Empty;
 use hyper::{
@@ -34,9 +40,12 @@ use self::{
 };
 use super::{
     fault::{Deadline, Late},
-    net::{Network, connect::connect, resolve::Addresses},
+    net::{Network, certificate, connect::connect, resolve::Addresses},
 };
-use crate::{config::form::HttpCheck, core::sample::Outcome};
+use crate::{
+    config::form::HttpCheck,
+    core::{sample::Outcome, time::WallTime},
+};
 
 /// Most of a body that a check reads; a bigger body is cut there, and the status decides. A health answer has no reason
 /// to be bigger, and ten thousand probes may read at once.
@@ -57,7 +66,12 @@ struct Plan {
     tls: Option<Arc<ClientConfig>>,
     server_name: Option<ServerName<'static>>,
     network: Network,
+    /// The earliest end of a certificate seen by the last look, in milliseconds of Unix time; or [`NO_CERTIFICATE`].
+    certificate_expires: AtomicI64,
 }
+
+/// Later than every certificate.
+const NO_CERTIFICATE: i64 = i64::MAX;
 
 impl std::fmt::Debug for HttpProbe {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -109,6 +123,7 @@ impl HttpProbe {
             body_contains,
             tls,
             server_name,
+            certificate_expires: AtomicI64::new(NO_CERTIFICATE),
         })))
     }
 
@@ -139,7 +154,14 @@ impl HttpProbe {
         if answer.cut { Err(HttpError::BodyTooLarge { limit }) } else { Ok(answer.body) }
     }
 
+    /// When the first of the certificates expires that the last look saw and trusted; none if it saw none.
+    pub fn certificate_expires(&self) -> Option<WallTime> {
+        let millis = self.0.certificate_expires.load(Ordering::Relaxed);
+        (millis != NO_CERTIFICATE).then(|| WallTime::from_millis(millis))
+    }
+
     async fn ask(&self, timeout: Duration, wish: &Wish<'_>) -> Result<Answer, HttpError> {
+        self.0.certificate_expires.store(NO_CERTIFICATE, Ordering::Relaxed);
         let resolved = self.0.endpoint.host().addresses(timeout).await;
         let addresses = resolved.map_err(HttpError::Resolver)?;
         let deadline = Deadline::after(timeout);
@@ -246,7 +268,12 @@ impl Plan {
         // Several small flights follow each other; without this, each waits for the acknowledgement of the last.
         stream.set_nodelay(true).map_err(|error| HttpError::of_io(&error, Phase::Tls))?;
         let connected = TlsConnector::from(config).connect(name, stream).await;
-        connected.map_err(|error| HttpError::of_tls(&error))
+        let stream = connected.map_err(|error| HttpError::of_tls(&error))?;
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        if let Some(expires) = leaf.and_then(|leaf| certificate::expires(leaf)) {
+            self.certificate_expires.fetch_min(expires.as_millis(), Ordering::Relaxed);
+        }
+        Ok(stream)
     }
 
     fn first_request(&self) -> Request<Empty<Bytes>> {

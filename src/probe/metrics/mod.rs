@@ -80,6 +80,11 @@ impl MetricsProbe {
         })
     }
 
+    /// How the page is asked for.
+    pub const fn http(&self) -> &HttpProbe {
+        &self.http
+    }
+
     /// Reads the page once. Counts are of the moment at which the look began.
     pub async fn look(&mut self, timeout: Duration, clock: &Clock) -> Result<Vec<(BootTime, Counted)>, MetricsError> {
         let at = clock.boot();

@@ -1,5 +1,6 @@
 //! What every probe shares: names are resolved once for all, connections are made in one way, TLS has one configuration.
 
+pub mod certificate;
 pub mod connect;
 pub mod resolve;
 pub mod tls;

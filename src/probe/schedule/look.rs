@@ -74,6 +74,15 @@ impl Look {
         })
     }
 
+    /// What asks by HTTP, and so may see a certificate.
+    pub(super) const fn http(&self) -> Option<&HttpProbe> {
+        match self {
+            Self::Http(probe) => Some(probe),
+            Self::Metrics(source) => Some(source.0.http()),
+            Self::Tcp(_) | Self::Command(_) | Self::Prometheus(_) => None,
+        }
+    }
+
     /// Whether this is a source of request counts.
     pub(super) const fn counts_requests(&self) -> bool {
         matches!(self, Self::Prometheus(_) | Self::Metrics(_))

@@ -85,6 +85,7 @@ impl Prober {
                     Ok(look) => signals.push(Prepared {
                         counts_requests: look.counts_requests(),
                         signal: Arc::new(Signal {
+                            http: look.http().cloned(),
                             look: Mutex::new(look),
                             timeout: signal.timeout,
                             clock: clock.clone(),
@@ -131,7 +132,7 @@ impl Prober {
             for (index, prepared) in (0..).map(SignalIndex).zip(prepared) {
                 let Prepared { signal, every, offset, counts_requests } = prepared;
                 let (cadence, told) = watch::channel(every);
-                let outlet = Outlet { sink: sink.clone(), service, signal: index, counts_requests, dropped: 0 };
+                let outlet = Outlet::new(sink.clone(), service, index, counts_requests);
                 tasks.spawn(task::run(Arc::clone(&signal), Grid::new(now, every, offset), told, outlet));
                 of_service.0.push(cadence);
                 of_service.1.push(signal);

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     core::sample::{Measurement, Outcome, Reason},
-    probe::fault::STALL_LIMIT,
+    probe::{fault::STALL_LIMIT, http::HttpProbe},
     runtime::clock::Clock,
 };
 
@@ -29,6 +29,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Signal {
     pub look: Mutex<Look>,
+    /// Knows which certificate the last look saw, where it asks by HTTP.
+    pub http: Option<HttpProbe>,
     pub timeout: Duration,
     pub clock: Clock,
 }
@@ -100,6 +102,9 @@ async fn turn(signal: &Signal, grid: &mut Grid, outlet: &mut Outlet) -> Result<(
     };
     let seen = signal.look().await;
     grid.end(signal.clock.boot());
+    if let Some(expires) = signal.http.as_ref().and_then(HttpProbe::certificate_expires) {
+        outlet.certificate(began, expires)?;
+    }
     match seen {
         Err(reason) => outlet.send(began, lag, missed(outlet.counts_requests, reason)),
         Ok(Seen::Check(outcome)) => outlet.send(began, lag, Measurement::Check(outcome)),

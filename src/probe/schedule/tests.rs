@@ -248,7 +248,7 @@ async fn a_waiting_signal_is_small_and_a_running_look_is_bounded() {
     let prober = prepare(vec![http("127.0.0.1:1".parse().expect("an address"))], &policy);
     let signal = &prober.services[0][0].signal;
     let (sink, _queue) = mpsc::channel(1);
-    let outlet = Outlet { sink, service: ServiceIndex(0), signal: SignalIndex(0), counts_requests: false, dropped: 0 };
+    let outlet = Outlet::new(sink, ServiceIndex(0), SignalIndex(0), false);
     let (_cadence, told) = watch::channel(SECOND);
     let grid = Grid::new(Clock::new().boot(), SECOND, SECOND);
     let waiting = size_of_val(&task::run(Arc::clone(signal), grid, told, outlet)) + size_of_val(&**signal);

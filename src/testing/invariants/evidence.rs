@@ -34,7 +34,7 @@ struct Seen {
     probes_failing: u32,
     failing_since: Option<BootTime>,
     /// Failures that were seen without a break, from the first to the last.
-    failures_seen: Option<(BootTime, BootTime)>,
+    unbroken_failures: Option<(BootTime, BootTime)>,
     passed_at: Option<BootTime>,
     counted_at: Option<BootTime>,
     features_failing: u32,
@@ -72,14 +72,14 @@ impl Evidence {
                 seen.probes_failing += 1;
                 seen.failing_since.get_or_insert(sample.taken_at);
                 let at = sample.taken_at;
-                let before = seen.failures_seen.filter(|(_, last)| at.since(*last) <= STALE_AFTER);
-                seen.failures_seen = Some((before.map_or(at, |(first, _)| first), at));
+                let before = seen.unbroken_failures.filter(|(_, last)| at.since(*last) <= STALE_AFTER);
+                seen.unbroken_failures = Some((before.map_or(at, |(first, _)| first), at));
                 seen.failed_probes.push(sample.taken_at);
             }
             Measurement::Check(Outcome::Passed) if sample.signal == READY => {
                 seen.probes_failing = 0;
                 seen.failing_since = None;
-                seen.failures_seen = None;
+                seen.unbroken_failures = None;
                 seen.passed_at = Some(sample.taken_at);
             }
             Measurement::Check(Outcome::Failed(_)) if sample.signal == SMOKE => seen.features_failing += 1,
@@ -134,7 +134,7 @@ impl Evidence {
         at: BootTime,
     ) -> Result<(), Violation> {
         let seen = &self.0[place];
-        if seen.failures_seen.is_some_and(|(_, last)| at.since(last) <= STALE_AFTER) {
+        if seen.unbroken_failures.is_some_and(|(_, last)| at.since(last) <= STALE_AFTER) {
             return Ok(());
         }
         violated(format!("{name}: its rollout fails, and nothing was seen to fail lately: {seen:?}"))
@@ -156,7 +156,7 @@ impl Seen {
     /// earlier than the deploy could be noticed.
     fn is_down_since(&self, deployed_at: BootTime, down_for: Duration) -> bool {
         self.probes_failing >= 3
-            && self.failures_seen.is_some_and(|(first, last)| last.since(first) >= down_for)
+            && self.unbroken_failures.is_some_and(|(first, last)| last.since(first) >= down_for)
             && self.failing_since.is_some_and(|since| since.after(NOTICE_LAG) >= deployed_at)
     }
 

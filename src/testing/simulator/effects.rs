@@ -12,7 +12,11 @@ use crate::{
         page::{DeliveryOutcome, Page},
         sample::Reason,
     },
-    testing::{invariants::Violation, policy::CHANNEL, world::Fate},
+    testing::{
+        invariants::{Invariants, Violation},
+        policy::CHANNEL,
+        world::Fate,
+    },
 };
 
 /// How long a look waits for the end of what an earlier attempt left running.
@@ -139,7 +143,7 @@ impl Simulation<'_> {
             self.plan(takes, Happening::ToCore { epoch, event });
             return Ok(());
         }
-        self.invariants.hops(&self.worlds[service.get()], &self.disk)?;
+        Invariants::hops(&self.worlds[service.get()], &self.disk)?;
         let takes = if fate == Fate::Hangs { attempt.deadline } else { takes };
         self.plan(takes, Happening::Finish { key: attempt.key.clone() });
         let ends = self.boot.after(takes);

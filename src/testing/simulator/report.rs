@@ -109,7 +109,7 @@ impl Simulation<'_> {
             if let Some((key, count)) = world.restarts.iter().find(|(_, count)| **count > 1) {
                 return Err(Violation(format!("{key} restarted the service {count} times")));
             }
-            for (key, _) in &world.restarts {
+            for key in world.restarts.keys() {
                 let is_same = |other: &&crate::core::operation::StepKey| {
                     (&other.incident, other.plan) == (&key.incident, key.plan)
                 };

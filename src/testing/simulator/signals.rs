@@ -82,7 +82,7 @@ impl Simulation<'_> {
         self.feed(Event::Sample(sample))
     }
 
-    pub(super) fn ask_version(&mut self, service: ServiceIndex) -> Result<(), Violation> {
+    pub(super) fn ask_version(&mut self, service: ServiceIndex) {
         let epoch = self.epoch;
         let unanswered = self.chance(self.scenario.chaos.version_unanswered, "fault: version unanswered");
         let contradicts = self.chance(self.scenario.chaos.version_contradicts, "fault: version contradicts");
@@ -101,6 +101,5 @@ impl Simulation<'_> {
         let version = version.ok_or_else(|| Reason::new("timed out"));
         let takes = self.random.between(Duration::from_millis(5), Duration::from_millis(1500));
         self.plan(takes, Happening::ToCore { epoch, event: Event::VersionSeen { service, version } });
-        Ok(())
     }
 }

@@ -240,7 +240,8 @@ impl Simulation<'_> {
             }
             Happening::AskVersion { epoch, service } if epoch == self.epoch => {
                 self.plan(VERSION_EVERY, Happening::AskVersion { epoch, service });
-                self.ask_version(service)
+                self.ask_version(service);
+                Ok(())
             }
             Happening::ToCore { epoch, event } if epoch == self.epoch => self.feed(event),
             Happening::Wake { epoch } if epoch == self.epoch => {

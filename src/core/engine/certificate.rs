@@ -1,0 +1,159 @@
+//! Certificates that will expire: told while there is time to renew them.
+//!
+//! An expired one turns every client away, which the probes see as the service's failure; by then it is too late to be
+//! told gently.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{page::Draft, service::Service, turn::Turn};
+use crate::core::{
+    durable::CertificateRecord,
+    entry::Fact,
+    name::{SignalIndex, SignalName},
+    page::PageKind,
+    policy::Finding,
+    time::{Now, WallTime},
+    watch::SignalView,
+};
+
+/// People are told when a certificate expires within each of these, in days. Automatic renewal begins a month before the
+/// end, as a rule: at two weeks it has failed for two weeks, and there is still time for a person. Then again when it is
+/// urgent, and on the last day.
+pub const TOLD_WITHIN_DAYS: [u16; 3] = [14, 3, 1];
+
+/// When each certificate expires that a signal last saw.
+#[derive(Debug, Default)]
+pub(super) struct Certificates(BTreeMap<SignalIndex, WallTime>);
+
+impl Certificates {
+    pub(super) fn seen(&mut self, signal: SignalIndex, expires: WallTime) {
+        self.0.insert(signal, expires);
+    }
+}
+
+/// Whether `expires` is so near that people are told.
+pub fn is_expiring(expires: WallTime, now: WallTime) -> bool {
+    bound(expires, now).is_some()
+}
+
+/// The shortest bound that was passed.
+fn bound(expires: WallTime, now: WallTime) -> Option<u16> {
+    let left = expires.since(now);
+    TOLD_WITHIN_DAYS.into_iter().filter(|&days| left <= Duration::from_secs(u64::from(days) * 86_400)).min()
+}
+
+impl Service {
+    /// Every signal as people see it, with its certificate.
+    pub(super) fn signal_views(&self, now: Now) -> Vec<SignalView> {
+        let mut views = self.watch.signals(now);
+        for (signal, expires) in &self.certificates.0 {
+            views[signal.get()].certificate_expires = Some(*expires);
+        }
+        views
+    }
+
+    /// Tells of certificates that will expire, each once for each bound, and when one was replaced.
+    pub(super) fn follow_certificates(&mut self, turn: &mut Turn<'_>) {
+        if self.certificates.0.is_empty() {
+            return;
+        }
+        let seen: Vec<(SignalName, WallTime)> = self
+            .certificates
+            .0
+            .iter()
+            .map(|(signal, expires)| (self.policy.signals[signal.get()].name.clone(), *expires))
+            .collect();
+        for (signal, expires) in &seen {
+            self.certificate_replaced(turn, signal, *expires);
+        }
+        for (signal, expires) in &seen {
+            self.certificate_expires(turn, signal, *expires);
+        }
+        self.forget_certificates(turn);
+    }
+
+    fn certificate_replaced(&self, turn: &mut Turn<'_>, signal: &SignalName, expires: WallTime) {
+        let told = turn.record(&self.name).certificates.get(signal).copied();
+        let Some(told) = told.filter(|told| told.expires != expires) else { return };
+        turn.append(Some(&self.name), Fact::CertificateReplaced { signal: signal.clone() });
+        // Another signal still sees the old one, perhaps only until its next look: it is not over, and no news.
+        let still = self.certificates.0.iter().find(|(_, expires)| **expires == told.expires);
+        if let Some((other, _)) = still {
+            let signal = self.policy.signals[other.get()].name.clone();
+            let CertificateRecord { expires, within_days } = told;
+            turn.append(Some(&self.name), Fact::CertificateTold { signal, expires, within_days });
+            return;
+        }
+        if !is_expiring(expires, turn.now.wall) {
+            let summary = format!("{}: the certificate that {signal} sees was renewed, until {expires}", self.name);
+            let finding = Finding::CertificateExpiring;
+            let draft = Draft::finding(PageKind::SignalRestored, Some(&self.name), finding, summary);
+            turn.page(draft.action("Nothing to do."));
+        }
+    }
+
+    fn certificate_expires(&self, turn: &mut Turn<'_>, signal: &SignalName, expires: WallTime) {
+        let Some(within_days) = bound(expires, turn.now.wall) else { return };
+        // Several signals may see one certificate; it is told of once.
+        let is_same = |told: &CertificateRecord| told.expires == expires && told.within_days <= within_days;
+        if turn.record(&self.name).certificates.values().any(is_same) {
+            return;
+        }
+        turn.append(Some(&self.name), Fact::CertificateTold { signal: signal.clone(), expires, within_days });
+        let left = expires.since(turn.now.wall);
+        let summary = format!("{}: the certificate that {signal} sees {}", self.name, words(left, expires));
+        let finding = Finding::CertificateExpiring;
+        turn.page(Draft::finding(PageKind::IncidentEscalated, Some(&self.name), finding, summary));
+    }
+
+    /// Of signals that are no longer taken nothing is known any more.
+    fn forget_certificates(&self, turn: &mut Turn<'_>) {
+        let told = turn.record(&self.name).certificates.keys();
+        let gone: Vec<SignalName> =
+            told.filter(|signal| self.policy.signal_index(signal.as_str()).is_none()).cloned().collect();
+        for signal in gone {
+            turn.append(Some(&self.name), Fact::CertificateReplaced { signal });
+        }
+    }
+}
+
+/// How long it still holds, in the unit that says enough.
+fn words(left: Duration, expires: WallTime) -> String {
+    let hours = left.as_secs() / 3600;
+    match hours {
+        0 if left.is_zero() => format!("has expired, at {expires}"),
+        0 => format!("expires within the hour, at {expires}"),
+        1..48 => format!("expires in {hours} h, at {expires}"),
+        _ => format!("expires in {} days, at {expires}", hours / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3600;
+    const DAY: u64 = 24 * HOUR;
+
+    #[test]
+    fn bounds_and_words() {
+        let now = WallTime::from_millis(1_780_000_000_000);
+        for (left, expected, said) in [
+            (15 * DAY, None, "expires in 15 days"),
+            (14 * DAY + 1, None, "expires in 14 days"),
+            (14 * DAY, Some(14), "expires in 14 days"),
+            (3 * DAY + 1, Some(14), "expires in 3 days"),
+            (3 * DAY, Some(3), "expires in 3 days"),
+            (DAY + HOUR, Some(3), "expires in 25 h"),
+            (DAY, Some(1), "expires in 24 h"),
+            (HOUR - 1, Some(1), "expires within the hour"),
+            (0, Some(1), "has expired"),
+        ] {
+            let left = Duration::from_secs(left);
+            let expires = now.after(left);
+            assert_eq!(bound(expires, now), expected, "{left:?}");
+            let words = words(left, expires);
+            assert!(words.starts_with(said), "{words}");
+        }
+    }
+}
