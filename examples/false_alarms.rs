@@ -202,14 +202,14 @@ fn found(runs: u64, seed: u64) -> [Vec<u64>; 2] {
         for _ in 0..LOOKS_A_DAY / 24 {
             service.look(&healthy);
         }
-        let mut seen = [None, None];
+        let mut first = [None, None];
         for look in 1..=LOOKS_TO_FIND {
             let (verdict, holds) = service.look(&broken);
             for (place, is_found) in [verdict == VerdictKind::RollBack, holds].into_iter().enumerate() {
-                seen[place] = seen[place].or(is_found.then_some(look));
+                first[place] = first[place].or(is_found.then_some(look));
             }
         }
-        for (place, look) in seen.into_iter().enumerate() {
+        for (place, look) in first.into_iter().enumerate() {
             found[place].extend(look);
         }
     }
