@@ -1,5 +1,7 @@
 //! The whole core in simulated worlds. `BACKSTOP_SEEDS=from..to` runs other seeds; a failing seed is printed.
 
+#![expect(clippy::print_stdout, reason = "what happened in how many runs is shown when it is asked for")]
+
 use std::{
     collections::BTreeMap,
     ops::Range,

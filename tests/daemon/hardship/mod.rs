@@ -49,7 +49,7 @@ fn acts_as_ever(world: &World) {
 /// Samples of a probe so far, by outcome.
 fn samples(world: &World, probe: &str, outcome: &str) -> u64 {
     let name = format!("backstop_probe_samples_total{{service=\"api\",probe=\"{probe}\",outcome=\"{outcome}\"}} ");
-    let metrics = world.api("/metrics").body;
+    let metrics = world.api_by_socket("/metrics").body;
     let value =
         metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{name}: {metrics}"));
     value.parse().expect("a number")

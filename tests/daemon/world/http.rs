@@ -3,6 +3,8 @@
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
     time::Duration,
 };
 
@@ -29,6 +31,10 @@ impl Message {
 
     pub(crate) fn read(from: TcpStream) -> io::Result<Self> {
         from.set_read_timeout(Some(PATIENCE))?;
+        Self::read_from(from)
+    }
+
+    fn read_from(from: impl io::Read) -> io::Result<Self> {
         let mut from = BufReader::new(from);
         let mut first = String::new();
         from.read_line(&mut first)?;
@@ -62,4 +68,12 @@ pub(crate) fn get(port: u16, path: &str) -> io::Result<Message> {
     let mut to = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), PATIENCE)?;
     write!(to, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
     Message::read(to)
+}
+
+/// One GET over a Unix socket, which needs no port.
+pub(crate) fn get_by_socket(socket: &Path, path: &str) -> io::Result<Message> {
+    let mut to = UnixStream::connect(socket)?;
+    to.set_read_timeout(Some(PATIENCE))?;
+    write!(to, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    Message::read_from(to)
 }

@@ -196,6 +196,11 @@ services:
         http::get(self.api.number, path).expect("the daemon answers")
     }
 
+    /// The API over its socket, for when TCP is not to be had.
+    pub(crate) fn api_by_socket(&self, path: &str) -> http::Message {
+        http::get_by_socket(&self.path("backstop.sock"), path).expect("the daemon answers")
+    }
+
     pub(crate) fn api_port(&self) -> u16 {
         self.api.number
     }
