@@ -102,6 +102,8 @@ impl Service {
             VerdictKind::RollBack if !self.is_unbroken(turn) => Due::Nothing,
             VerdictKind::RollBack if denied == Some(kind) => Due::Nothing,
             VerdictKind::RollBack if by_human_only => Due::Ask,
+            // What was seen and is not surely over keeps the incident open; it is no ground for doing anything.
+            VerdictKind::RollBack if !self.watch.may_act() => Due::Nothing,
             VerdictKind::RollBack => Due::Act,
             _ if denied.is_some() => Due::Nothing,
             _ if by_human_only || self.policy.consider.then == ConsiderThen::Ask => Due::Ask,
@@ -109,7 +111,7 @@ impl Service {
                 let since = self.considered_since.unwrap_or(turn.now.boot);
                 let until = since.after(self.policy.consider.window);
                 self.wake_by(until);
-                if turn.now.boot >= until { Due::Act } else { Due::Nothing }
+                if turn.now.boot >= until && self.watch.may_act() { Due::Act } else { Due::Nothing }
             }
         }
     }

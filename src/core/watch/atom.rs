@@ -37,6 +37,8 @@ pub(super) struct AtomState {
     pub(super) signal: Option<SignalIndex>,
     /// Whether it is about failures in a row.
     pub(super) is_streak: bool,
+    /// Whether what was last seen speaks for a yes. Where it does not, a yes is one that was, and is not surely over.
+    pub(super) is_seen: bool,
     /// It was yes, and has not been clear for long enough since.
     latched: bool,
     clear_since: Option<BootTime>,
@@ -97,6 +99,7 @@ impl AtomState {
             answer: if matches!(atom, Atom::NotMeasured { .. }) { Answer::No } else { Answer::Unknown },
             signal: signal_of(atom),
             is_streak: matches!(atom, Atom::Failing { .. }),
+            is_seen: false,
             latched: false,
             clear_since: None,
             fault: None,
@@ -112,11 +115,13 @@ impl AtomState {
     pub(super) fn evaluate(&mut self, atom: &Atom, signals: &[Signal], now: Now, facts: &Facts<'_>) -> bool {
         let before = self.answer;
         self.due = NEVER;
+        self.is_seen = false;
         self.answer = match atom {
             Atom::Failing { signal, failing } => self.failing(&signals[signal.get()], *failing, now.boot, facts),
             Atom::RolloutFailing => {
                 let failing = matches!(facts.rollout, RolloutState::Failing { .. });
                 if failing {
+                    self.is_seen = true;
                     self.fault = self.fault.or(Some((now.boot, true)));
                 }
                 failing.into()
@@ -148,6 +153,7 @@ impl AtomState {
         self.due = stale;
         let streak = &signal.streak;
         if streak.failing >= needed {
+            self.is_seen = true;
             self.latched = true;
             self.fault = self.fault.or(streak.fault);
             return Answer::Yes;
@@ -175,6 +181,7 @@ impl AtomState {
             return no_unless_blind(evidence.is_below(seen.perhaps_bad, seen.requests), seen.is_blind);
         }
         if evidence.is_above(seen.bad, seen.requests) {
+            self.is_seen = true;
             self.latched = true;
             self.clear_since = None;
             // It began after it was last seen otherwise, and within the window that shows it.
@@ -187,7 +194,9 @@ impl AtomState {
             if seen.requests < limit.min_requests {
                 return Answer::Unknown;
             }
-            if !evidence.is_clear(seen.perhaps_bad, seen.requests) || seen.is_blind {
+            let is_clear = evidence.is_clear(seen.perhaps_bad, seen.requests);
+            if !is_clear || seen.is_blind {
+                self.is_seen = !is_clear && !seen.is_blind;
                 self.clear_since = None;
                 return Answer::Yes;
             }
@@ -212,6 +221,7 @@ impl AtomState {
             return Answer::No;
         }
         self.due = now.boot_at(first.after(over));
+        self.is_seen = true;
         self.fault = self.fault.or(Some((now.boot_at(first), true)));
         Answer::Yes
     }

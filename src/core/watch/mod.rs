@@ -136,6 +136,7 @@ pub struct Watch {
     sustained: Box<[Sustained]>,
     conditions: Box<[Answer]>,
     verdict: Verdict,
+    may_act: bool,
     /// When time alone could change an answer.
     due: BootTime,
     /// Whose samples changed something since the last evaluation.
@@ -200,6 +201,7 @@ impl Watch {
                 held_back: false,
                 unconfirmed: false,
             },
+            may_act: false,
             due: BootTime::START,
             dirty: Dirty::Several,
             counting: false,
@@ -282,6 +284,10 @@ impl Watch {
             }
             self.counting = sustained.iter().any(Sustained::is_counting);
         }
+        self.may_act = self.verdict.kind >= VerdictKind::Consider && {
+            let inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
+            authority::may_act(policy, &inputs, conditions, self.verdict, now, &facts)
+        };
         if self.counting {
             for condition in &policy.conditions {
                 tree::each_sustained(&condition.expression, &mut |index, duration| {
@@ -298,6 +304,12 @@ impl Watch {
     /// The verdict of the last evaluation; monitor before the first.
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// Whether that verdict may be acted on without asking anybody: it stands on what was seen last, not only on what was
+    /// seen before and is not surely over, and on what operators say, not only reporters.
+    pub fn may_act(&self) -> bool {
+        self.may_act
     }
 
     /// Windows cut at the end of a rollout: samples from before `now` neither blame nor acquit, and streaks begin anew.

@@ -107,17 +107,16 @@ impl Evidence {
         let acts_on_consider = service.consider.then == ConsiderThen::RollBack;
         let down_for = service.thresholds.down_for;
         let seen = &self.0[place];
-        let reported = |kind, count| reports.iter().filter(|report| report.kind == kind).count() >= count;
-        let operators = reports.iter().any(|report| report.authority == Authority::Operator);
+        // What reporters say is asked about, and never acted on.
+        let is_operators = |report: &&ReportRecord| report.authority == Authority::Operator;
+        let reported =
+            |kind, count| reports.iter().filter(is_operators).filter(|report| report.kind == kind).count() >= count;
         let failed_since = seen.failed_probes.iter().filter(|at| **at >= world.deployed_at).count();
         let rolls_back = seen.is_down_since(world.deployed_at, down_for)
             || failed_since >= 3
             || seen.had_rate(0.05)
-            || (operators && reported(ReportKind::DataCorruption, 1));
-        let is_considered = seen.had_rate(0.01)
-            || seen.features_failing >= 2
-            || reported(ReportKind::DataCorruption, 1)
-            || reported(ReportKind::Complaint, 2);
+            || reported(ReportKind::DataCorruption, 1);
+        let is_considered = seen.had_rate(0.01) || seen.features_failing >= 2 || reported(ReportKind::Complaint, 2);
         if rolls_back || (acts_on_consider && is_considered) {
             return Ok(());
         }

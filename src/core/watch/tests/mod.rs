@@ -434,6 +434,38 @@ fn memory_is_bounded() {
 }
 
 #[test]
+fn what_was_seen_and_is_not_surely_over_is_no_ground_for_acting() {
+    // How the errors end: none any more (held for a while); nothing heard any more (soon unknown); or about the limit still.
+    for (end, is_held) in [("clear", true), ("blind", false), ("near", false)] {
+        let mut bench = Bench::new();
+        bench.live(120, 100, |_| 0);
+        let verdict = bench.live(60, 100, |_| 20);
+        assert_eq!((verdict.kind, bench.watch.may_act()), (VerdictKind::RollBack, true), "{end}");
+        let (mut with_ground, mut without_ground) = (0, 0);
+        for _ in 0..48 {
+            let verdict = match end {
+                "clear" => bench.live(5, 100, |_| 0),
+                "near" => bench.live(5, 100, |_| 5),
+                _ => {
+                    bench.wait(seconds(5));
+                    bench.pass(READY);
+                    bench.pass(SMOKE);
+                    bench.miss(REQUESTS);
+                    bench.evaluate()
+                }
+            };
+            match (verdict.kind, bench.watch.may_act()) {
+                (VerdictKind::RollBack, true) => with_ground += 1,
+                (VerdictKind::RollBack, false) => without_ground += 1,
+                (_, may_act) => assert!(!may_act || verdict.kind == VerdictKind::Consider, "{end}"),
+            }
+        }
+        assert!(with_ground > 0, "{end}: the window still shows it for a while");
+        assert_eq!(without_ground > 0, is_held, "{end}: {with_ground} with, {without_ground} without");
+    }
+}
+
+#[test]
 fn reporters_alone_lead_to_consider_at_most() {
     let mut policy = policy();
     let atom = u16::try_from(policy.atoms.len()).expect("few");
@@ -470,6 +502,11 @@ fn reporters_alone_lead_to_consider_at_most() {
         assert_eq!(verdict.kind, kind, "{by_reporters} and {by_operators}");
         assert_eq!(path.verdict, kind);
         assert_eq!(verdict.unconfirmed, kind == VerdictKind::Consider);
+        assert_eq!(
+            bench.watch.may_act(),
+            kind == VerdictKind::RollBack,
+            "what reporters say is asked about, not acted on"
+        );
         assert_eq!(path.because.contains("Only reporters say so"), verdict.unconfirmed, "{}", path.because);
     }
     // What is measured needs nobody's word.
