@@ -29,4 +29,9 @@ pub trait Journal: Send {
     fn tidy(&mut self) -> Tidied {
         Tidied::Nothing
     }
+
+    /// Looks whether what was made durable is still there and whole, on the disk and not in somebody's memory.
+    fn inspect(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -190,6 +190,29 @@ impl SqliteStore {
         written
     }
 
+    /// Reads the file by a connection of its own: ours would answer from its memory, and write on into what is damaged.
+    fn inspect_anew(&self) -> Result<(), StoreError> {
+        let corrupt = |reason: String| StoreError::Corrupt { path: self.path.clone(), reason };
+        if identity(&self.path).ok() != Some(self.file) {
+            return Err(StoreError::Replaced { path: self.path.clone() });
+        }
+        let connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Self::check(&self.path, &connection)?;
+        let found: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| open_error(&self.path, &error))?;
+        if found != "ok" {
+            // A heading of stars comes before the first finding.
+            let finding = found.lines().find(|line| !line.starts_with('*')).unwrap_or(&found);
+            return Err(corrupt(finding.to_owned()));
+        }
+        let there = Self::with(&self.path, connection, None)?.last;
+        if there != self.last {
+            return Err(corrupt(format!("its last entry is {}, and {} was made durable", there.0, self.last.0)));
+        }
+        Ok(())
+    }
+
     /// The connection, opened anew if the last use of it failed.
     fn connected(&mut self) -> Result<&mut Connection, StoreError> {
         // SQLite would write on into a file that nobody can find again.
@@ -224,6 +247,14 @@ impl Journal for SqliteStore {
 
     fn tidy(&mut self) -> Tidied {
         self.compact()
+    }
+
+    fn inspect(&mut self) -> Result<(), StoreError> {
+        let inspected = self.inspect_anew();
+        if inspected.is_err() {
+            self.connection = None;
+        }
+        inspected
     }
 }
 

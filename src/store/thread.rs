@@ -24,6 +24,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// Longest wait between two tries: once the disk is well again, acting goes on within this.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the store is still whole. A page of it that nobody reads can be damaged for long, and a
+/// rollback that begins on it could not be gone on with; reading some megabytes takes tens of milliseconds.
+const INSPECT_EVERY: Duration = Duration::from_secs(30);
+
 /// How often it is asked whether what another thread works at is ready.
 const TIDY_AGAIN: Duration = Duration::from_millis(50);
 
@@ -73,24 +77,71 @@ impl StoreHandle {
 /// # Panics
 /// If the system gives no thread, which is so only at the start of the process.
 pub fn spawn(store: impl Journal + 'static, events: impl Fn(StoreEvent) + Send + 'static) -> StoreHandle {
+    spawn_with(store, INSPECT_EVERY, events)
+}
+
+fn spawn_with(
+    store: impl Journal + 'static,
+    inspect_every: Duration,
+    events: impl Fn(StoreEvent) + Send + 'static,
+) -> StoreHandle {
     let (queue, batches) = mpsc::channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&waiting);
     let thread = thread::Builder::new()
         .name("store".to_owned())
-        .spawn(move || write(store, &batches, &counted, &events))
+        .spawn(move || write(store, &batches, &counted, Inspection::new(inspect_every), &events))
         .expect("a thread at the start of the process");
     StoreHandle { queue, waiting, thread }
 }
 
-fn write(mut store: impl Journal, batches: &Receiver<Batch>, waiting: &AtomicUsize, events: &impl Fn(StoreEvent)) {
+/// When the store is inspected next, and whether the last time found it damaged. Then nothing is appended before it is
+/// found whole.
+#[derive(Debug)]
+struct Inspection {
+    every: Duration,
+    at: Instant,
+    is_damaged: bool,
+}
+
+impl Inspection {
+    fn new(every: Duration) -> Self {
+        Self { every, at: Instant::now() + every, is_damaged: false }
+    }
+
+    fn is_due_in(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    fn inspect(&mut self, store: &mut impl Journal) -> Result<(), StoreError> {
+        let inspected = store.inspect();
+        self.at = Instant::now() + self.every;
+        self.is_damaged = inspected.is_err();
+        inspected
+    }
+
+    fn append(&mut self, store: &mut impl Journal, batch: &Batch) -> Result<(), StoreError> {
+        if self.is_damaged {
+            self.inspect(store)?;
+        }
+        store.append(batch)
+    }
+}
+
+fn write(
+    mut store: impl Journal,
+    batches: &Receiver<Batch>,
+    waiting: &AtomicUsize,
+    mut inspection: Inspection,
+    events: &impl Fn(StoreEvent),
+) {
     let mut queued: VecDeque<Batch> = VecDeque::new();
     let mut wait = FIRST_WAIT;
     let mut closing = false;
     // Ends when every handle is gone; each try is followed by a wait or by progress.
     loop {
         if queued.is_empty() {
-            match next(&mut store, batches) {
+            match next(&mut store, batches, &mut inspection, events) {
                 Some(batch) => queued.push_back(batch),
                 None => return,
             }
@@ -102,7 +153,7 @@ fn write(mut store: impl Journal, batches: &Receiver<Batch>, waiting: &AtomicUsi
             continue;
         };
         let count = batch.len();
-        match store.append(batch) {
+        match inspection.append(&mut store, batch) {
             Ok(()) => {
                 let last = batch.iter().map(|(sequence, _)| *sequence).max().expect("it is not empty");
                 queued.pop_front();
@@ -122,12 +173,24 @@ fn write(mut store: impl Journal, batches: &Receiver<Batch>, waiting: &AtomicUsi
     }
 }
 
-/// Waits for a batch, and keeps the store small meanwhile. None if nobody is left who could send one.
-fn next(store: &mut impl Journal, batches: &Receiver<Batch>) -> Option<Batch> {
-    // Ends with a batch, at the latest: what there is to be tidied is finite.
+/// Waits for a batch; keeps the store small meanwhile, and looks whether it is whole. None if nobody is left who could
+/// send one.
+fn next(
+    store: &mut impl Journal,
+    batches: &Receiver<Batch>,
+    inspection: &mut Inspection,
+    events: &impl Fn(StoreEvent),
+) -> Option<Batch> {
+    // Ends with a batch, or with the last handle; each turn waits, but for what there is to be tidied, which is finite.
     loop {
-        let wait = match store.tidy() {
-            Tidied::Nothing => return batches.recv().ok(),
+        if inspection.is_due_in().is_zero()
+            && let Err(error) = inspection.inspect(store)
+        {
+            events(StoreEvent::Failing(Reason::new(&error.to_string())));
+        }
+        let tidied = if inspection.is_damaged { Tidied::Nothing } else { store.tidy() };
+        let wait = match tidied {
+            Tidied::Nothing => inspection.is_due_in(),
             Tidied::Waits => TIDY_AGAIN,
             Tidied::More => Duration::ZERO,
         };
@@ -214,6 +277,35 @@ mod tests {
         assert_eq!(told.recv(), Ok(StoreEvent::Committed(Sequence(2))));
         assert_eq!(handle.waiting(), 0);
         assert!(handle.close());
+    }
+
+    /// A store that is damaged for its first inspections, while nobody writes.
+    struct Damaged(usize);
+
+    impl Journal for Damaged {
+        fn append(&mut self, _: &[(Sequence, Arc<Entry>)]) -> Result<(), StoreError> {
+            assert_eq!(self.0, 0, "nothing is appended to what is damaged");
+            Ok(())
+        }
+
+        fn inspect(&mut self) -> Result<(), StoreError> {
+            self.0 = self.0.saturating_sub(1);
+            if self.0 > 0 { Err(StoreError::Damaged { reason: "page 2".to_owned() }) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn damage_is_told_though_nobody_writes_and_nothing_is_appended_before_it_is_mended() {
+        let (tell, told) = channel();
+        let every = Duration::from_millis(1);
+        let handle = spawn_with(Damaged(5), every, move |event| tell.send(event).expect("the test listens"));
+        let is_damage =
+            |event: &StoreEvent| matches!(event, StoreEvent::Failing(why) if why.as_str().contains("page 2"));
+        assert!(is_damage(&told.recv().expect("told")));
+        handle.append(batch(1..=1)).expect("queued");
+        let all: Vec<_> = std::iter::from_fn(|| told.recv().ok().filter(is_damage)).collect();
+        assert!(all.len() <= 4, "{all:?}");
+        assert!(handle.close(), "and it is written in the end");
     }
 
     #[test]

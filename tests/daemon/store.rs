@@ -1,8 +1,9 @@
 //! The store while the daemon runs: copied, full, and taken away.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::Write as _,
+    os::unix::fs::FileExt as _,
     path::PathBuf,
     process::Command,
     sync::{
@@ -11,6 +12,7 @@ use std::{
     },
 };
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -152,6 +154,25 @@ fn a_store_that_is_taken_away_stops_acting_and_not_watching() {
     is_told_and_nothing_is_done(&world, &mut daemon, "removed or replaced");
     fs::rename(&aside, &store).expect("moved back");
     goes_on(&world);
+}
+
+#[test]
+fn a_store_that_is_damaged_while_in_use_stops_acting_and_not_watching() {
+    let world = releases();
+    let mut daemon = watched(&world);
+    let store = world.path("state/backstop.db");
+    // What is still in the log would hide it: a copy brings it all into the file.
+    let rows = Connection::open(&store).expect("opened");
+    rows.query_row("PRAGMA wal_checkpoint(FULL)", [], |_row| Ok(())).expect("checkpointed");
+    drop(rows);
+    let file = OpenOptions::new().write(true).open(&store).expect("opened");
+    let length = file.metadata().expect("read").len();
+    assert!(length > 4096, "{length}");
+    let nonsense = vec![0x55; usize::try_from(length - 4096).expect("small")];
+    file.write_all_at(&nonsense, 4096).expect("written");
+    // Nobody writes meanwhile: it is noticed all the same.
+    is_told_and_nothing_is_done(&world, &mut daemon, "restore it from a backup");
+    assert!(daemon.terminate().success());
 }
 
 #[test]
