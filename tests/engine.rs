@@ -1,5 +1,7 @@
 //! The engine on a bench: one situation after another, and what must follow.
 
+use std::time::Duration;
+
 use backstop::{
     core::{
         durable::ApprovalState,
@@ -79,6 +81,23 @@ fn missed_samples_lead_to_nothing_but_a_lost_signal() {
     assert!(!bench.was_told(PageKind::IncidentOpened) && bench.switches().is_empty());
     bench.ready = Some(true);
     bench.until("restored", |bench| bench.was_told(PageKind::SignalRestored));
+}
+
+#[test]
+fn an_outage_is_no_longer_than_it_was_seen() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.ready = Some(false);
+    bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
+    // Less than a second of it was seen.
+    bench.ready = None;
+    bench.pass(6);
+    assert!(bench.switches().is_empty(), "nothing is seen: {:?}", bench.told());
+    let again = bench.now.boot;
+    bench.ready = Some(false);
+    bench.until("switched", |bench| !bench.switches().is_empty());
+    // The look that ended the gap stands for itself, a quarter of a second and a timeout: down_for is 3 s.
+    let after = bench.now.boot.since(again);
+    assert!((Duration::from_millis(1250)..=Duration::from_secs(3)).contains(&after), "{after:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backstop::{
     core::{
+        entry::Fact,
         event::Event,
         name::{ServiceIndex, SignalIndex},
         page::PageKind,
@@ -113,14 +114,91 @@ fn a_certificate_is_told_of_at_two_weeks_at_three_days_and_on_its_last() {
         pages[0].2.starts_with(&format!("{SERVICE}: the certificate that ready sees expires in 13 days")),
         "{pages:?}"
     );
-    // It is renewed, of which people are told once; and then it is the next one's turn.
+    // It is renewed, of which people are told once, when the old one was seen no more for an hour; and then it is the next
+    // one's turn.
     let renewed = bench.now.wall.after(90 * DAY);
+    for minute in 0..=60 {
+        assert_eq!(certificate_pages(&bench).len(), 3, "in minute {minute}");
+        sees(&mut bench, 0, renewed);
+        sees(&mut bench, 1, renewed);
+        bench.now = bench.now.after(Duration::from_secs(56));
+    }
     sees(&mut bench, 0, renewed);
-    sees(&mut bench, 1, renewed);
     let pages = certificate_pages(&bench);
     assert_eq!((pages.len(), pages[3].0), (4, PageKind::SignalRestored), "{pages:?}");
     assert!(bench.record().certificates.is_empty());
     bench.now = bench.now.after(80 * DAY);
     sees(&mut bench, 0, renewed);
     assert_eq!(certificate_pages(&bench).len(), 5);
+}
+
+#[test]
+fn certificates_of_two_instances_behind_one_address_are_told_of_once() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    let (old, renewed) = (bench.now.wall.after(5 * DAY), bench.now.wall.after(80 * DAY));
+    let entries = bench.journal.len();
+    for _ in 0..60 {
+        sees(&mut bench, 0, old);
+        sees(&mut bench, 0, renewed);
+        bench.now = bench.now.after(Duration::from_secs(120));
+    }
+    assert_eq!(certificate_pages(&bench).len(), 1, "{:?}", bench.told());
+    assert!(bench.journal.len() - entries < 10, "{} entries", bench.journal.len() - entries);
+    // For two hours only the renewed one answers; then the old one again, of which everything was said.
+    for _ in 0..60 {
+        sees(&mut bench, 0, renewed);
+        bench.now = bench.now.after(Duration::from_secs(120));
+    }
+    sees(&mut bench, 0, old);
+    bench.restart(1);
+    sees(&mut bench, 0, old);
+    let kinds: Vec<_> = certificate_pages(&bench).into_iter().map(|(kind, ..)| kind).collect();
+    assert_eq!(kinds, [PageKind::IncidentEscalated, PageKind::SignalRestored], "{:?}", bench.told());
+    // Until its next bound.
+    bench.now = bench.now.after(3 * DAY);
+    sees(&mut bench, 0, old);
+    assert_eq!(certificate_pages(&bench).len(), 3, "{:?}", bench.told());
+}
+
+#[test]
+fn a_wall_clock_once_far_ahead_silences_no_certificate() {
+    const AHEAD_DAYS: i64 = 100;
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    let expires = bench.now.wall.after(80 * DAY);
+    bench.step_wall_clock(AHEAD_DAYS * 86_400);
+    sees(&mut bench, 0, expires);
+    assert_eq!(certificate_pages(&bench).len(), 1);
+    bench.step_wall_clock(-AHEAD_DAYS * 86_400);
+    sees(&mut bench, 0, expires);
+    assert_eq!(certificate_pages(&bench).len(), 1);
+    for (day, told) in [(65, 0), (67, 1), (76, 1), (78, 2), (79, 3)] {
+        let wanted = expires.before(80 * DAY).after(day * DAY);
+        bench.now = bench.now.after(wanted.since(bench.now.wall));
+        sees(&mut bench, 0, expires);
+        assert_eq!(certificate_pages(&bench).len(), 1 + told, "on day {day}: {:?}", bench.told());
+    }
+}
+
+#[test]
+fn a_wall_clock_once_far_ahead_puts_off_no_night() {
+    const AHEAD_DAYS: i64 = 100;
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    let looks = |bench: &Bench| {
+        let is_look = |fact: &Fact| matches!(fact, Fact::NightlyLook { .. });
+        bench.journal.iter().filter(|(_, entry)| is_look(&entry.fact)).count()
+    };
+    bench.step_wall_clock(AHEAD_DAYS * 86_400);
+    bench.pass(700);
+    bench.step_wall_clock(-AHEAD_DAYS * 86_400);
+    bench.pass(2);
+    let before = looks(&bench);
+    for night in 1..=10 {
+        bench.now = bench.now.after(DAY);
+        bench.pass(700);
+        assert_eq!(looks(&bench), before + night);
+        // Back and forth over an hour, it stays one look a night.
+        bench.step_wall_clock(-3600);
+        bench.pass(2);
+        bench.step_wall_clock(3600);
+    }
 }

@@ -3,7 +3,7 @@
 use super::{
     ApprovalRecord, ApprovalState, CertificateRecord, DeployRecord, Durable, FindingRecord, IncidentRecord,
     NightRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
-    service::{DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
+    service::{CERTIFICATES_TOLD_LIMIT, DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
 };
 use crate::core::{
     answer::Answer,
@@ -146,8 +146,14 @@ impl Fold<'_> {
                 Ok(())
             }
             Fact::CertificateTold { signal, expires, within_days } => {
-                let told = CertificateRecord { expires: *expires, within_days: *within_days };
-                self.service()?.certificates.insert(signal.clone(), told);
+                let told = CertificateRecord { expires: *expires, within_days: *within_days, at: Some(self.at) };
+                let record = self.service()?;
+                record.certificates.insert(signal.clone(), told);
+                record.certificates_told.retain(|before| before.expires != *expires);
+                if record.certificates_told.len() == CERTIFICATES_TOLD_LIMIT {
+                    record.certificates_told.pop_front();
+                }
+                record.certificates_told.push_back(told);
                 Ok(())
             }
             Fact::CertificateReplaced { signal } => {

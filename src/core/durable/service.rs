@@ -27,6 +27,9 @@ pub(super) const DEPLOYS_ALWAYS_KEPT: usize = 100;
 pub(super) const STANDINGS_LIMIT: usize = 1000;
 /// Rollbacks that are kept for each service; the budget looks no further back than its own number.
 pub(super) const ROLLBACKS_LIMIT: usize = 100;
+/// Ends of certificates of which it is kept that people were told: a few instances for each of many signals, until long
+/// after those have expired.
+pub(super) const CERTIFICATES_TOLD_LIMIT: usize = 100;
 
 /// Reports that are kept for each service: a flood of complaints is one fact, and needs no more to be seen as one.
 pub const REPORTS_LIMIT: usize = 200;
@@ -55,9 +58,12 @@ pub struct ServiceRecord {
     pub findings: BTreeSet<Finding>,
     /// The last nightly look at the gates.
     pub night: Option<NightRecord>,
-    /// Certificates that people were told of, by the signal that sees each.
+    /// Certificates that people were told of and that are still seen, by the signal that sees each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub certificates: BTreeMap<SignalName, CertificateRecord>,
+    /// What people were told of certificates, one record for each end, oldest first; also of those that were renewed.
+    #[serde(skip_serializing_if = "VecDeque::is_empty", default)]
+    pub certificates_told: VecDeque<CertificateRecord>,
     /// What was reported and not taken back, oldest first; expired ones too, until they are pushed out.
     pub reports: VecDeque<ReportRecord>,
     /// Versions that stay while they are live.
@@ -86,6 +92,9 @@ pub struct CertificateRecord {
     pub expires: WallTime,
     /// The shortest bound, in days, of which people were told.
     pub within_days: u16,
+    /// When they were told; absent where it was not kept yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub at: Option<WallTime>,
 }
 
 /// Something that was reported.
@@ -217,6 +226,7 @@ impl ServiceRecord {
         findings: BTreeSet::new(),
         night: None,
         certificates: BTreeMap::new(),
+        certificates_told: VecDeque::new(),
         reports: VecDeque::new(),
         pins: BTreeMap::new(),
         verification: None,

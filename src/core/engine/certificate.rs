@@ -12,7 +12,7 @@ use crate::core::{
     name::{SignalIndex, SignalName},
     page::PageKind,
     policy::Finding,
-    time::{Now, WallTime},
+    time::{BootTime, Now, WallTime},
     watch::SignalView,
 };
 
@@ -21,13 +21,49 @@ use crate::core::{
 /// urgent, and on the last day.
 pub const TOLD_WITHIN_DAYS: [u16; 3] = [14, 3, 1];
 
-/// When each certificate expires that a signal last saw.
+/// A certificate counts as renewed once no signal has seen it for so long. Several instances may stand behind one address,
+/// each with its own: they take turns with every look, and an old one that is still served is seen within the hour.
+const RENEWED_AFTER: Duration = Duration::from_secs(3600);
+
+/// A wall clock that is wrong by less than this brings no bound so near that it has to be told again.
+const WRONG_BY: Duration = Duration::from_secs(86_400);
+
+/// Certificates of one signal that are remembered; instances that are rolled over one by one have fewer.
+const SEEN_LIMIT: usize = 64;
+
+/// What a signal saw of certificates.
+#[derive(Debug)]
+struct Seen {
+    /// When the last one expires.
+    last: WallTime,
+    /// When the first one was seen: since then an old one would have been, too.
+    begun: BootTime,
+    /// When each was last seen, by its end; those of the last [`RENEWED_AFTER`].
+    lately: BTreeMap<WallTime, BootTime>,
+}
+
+/// What each signal saw of certificates.
 #[derive(Debug, Default)]
-pub(super) struct Certificates(BTreeMap<SignalIndex, WallTime>);
+pub(super) struct Certificates(BTreeMap<SignalIndex, Seen>);
 
 impl Certificates {
-    pub(super) fn seen(&mut self, signal: SignalIndex, expires: WallTime) {
-        self.0.insert(signal, expires);
+    pub(super) fn seen(&mut self, now: BootTime, signal: SignalIndex, expires: WallTime) {
+        let seen = self.0.entry(signal).or_insert_with(|| Seen { last: expires, begun: now, lately: BTreeMap::new() });
+        seen.last = expires;
+        seen.lately.insert(expires, now);
+        seen.lately.retain(|_, at| now.since(*at) < RENEWED_AFTER);
+        if seen.lately.len() > SEEN_LIMIT
+            && let Some(oldest) = seen.lately.iter().min_by_key(|(_, at)| **at).map(|(expires, _)| *expires)
+        {
+            seen.lately.remove(&oldest);
+        }
+    }
+
+    /// Whether that one was seen by no signal for long enough, while `signal` was looking.
+    fn is_renewed(&self, now: BootTime, signal: SignalIndex, expires: WallTime) -> bool {
+        let is_late = |at: BootTime| now.since(at) >= RENEWED_AFTER;
+        let looked = self.0.get(&signal).is_some_and(|seen| is_late(seen.begun) && seen.last != expires);
+        looked && self.0.values().all(|seen| seen.lately.get(&expires).is_none_or(|at| is_late(*at)))
     }
 }
 
@@ -46,8 +82,8 @@ impl Service {
     /// Every signal as people see it, with its certificate.
     pub(super) fn signal_views(&self, now: Now) -> Vec<SignalView> {
         let mut views = self.watch.signals(now);
-        for (signal, expires) in &self.certificates.0 {
-            views[signal.get()].certificate_expires = Some(*expires);
+        for (signal, seen) in &self.certificates.0 {
+            views[signal.get()].certificate_expires = Some(seen.last);
         }
         views
     }
@@ -57,48 +93,45 @@ impl Service {
         if self.certificates.0.is_empty() {
             return;
         }
-        let seen: Vec<(SignalName, WallTime)> = self
-            .certificates
-            .0
-            .iter()
-            .map(|(signal, expires)| (self.policy.signals[signal.get()].name.clone(), *expires))
-            .collect();
+        let seen: Vec<(SignalIndex, WallTime)> =
+            self.certificates.0.iter().map(|(signal, seen)| (*signal, seen.last)).collect();
         for (signal, expires) in &seen {
-            self.certificate_replaced(turn, signal, *expires);
+            self.certificate_replaced(turn, *signal, *expires);
         }
         for (signal, expires) in &seen {
-            self.certificate_expires(turn, signal, *expires);
+            self.certificate_expires(turn, *signal, *expires);
         }
         self.forget_certificates(turn);
     }
 
-    fn certificate_replaced(&self, turn: &mut Turn<'_>, signal: &SignalName, expires: WallTime) {
-        let told = turn.record(&self.name).certificates.get(signal).copied();
-        let Some(told) = told.filter(|told| told.expires != expires) else { return };
-        turn.append(Some(&self.name), Fact::CertificateReplaced { signal: signal.clone() });
-        // Another signal still sees the old one, perhaps only until its next look: it is not over, and no news.
-        let still = self.certificates.0.iter().find(|(_, expires)| **expires == told.expires);
-        if let Some((other, _)) = still {
-            let signal = self.policy.signals[other.get()].name.clone();
-            let CertificateRecord { expires, within_days } = told;
-            turn.append(Some(&self.name), Fact::CertificateTold { signal, expires, within_days });
+    fn certificate_replaced(&self, turn: &mut Turn<'_>, signal: SignalIndex, expires: WallTime) {
+        let name = &self.policy.signals[signal.get()].name;
+        let Some(told) = turn.record(&self.name).certificates.get(name).copied() else { return };
+        if !self.certificates.is_renewed(turn.now.boot, signal, told.expires) {
             return;
         }
+        turn.append(Some(&self.name), Fact::CertificateReplaced { signal: name.clone() });
         if !is_expiring(expires, turn.now.wall) {
-            let summary = format!("{}: the certificate that {signal} sees was renewed, until {expires}", self.name);
+            let summary = format!("{}: the certificate that {name} sees was renewed, until {expires}", self.name);
             let finding = Finding::CertificateExpiring;
             let draft = Draft::finding(PageKind::SignalRestored, Some(&self.name), finding, summary);
             turn.page(draft.action("Nothing to do."));
         }
     }
 
-    fn certificate_expires(&self, turn: &mut Turn<'_>, signal: &SignalName, expires: WallTime) {
+    fn certificate_expires(&self, turn: &mut Turn<'_>, signal: SignalIndex, expires: WallTime) {
         let Some(within_days) = bound(expires, turn.now.wall) else { return };
-        // Several signals may see one certificate; it is told of once.
-        let is_same = |told: &CertificateRecord| told.expires == expires && told.within_days <= within_days;
-        if turn.record(&self.name).certificates.values().any(is_same) {
+        // Several signals may see one certificate, and one signal several by turns; each is told of once. What was told
+        // at a time that has not come yet was told by a clock that was wrong, and is told again.
+        let not_before = turn.now.wall.after(WRONG_BY);
+        let is_same = |told: &CertificateRecord| {
+            told.expires == expires && told.within_days <= within_days && told.at.is_none_or(|at| at <= not_before)
+        };
+        let record = turn.record(&self.name);
+        if record.certificates_told.iter().chain(record.certificates.values()).any(is_same) {
             return;
         }
+        let signal = &self.policy.signals[signal.get()].name;
         turn.append(Some(&self.name), Fact::CertificateTold { signal: signal.clone(), expires, within_days });
         let left = expires.since(turn.now.wall);
         let summary = format!("{}: the certificate that {signal} sees {}", self.name, words(left, expires));

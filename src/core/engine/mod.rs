@@ -212,7 +212,7 @@ impl State {
             Event::Started => self.started(now, actions),
             Event::Sample(sample) => self.sample(now, &sample, actions),
             Event::CertificateSeen { service, signal, expires } => {
-                self.services[service.get()].certificates.seen(signal, expires);
+                self.services[service.get()].certificates.seen(now.boot, signal, expires);
             }
             Event::SelfCheck(outcome) => self.self_checked(now, outcome, actions),
             Event::Woke => self.woke(now, actions),

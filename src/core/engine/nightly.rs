@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// What has not changed is told again after this; a little less than a week, so that it comes in the same night.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400 - 3600);
 
+/// A wall clock that is set back by less than a night makes no second look.
+const NIGHTS_AHEAD: i64 = 1;
+
 /// The nightly look, as far as it is not in the journal.
 #[derive(Debug, Default)]
 pub(super) struct Night {
@@ -32,9 +35,11 @@ impl Service {
     /// Asks the gates what they would say tonight, once a night, and tells what is new.
     pub(super) fn look_tonight(&mut self, turn: &mut Turn<'_>) {
         let tonight = night_of(&self.name, turn.now.wall);
-        let begun = *self.night.begun.get_or_insert(tonight);
+        // A night that has not come yet was counted by a clock that was wrong: it must not put off those until then.
+        let has_come = |night: &i64| *night <= tonight + NIGHTS_AHEAD;
+        let begun = *self.night.begun.insert(self.night.begun.filter(has_come).unwrap_or(tonight));
         let record = turn.record(&self.name);
-        let last = record.night.as_ref().map_or(begun, |night| night_of(&self.name, night.at));
+        let last = record.night.as_ref().map(|night| night_of(&self.name, night.at)).filter(has_come).unwrap_or(begun);
         let is_rolling_out = record.live().is_some_and(|live| live.rollout != Rollout::Settled);
         if tonight <= last || record.open_incident.is_some() || is_rolling_out {
             return;
@@ -55,7 +60,8 @@ impl Service {
         let before = turn.record(&self.name).night.as_ref();
         let is_new = gates.iter().any(|gate| before.is_none_or(|night| !night.held.contains(gate)));
         let told_at = before.and_then(|night| night.told_at);
-        let is_due = told_at.is_none_or(|at| turn.now.wall.since(at) >= TOLD_AGAIN_AFTER);
+        let is_due = told_at
+            .is_none_or(|at| turn.now.wall.since(at) >= TOLD_AGAIN_AFTER || !has_come(&night_of(&self.name, at)));
         let told = !gates.is_empty() && (is_new || is_due);
         turn.append(Some(&self.name), Fact::NightlyLook { held: gates, told });
         let Some(first) = held.first().filter(|_| told) else { return };

@@ -166,6 +166,9 @@ impl Service {
             }
         }
         next.watch = self.watch.carried_over(policy, redefined, now);
+        for signal in (0_u16..).take(policy.signals.len()).map(SignalIndex) {
+            next.watch.set_cadence(signal, next.cadence(signal));
+        }
         if !reload.retargeted.contains(&self.name) {
             next.sight = self.sight;
         }
@@ -199,9 +202,9 @@ impl Service {
     pub(super) fn pace_again(&self, actions: &mut Actions) {
         for (place, confirming) in (0_u16..).zip(&self.confirming) {
             if confirming.is_some() {
-                let policy = &self.policy.signals[usize::from(place)];
-                let every = self.policy.thresholds.confirm_every.min(policy.every);
-                actions.push(Action::SetCadence { service: self.index, signal: SignalIndex(place), every });
+                let signal = SignalIndex(place);
+                let every = self.cadence(signal);
+                actions.push(Action::SetCadence { service: self.index, signal, every });
             }
         }
     }

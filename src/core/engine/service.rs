@@ -160,8 +160,15 @@ impl Service {
             return;
         }
         self.confirming[signal.get()] = quick.then_some(turn.now.boot);
-        let every = if quick { self.policy.thresholds.confirm_every.min(policy.every) } else { policy.every };
+        let every = self.cadence(signal);
+        self.watch.set_cadence(signal, every);
         turn.actions.push(Action::SetCadence { service: self.index, signal, every });
+    }
+
+    /// How often that signal is taken just now.
+    pub(super) fn cadence(&self, signal: SignalIndex) -> Duration {
+        let every = self.policy.signals[signal.get()].every;
+        if self.confirming[signal.get()].is_some() { self.policy.thresholds.confirm_every.min(every) } else { every }
     }
 
     fn slow_down_long_confirmations(&mut self, turn: &mut Turn<'_>) {

@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use self::{
     atom::{AtomState, NEVER},
-    signal::Signal,
+    signal::{Signal, Streak},
     sustained::Sustained,
     tree::Inputs,
 };
@@ -363,7 +363,7 @@ impl Watch {
     /// Since when the critical probes that say that the system is down have failed without a pass between: the boot time
     /// of the first failed sample of the longest such streak. None if none is failing now.
     pub fn failing_since(&self) -> Option<BootTime> {
-        self.down_streaks().map(|(first, _)| first).min()
+        self.down_streaks().filter_map(|streak| streak.failed).map(|(first, _)| first).min()
     }
 
     /// Whether such a failure is seen just now: its probe was heard lately, and failing.
@@ -372,16 +372,21 @@ impl Watch {
         self.critical_probes().filter(is_down).any(|signal| !signal.is_stale(now.boot))
     }
 
-    /// How long that failure was *seen* to last: from its first failed sample to its last. Unlike the time since
-    /// [`Self::failing_since`] it does not grow while samples are missed.
+    /// How long that failure was *seen* to last: the time between its failed samples, without that in which samples were
+    /// missed. Unlike the time since [`Self::failing_since`] it neither grows while nothing is seen, nor catches up after.
     pub fn failing_for(&self) -> Option<Duration> {
-        self.down_streaks().map(|(first, last)| last.since(first)).max()
+        self.down_streaks().map(|streak| streak.seen_failing).max()
     }
 
-    fn down_streaks(&self) -> impl Iterator<Item = (BootTime, BootTime)> {
+    fn down_streaks(&self) -> impl Iterator<Item = &Streak> {
         self.critical_probes()
-            .filter(|signal| signal.streak.failing >= self.policy.thresholds.down_after)
-            .filter_map(|signal| signal.streak.failed)
+            .map(|signal| &signal.streak)
+            .filter(|streak| streak.failing >= self.policy.thresholds.down_after && streak.failed.is_some())
+    }
+
+    /// From here on the signal is taken so often: its samples are expected in that time, and its timeout.
+    pub fn set_cadence(&mut self, signal: SignalIndex, every: Duration) {
+        self.signals[signal.get()].set_cadence(every);
     }
 
     /// Whether every critical probe has passed at least once in samples taken after `since`.

@@ -38,6 +38,8 @@ pub(super) struct Streak {
     pub(super) passing: u32,
     /// First and last of `failing`.
     pub(super) failed: Option<(BootTime, BootTime)>,
+    /// How much of the time between those two was looked at, see [`Signal::longest_step`].
+    pub(super) seen_failing: Duration,
     /// The last pass, cuts notwithstanding.
     pub(super) passed_at: Option<BootTime>,
     /// First failure since the last pass, cuts notwithstanding, and whether there was such a pass.
@@ -71,6 +73,8 @@ pub(super) struct Requests {
 #[derive(Debug)]
 pub(super) struct Signal {
     pub(super) every: Duration,
+    /// How often it is taken just now: `every`, or more often while a failure is being confirmed.
+    cadence: Duration,
     timeout: Duration,
     stale_after: Duration,
     last: Last,
@@ -108,6 +112,7 @@ impl Signal {
         });
         Self {
             every: policy.every,
+            cadence: policy.every,
             stale_after: policy.every * STALE_INTERVALS + policy.timeout,
             last: Last::None,
             reason: None,
@@ -121,6 +126,18 @@ impl Signal {
             quiet: false,
             requests,
         }
+    }
+
+    /// From here on it is taken so often.
+    pub(super) fn set_cadence(&mut self, every: Duration) {
+        self.cadence = every;
+    }
+
+    /// No more than this between two failed samples was looked at: the next look begins one cadence after the last one,
+    /// and takes its timeout at most. Whatever is longer holds looks that were missed, and nobody knows what those would
+    /// have seen.
+    fn longest_step(&self) -> Duration {
+        self.cadence + self.timeout
     }
 
     /// When it becomes stale if nothing more is heard; at once if nothing was heard yet.
@@ -187,6 +204,7 @@ impl Signal {
         }
         // Where nobody looked in between, as in a suspended machine, what was seen to last begins anew.
         let was_unseen = self.heard_at.is_some_and(|heard| at.since(heard) > self.stale_after);
+        let longest_step = self.longest_step();
         self.hear(at, Last::Failed);
         self.reason = Some(reason.clone());
         self.failures.note(at);
@@ -194,8 +212,10 @@ impl Signal {
         let first_failure = streak.failing == 0;
         streak.failing = streak.failing.saturating_add(1);
         streak.passing = 0;
-        let first = streak.failed.filter(|_| !was_unseen).map_or(at, |(first, _)| first);
-        streak.failed = Some((first, at));
+        let before = streak.failed.filter(|_| !was_unseen);
+        streak.seen_failing =
+            before.map_or(Duration::ZERO, |(_, last)| streak.seen_failing + at.since(last).min(longest_step));
+        streak.failed = Some((before.map_or(at, |(first, _)| first), at));
         streak.fault = streak.fault.or(Some((at, streak.passed_at.is_some())));
         Recorded { changed: true, first_failure, ..Recorded::default() }
     }

@@ -22,6 +22,8 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(75);
 /// What once said yes to a rate clears only below this share of it.
 const CLEARS_BELOW: f64 = 0.8;
+/// A look takes no longer: what is more than this and the pace at which looks are taken was not looked at.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// Of a signal that is taken every two seconds nothing is known after this.
 const STALE_AFTER: Duration = Duration::from_secs(7);
 /// A fault that began so long before its deploy was noticed is not put down to it.
@@ -35,6 +37,8 @@ struct Seen {
     failing_since: Option<BootTime>,
     /// Failures that were seen without a break, from the first to the last.
     unbroken_failures: Option<(BootTime, BootTime)>,
+    /// How much of the time between those was looked at.
+    watched_failing: Duration,
     passed_at: Option<BootTime>,
     counted_at: Option<BootTime>,
     features_failing: u32,
@@ -64,8 +68,8 @@ impl Evidence {
         *seen = Seen { failed_probes: std::mem::take(&mut seen.failed_probes), ..Seen::default() };
     }
 
-    /// A sample is given to a process that takes it for what it is.
-    pub(in crate::testing) fn handed_out(&mut self, sample: &Sample, now: BootTime) {
+    /// A sample is given to a process that takes it for what it is, of a signal that is taken `every` so often just then.
+    pub(in crate::testing) fn handed_out(&mut self, sample: &Sample, every: Duration, now: BootTime) {
         let seen = &mut self.0[sample.service.get()];
         match &sample.measurement {
             Measurement::Check(Outcome::Failed(_)) if sample.signal == READY => {
@@ -73,6 +77,10 @@ impl Evidence {
                 seen.failing_since.get_or_insert(sample.taken_at);
                 let at = sample.taken_at;
                 let before = seen.unbroken_failures.filter(|(_, last)| at.since(*last) <= STALE_AFTER);
+                seen.watched_failing = match before {
+                    Some((_, last)) => seen.watched_failing + at.since(last).min(every + LONGEST_LOOK),
+                    None => Duration::ZERO,
+                };
                 seen.unbroken_failures = Some((before.map_or(at, |(first, _)| first), at));
                 seen.failed_probes.push(sample.taken_at);
             }
@@ -151,11 +159,12 @@ impl Evidence {
 }
 
 impl Seen {
-    /// Whether probes failed three times in a row and for `down_for` without a break in the looking, the first of them no
+    /// Whether probes failed three times in a row and were watched failing for `down_for`, the first of them no
     /// earlier than the deploy could be noticed.
     fn is_down_since(&self, deployed_at: BootTime, down_for: Duration) -> bool {
         self.probes_failing >= 3
-            && self.unbroken_failures.is_some_and(|(first, last)| last.since(first) >= down_for)
+            && self.unbroken_failures.is_some()
+            && self.watched_failing >= down_for
             && self.failing_since.is_some_and(|since| since.after(NOTICE_LAG) >= deployed_at)
     }
 

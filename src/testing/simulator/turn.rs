@@ -176,7 +176,8 @@ impl Simulation<'_> {
         if let Event::Sample(sample) = &event
             && !self.impaired
         {
-            self.invariants.evidence.handed_out(sample, now.boot);
+            let every = self.cadence[sample.service.get()][sample.signal.get()];
+            self.invariants.evidence.handed_out(sample, every, now.boot);
         }
         let mut actions = Actions::new();
         state.step(now, event, &mut actions);
