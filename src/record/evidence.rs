@@ -2,6 +2,8 @@
 //! takes anybody else's.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
     fs::{self, DirBuilder},
     io,
     os::unix::fs::DirBuilderExt,
@@ -122,8 +124,14 @@ pub fn folder(directory: &Path, incident: &IncidentId) -> Result<PathBuf, Eviden
     Ok(directory.join(checked(incident.as_str())?))
 }
 
-/// Removes the folders of ours to which nothing was written for as long as `keep`.
-pub fn prune(directory: &Path, keep: Duration, now: SystemTime) -> Result<Pruned, EvidenceError> {
+/// Removes the folders of ours to which nothing was written for as long as `keep`, by a wall clock that may be wrong:
+/// those of `known` incidents, which the journal has not let go of by its own time, stay however old they seem.
+pub fn prune(
+    directory: &Path,
+    keep: Duration,
+    now: SystemTime,
+    known: &BTreeSet<IncidentId>,
+) -> Result<Pruned, EvidenceError> {
     let mut pruned = Pruned::default();
     let failed = EvidenceError::io("list", directory);
     let entries = match fs::read_dir(directory) {
@@ -135,6 +143,10 @@ pub fn prune(directory: &Path, keep: Duration, now: SystemTime) -> Result<Pruned
         let folder = entry.map_err(&failed)?.path();
         // Without a mark it is not ours; a link is not followed.
         if !fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_dir()) || !folder.join(MARK).is_file() {
+            continue;
+        }
+        let name = folder.file_name().and_then(OsStr::to_str);
+        if name.is_some_and(|name| known.contains(name)) {
             continue;
         }
         match newest(&folder).and_then(|newest| {

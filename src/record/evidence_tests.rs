@@ -76,11 +76,13 @@ fn sizes_and_counts_are_bounded() {
 fn old_folders_go_and_nothing_else() {
     let root = tempfile::tempdir().expect("a directory");
     let directory = root.path();
-    for name in ["old-1", "young-1", "written-1"] {
+    for name in ["old-1", "young-1", "written-1", "known-1"] {
         write(directory, &incident(name), "a", "x").expect("written");
     }
     age(&directory.join("old-1"), 91 * DAY);
     age(&directory.join("young-1"), 89 * DAY);
+    age(&directory.join("known-1"), 900 * DAY);
+    let known = [incident("known-1")].into();
     age(&directory.join("written-1"), 91 * DAY);
     fs::write(directory.join("written-1/a"), "late").expect("written");
     // Not ours: no mark, a file, and a link to what is ours.
@@ -93,13 +95,16 @@ fn old_folders_go_and_nothing_else() {
     age(&elsewhere.path().join("x-1"), 900 * DAY);
     symlink(elsewhere.path().join("x-1"), directory.join("link")).expect("linked");
 
-    let pruned = prune(directory, 90 * DAY, SystemTime::now()).expect("pruned");
+    let pruned = prune(directory, 90 * DAY, SystemTime::now(), &known).expect("pruned");
     assert_eq!(pruned.removed, [directory.join("old-1")]);
     assert!(pruned.failed.is_empty());
-    for left in ["young-1/a", "written-1/a", "theirs/precious", "file", "link/a"] {
+    for left in ["young-1/a", "written-1/a", "known-1/a", "theirs/precious", "file", "link/a"] {
         assert!(directory.join(left).exists(), "{left}");
     }
     assert!(!directory.join("old-1").exists());
-    assert!(prune(&directory.join("none"), DAY, SystemTime::now()).expect("nothing to do").removed.is_empty());
-    assert!(prune(directory, 90 * DAY, SystemTime::UNIX_EPOCH).expect("a wrong clock").removed.is_empty());
+    let prune = |directory: &Path, now| prune(directory, 90 * DAY, now, &known).expect("pruned").removed;
+    assert!(prune(&directory.join("none"), SystemTime::now()).is_empty());
+    assert!(prune(directory, SystemTime::UNIX_EPOCH).is_empty(), "a wrong clock");
+    let removed = prune(directory, SystemTime::now() + 1000 * DAY);
+    assert!(!removed.contains(&directory.join("known-1")) && directory.join("known-1/a").exists(), "{removed:?}");
 }

@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// A releases directory is read so often, and at once when a glance (every second) finds it or its link changed. What a
-/// glance does not see, as a link above them or another order of the releases' ages, is noticed by this.
-const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(10);
+/// glance does not see, as a link above them or another order of the releases' ages, is noticed by this; the core counts on
+/// five seconds.
+const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(5);
 /// Targets are glanced at in so many groups, one after another: not all at once, and not each by itself either, since a
 /// group costs little more than one.
 const GROUPS: u32 = 16;

@@ -1,6 +1,7 @@
 //! Writes evidence files on a thread of its own: a slow disk holds up no probe and no page.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     time::Duration,
@@ -21,8 +22,14 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Files(SyncSender<(IncidentId, String, String)>);
 
 impl Files {
-    /// Starts the thread. It ends when this is dropped and everything waiting is written.
-    pub(super) fn start(directory: PathBuf, keep: Duration, clock: Clock) -> Self {
+    /// Starts the thread. It ends when this is dropped and everything waiting is written. `known` tells of which
+    /// incidents the journal knows: their folders stay.
+    pub(super) fn start(
+        directory: PathBuf,
+        keep: Duration,
+        clock: Clock,
+        mut known: impl FnMut() -> BTreeSet<IncidentId> + Send + 'static,
+    ) -> Self {
         let (sender, waiting) = sync_channel::<(IncidentId, String, String)>(WAITING_LIMIT);
         let work = move || {
             let mut until_prune = 0;
@@ -30,7 +37,7 @@ impl Files {
             loop {
                 if until_prune == 0 {
                     until_prune = PRUNE_AFTER_WRITES;
-                    prune(&directory, keep, &clock);
+                    prune(&directory, keep, &clock, &known());
                 }
                 match waiting.recv_timeout(PRUNE_EVERY) {
                     Ok((incident, name, content)) => {
@@ -58,8 +65,8 @@ impl Files {
     }
 }
 
-fn prune(directory: &Path, keep: Duration, clock: &Clock) {
-    match evidence::prune(directory, keep, clock.system()) {
+fn prune(directory: &Path, keep: Duration, clock: &Clock, known: &BTreeSet<IncidentId>) {
+    match evidence::prune(directory, keep, clock.system(), known) {
         Ok(pruned) => {
             for folder in pruned.removed {
                 tracing::info!(folder = %folder.display(), "old evidence removed");
@@ -82,20 +89,30 @@ mod tests {
     fn old_evidence_goes_at_the_start_though_nothing_is_written() {
         let root = tempfile::tempdir().expect("a directory");
         let keep = Duration::from_secs(3600);
-        for name in ["old-1", "young-1"] {
+        for name in ["old-1", "known-1", "young-1"] {
             evidence::write(root.path(), &name.into(), "incident.json", "{}").expect("written");
         }
         let old = root.path().join("old-1");
         let long_ago = Clock::new().system() - 2 * keep;
-        for file in [old.join("incident.json"), old.join(".backstop-evidence"), old.clone()] {
-            File::open(file).and_then(|file| file.set_modified(long_ago)).expect("aged");
+        for folder in [root.path().join("known-1"), old.clone()] {
+            for file in [folder.join("incident.json"), folder.join(".backstop-evidence"), folder] {
+                File::open(file).and_then(|file| file.set_modified(long_ago)).expect("aged");
+            }
         }
-        let _files = Files::start(root.path().to_owned(), keep, Clock::new());
+        let files = Files::start(root.path().to_owned(), keep, Clock::new(), || ["known-1".into()].into());
         let began = Instant::now();
         while old.exists() {
             assert!(began.elapsed() < Duration::from_secs(30), "it is still there");
             std::thread::sleep(Duration::from_millis(5));
         }
-        assert!(root.path().join("young-1/incident.json").exists());
+        // What is written next is written after everything old was looked at.
+        files.write("last-1".into(), "incident.json".to_owned(), "{}".to_owned());
+        while !root.path().join("last-1/incident.json").exists() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it is not written");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for kept in ["young-1", "known-1"] {
+            assert!(root.path().join(kept).join("incident.json").exists(), "{kept}");
+        }
     }
 }

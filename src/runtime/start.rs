@@ -1,6 +1,7 @@
 //! Puts the daemon together: store first, then the fold, then everything that looks and serves.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     config::form::Config,
-    core::{durable::Durable, engine::State, event::Event, sample::Reason},
+    core::{durable::Durable, engine::State, event::Event, name::IncidentId, sample::Reason},
     notify::NotifyError,
     probe::{http::SetupError, net::tls::TlsError, schedule::SpawnError},
     record::history::{History, HistoryError},
@@ -175,9 +176,10 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (to_loop, exchanges) = mpsc::channel(1);
     let (trouble, trouble_seen) = watch::channel(None);
     let manager = Manager::from_environment();
-    let files = Files::start(config.evidence.directory.clone(), config.evidence.keep, clock.clone());
+    let known = known_incidents(state.durable(), &board);
+    let files = Files::start(config.evidence.directory.clone(), config.evidence.keep, clock.clone(), known);
     let register = Register::new(&config.policy);
-    let steps = steps(config, &installation, &clock);
+    let steps = steps(config, &installation, state.durable(), &clock);
     let edges = prepared.begin(&sample_sender, &completion_sender, &steps);
     let reloader = file.map(|file| Reloader {
         file,
@@ -249,12 +251,33 @@ fn journal(path: &Path, keep: Duration, metrics: &Metrics) -> Result<(Opened, Du
 
 /// Where locks and receipts of plans' steps lie: beside the store, apart for each store, since incidents are numbered
 /// within one.
-fn steps(config: &Config, installation: &str, clock: &Clock) -> PathBuf {
+fn steps(config: &Config, installation: &str, durable: &Durable, clock: &Clock) -> PathBuf {
     let beside = config.store.parent().unwrap_or_else(|| std::path::Path::new("."));
     let steps = beside.join("steps").join(installation);
+    let unfinished: Vec<_> = durable
+        .incidents
+        .values()
+        .flat_map(|incident| incident.plans.iter().map(move |plan| (incident, plan)))
+        .filter(|(_, plan)| plan.ended.is_none())
+        .map(|(incident, plan)| (&incident.id, plan.number))
+        .collect();
     // A directory that is not there yet has nothing to be removed.
-    let _nothing_there = child::prune(&steps, clock.system() - RECEIPTS_KEPT_FOR);
+    let _nothing_there = child::prune(&steps, clock.system() - RECEIPTS_KEPT_FOR, &unfinished);
     steps
+}
+
+/// Of which incidents the journal knows at any time: what is shown, and before anything is, what was found at the start.
+fn known_incidents(durable: &Durable, board: &Arc<Board>) -> impl FnMut() -> BTreeSet<IncidentId> + Send + 'static {
+    let mut at_start: BTreeSet<IncidentId> = durable.incidents.keys().cloned().collect();
+    let board = Arc::clone(board);
+    move || {
+        let shown: BTreeSet<IncidentId> = board.incidents().iter().map(|incident| incident.id.clone()).collect();
+        // The first that are shown are those, unless there were none.
+        if !shown.is_empty() {
+            at_start.clear();
+        }
+        if at_start.is_empty() { shown } else { at_start.clone() }
+    }
 }
 
 #[cfg(test)]

@@ -21,16 +21,24 @@ pub(super) struct Link {
     pub(super) link: PathBuf,
 }
 
-/// What the link and the directory were when they were looked at: device, file, and when that last changed.
+/// What the link and the directory were when they were looked at: device, file, and when that last changed; and which
+/// directory the link led to, whatever lies between, if to any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Print([(u64, u64, i64, i64); 2]);
+pub(super) struct Print {
+    places: [(u64, u64, i64, i64); 2],
+    leads_to: Option<(u64, u64)>,
+}
 
 impl Link {
     /// The least that tells whether anything changed: a link is never changed, only replaced, and a release that comes or
-    /// goes changes the directory. None where either is not there.
+    /// goes changes the directory. Where the link leads to other links, those may be replaced: then it leads to another
+    /// directory. None where link or directory is not there.
     pub(super) fn print(&self) -> Option<Print> {
         let of = |metadata: fs::Metadata| (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
-        Some(Print([of(fs::symlink_metadata(&self.link).ok()?), of(fs::metadata(&self.directory).ok()?)]))
+        let places = [of(fs::symlink_metadata(&self.link).ok()?), of(fs::metadata(&self.directory).ok()?)];
+        // A release's own times change with whatever it writes there, and say nothing. It may also be gone.
+        let leads_to = fs::metadata(&self.link).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        Some(Print { places, leads_to })
     }
 
     /// The live release: the name inside the directory that the link leads to. The release itself may be gone.

@@ -138,3 +138,25 @@ fn what_cannot_be_gone_back_to() {
     assert!(error.contains("c is live by now"), "{error}");
     assert_eq!(text(&link), "releases/c");
 }
+
+#[test]
+fn a_glance_sees_a_link_far_down_the_chain_replaced() {
+    let (root, link) = releases("releases/latest");
+    let channel = root.path().join("channel");
+    symlink(link.directory.join("c"), &channel).expect("linked");
+    symlink("../channel", link.directory.join("latest")).expect("linked");
+    assert_eq!(link.current().expect("read").as_str(), "c");
+    let before = link.print();
+    assert_eq!(link.print(), before, "nothing happened");
+    fs::write(link.directory.join("c/written"), "").expect("written");
+    assert_eq!(link.print(), before, "what a release writes is no news");
+    let another = root.path().join("another");
+    symlink(link.directory.join("b"), &another).expect("linked");
+    fs::rename(&another, &channel).expect("replaced");
+    assert_eq!(link.current().expect("read").as_str(), "b");
+    assert_ne!(link.print(), before, "a deploy");
+    // The same where the release goes that it leads to.
+    let before = link.print();
+    fs::remove_file(&channel).expect("removed");
+    assert_ne!(link.print(), before);
+}

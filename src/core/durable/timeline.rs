@@ -58,7 +58,7 @@ impl Timeline {
     }
 
     /// An entry was folded in.
-    pub(super) fn advance(&mut self, wall: WallTime, boot: Option<BootStamp>) {
+    pub fn advance(&mut self, wall: WallTime, boot: Option<BootStamp>) {
         let steady = self.at(wall, boot);
         self.0 = Some(Reading { wall, boot, steady });
     }

@@ -17,7 +17,10 @@ use tokio::time;
 
 use super::group::{self, Identity};
 use crate::{
-    core::operation::{Receipt, StepKey},
+    core::{
+        name::IncidentId,
+        operation::{Receipt, StepKey},
+    },
     record::atomic,
 };
 
@@ -176,11 +179,18 @@ pub async fn receipt_within(directory: &Path, key: &StepKey, wait: Duration) -> 
     }
 }
 
-/// Removes locks and receipts that nobody has written since `before`. Returns how many files went.
-pub fn prune(directory: &Path, before: SystemTime) -> io::Result<u64> {
+/// Removes locks and receipts that nobody has written since `before`, by a wall clock that may be wrong: those of the
+/// `unfinished` plans (of which incident, and their numbers) stay however old they seem, since without its receipt a step
+/// would look as if it had never begun. Returns how many files went.
+pub fn prune(directory: &Path, before: SystemTime, unfinished: &[(&IncidentId, u16)]) -> io::Result<u64> {
+    let unfinished: Vec<String> = unfinished.iter().map(|(incident, plan)| format!("{incident}.{plan}.")).collect();
     let mut removed = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| unfinished.iter().any(|plan| name.starts_with(plan))) {
+            continue;
+        }
         let metadata = entry.metadata()?;
         if metadata.is_file() && metadata.modified()? < before {
             fs::remove_file(entry.path())?;
@@ -232,11 +242,19 @@ mod tests {
     #[test]
     fn old_files_go_and_new_ones_stay() {
         let directory = tempfile::tempdir().expect("a directory");
-        let old = File::create(directory.path().join("old.receipt")).expect("made");
         let hour = Duration::from_hours(1);
-        old.set_modified(SystemTime::now() - 2 * hour).expect("dated back");
-        File::create(directory.path().join("new.receipt")).expect("made");
-        assert_eq!(prune(directory.path(), SystemTime::now() - hour).expect("pruned"), 1);
-        assert!(directory.path().join("new.receipt").exists());
+        for name in ["api-1.1.2.3.receipt", "api-1.2.0.0.receipt", "api-1.2.0.0.lock", "api-1.22.0.0.receipt"] {
+            let old = File::create(directory.path().join(name)).expect("made");
+            old.set_modified(SystemTime::now() - 2 * hour).expect("dated back");
+        }
+        File::create(directory.path().join("api-1.1.2.4.receipt")).expect("made");
+        let unfinished = [(&IncidentId::from("api-1"), 2)];
+        assert_eq!(prune(directory.path(), SystemTime::now() - hour, &unfinished).expect("pruned"), 2);
+        for kept in ["api-1.2.0.0.receipt", "api-1.2.0.0.lock", "api-1.1.2.4.receipt"] {
+            assert!(directory.path().join(kept).exists(), "{kept}");
+        }
+        // Whatever the clock says.
+        prune(directory.path(), SystemTime::now() + 1000 * hour, &unfinished).expect("pruned");
+        assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 2);
     }
 }

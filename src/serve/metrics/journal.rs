@@ -9,16 +9,22 @@ use ::metrics::counter;
 
 use super::{GATE_REFUSALS, INCIDENTS, Metrics, ROLLBACKS};
 use crate::core::{
-    durable::Durable,
+    durable::{Durable, Timeline},
     entry::{Entry, Fact, PlanOutcome},
     gate::Gate,
     name::IncidentId,
-    time::WallTime,
+    time::SteadyTime,
     verdict::{PlanKind, VerdictKind},
 };
 
-/// Plans under way: by incident and number, which plan it is and when it began. At most one for a service.
-pub(super) type Plans = BTreeMap<(IncidentId, u16), (PlanKind, WallTime)>;
+/// Plans under way, at most one for a service, and where the journal has got to: how long a plan took is told by the
+/// journal's time, whatever the wall clock was set to meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Plans {
+    /// By incident and number, which plan it is and when it began.
+    begun: BTreeMap<(IncidentId, u16), (PlanKind, SteadyTime)>,
+    timeline: Timeline,
+}
 
 /// Makes every series of a service, so that a rate sees the first count too. The plans that a configuration cannot lead to
 /// yet are left out.
@@ -42,21 +48,24 @@ impl Metrics {
     /// The state of an earlier process was recovered: nothing is counted, but a plan that goes on is remembered.
     pub fn recovered(&self, durable: &Durable) {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.timeline = durable.timeline.clone();
         for incident in durable.incidents.values() {
             for plan in incident.plans.iter().filter(|plan| plan.ended.is_none()) {
-                plans.insert((incident.id.clone(), plan.number), (plan.plan, plan.started_at));
+                plans.begun.insert((incident.id.clone(), plan.number), (plan.plan, plan.started));
             }
         }
     }
 
     fn remember_plan(&self, entry: &Entry) {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = plans.timeline.at(entry.at, entry.boot);
+        plans.timeline.advance(entry.at, entry.boot);
         match &entry.fact {
             Fact::PlanStarted { incident, number, plan, .. } => {
-                plans.insert((incident.clone(), *number), (*plan, entry.at));
+                plans.begun.insert((incident.clone(), *number), (*plan, at));
             }
             Fact::PlanEnded { incident, plan, .. } => {
-                plans.remove(&(incident.clone(), *plan));
+                plans.begun.remove(&(incident.clone(), *plan));
             }
             _ => {}
         }
@@ -76,14 +85,17 @@ impl Metrics {
             }
             Fact::PlanEnded { incident, plan, outcome, .. } => {
                 let key = (incident.clone(), *plan);
-                let begun = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+                let (begun, now) = {
+                    let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+                    (plans.begun.get(&key).copied(), plans.timeline.at(entry.at, entry.boot))
+                };
                 let kind = begun.map_or("unknown", |(kind, _)| kind.as_str());
                 self.locally(|| {
                     counter!(ROLLBACKS, "service" => service(), "plan" => kind, "outcome" => outcome.as_str())
                         .increment(1);
                 });
                 if let Some((_, at)) = begun {
-                    self.handles().rollback_duration.record(entry.at.since(at));
+                    self.handles().rollback_duration.record(now.since(at));
                 }
             }
             _ => {}
