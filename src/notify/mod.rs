@@ -8,7 +8,7 @@ mod heartbeat;
 mod webhook;
 
 pub use heartbeat::{Heartbeat, HeartbeatError};
-pub use webhook::WebhookError;
+pub use webhook::{WebhookError, check_secret};
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -95,6 +95,11 @@ pub(super) fn check_url(url: &SecretString) -> Result<(), WebhookError> {
     if matches!(parsed.scheme(), "http" | "https") { Ok(()) } else { Err(WebhookError::Url) }
 }
 
+/// Holds a secret to what can be signed with.
+pub fn check_secret(secret: &SecretString) -> Result<(), WebhookError> {
+    key(secret).map(|_key| ())
+}
+
 /// The signing key behind a secret: the decoded bytes after `whsec_`, else the text's own bytes.
 fn key(secret: &SecretString) -> Result<SecretBox<Vec<u8>>, WebhookError> {
     let text = secret.expose_secret();

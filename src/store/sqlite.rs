@@ -99,7 +99,7 @@ impl SqliteStore {
     }
 
     /// Copies the store at `path` into the new file `into`, as it is at one moment, beside its daemon or without one. The
-    /// copy is a store by itself: put in the place of a lost one, it is gone on with.
+    /// copy is a store by itself, with an installation of its own: put in the place of a lost one, it is gone on with.
     pub fn back_up(path: &Path, into: &Path) -> Result<(), StoreError> {
         let failed = |reason: String| StoreError::Backup { path: into.to_owned(), reason };
         let store = Self::open_read_only(path)?;
@@ -384,7 +384,17 @@ fn copy(connection: &Connection, into: &Path) -> Result<(), String> {
     let name = into.to_str().ok_or("its path is not UTF-8")?;
     let file = OpenOptions::new().write(true).create_new(true).mode(atomic::NEW_FILE_MODE).open(into).map_err(words)?;
     connection.execute("VACUUM INTO ?1", [name]).map_err(|error| error.to_string())?;
+    rename_installation(into).map_err(|error| error.to_string())?;
     file.sync_all().map_err(words)
+}
+
+/// What the original does after the copy was made has the numbers that the copy gives again: of steps, whose receipts lie
+/// beside the store, and of pages, by which receivers know what they have. Under a name of its own they are not the same.
+fn rename_installation(copy: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let renamed = "UPDATE meta SET value = ?1 WHERE key = 'installation'";
+    connection.execute(renamed, [Uuid::now_v7().to_string()])?;
+    connection.close().map_err(|(_connection, error)| error)
 }
 
 /// For writing: a commit is durable when it returns (`synchronous=FULL` syncs the log each time).

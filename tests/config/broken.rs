@@ -20,6 +20,7 @@ const BEYOND_THE_SCHEMA: &[&str] = &[
     "secrets_missing",
     "timeouts",
     "tree_too_deep",
+    "webhook_secrets",
     "windows",
 ];
 

@@ -1,6 +1,7 @@
 //! The store while the daemon runs: copied, full, and taken away.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, OpenOptions},
     io::Write as _,
     os::unix::fs::FileExt as _,
@@ -206,6 +207,10 @@ fn a_backup_beside_the_daemon_can_be_gone_on_with() {
     assert!(said.contains("copy.db"), "{said}");
     let (code, said) = world.cli.refused(&["store", "backup", copy.to_str().expect("UTF-8")]);
     assert!(code == 1 && said.contains("not written over"), "{said}");
+    // Life goes on after the copy, with an incident that the copy does not know of.
+    world.break_release("v2");
+    world.wait_for_outcome("api-1", "verified");
+    world.receiver.wait_for("incident.resolved");
     assert!(daemon.terminate().success());
     // The store is lost; the copy takes its place.
     for name in fs::read_dir(world.path("state")).expect("listed").filter_map(Result::ok) {
@@ -218,9 +223,20 @@ fn a_backup_beside_the_daemon_can_be_gone_on_with() {
     let deploys: Value = world.cli.json(&["deploys", "api"]);
     let all = deploys["services"][0]["deploys"].as_array().expect("a list");
     assert!(all.iter().any(|one| one["release"]["version"] == "v1" && one["standing"] == "known_good"), "{deploys:#}");
+    world.heal_release("v2");
+    world.deploy("v2");
     world.wait_until_settled("v2");
     world.break_release("v2");
+    // The receipts of that incident's steps are not taken for this one's.
     world.wait_for_outcome("api-1", "verified");
+    assert_eq!(world.running().as_deref(), Some("v1"));
+    // And who drops what was received before drops none of the new pages.
+    let mut pages: BTreeMap<String, String> = BTreeMap::new();
+    for page in world.receiver.all() {
+        let summary = page.text("summary").to_owned();
+        let known = pages.entry(page.id.clone()).or_insert_with(|| summary.clone());
+        assert_eq!(*known, summary, "{} stands for two pages", page.id);
+    }
     // How the fixtures of `tests/upgrade.rs` are made.
     if let Some(keep) = std::env::var_os("BACKSTOP_KEEP_STORE") {
         world.receiver.wait_for("incident.resolved");

@@ -9,11 +9,15 @@ use super::{
     Node, Sink, View, duration, secret, visible,
 };
 use crate::{
-    config::form::{Channel, ChannelKind, Heartbeat},
+    config::{
+        form::{Channel, ChannelKind, Heartbeat},
+        node::State,
+    },
     core::{
         name::ChannelName,
         policy::{Escalation, Finding, Severity, SeverityPolicy},
     },
+    notify::check_secret,
 };
 
 /// The channels that this version has, and the names of all that are written.
@@ -30,7 +34,18 @@ pub(super) fn channels<'a>(view: &View<'a>, sink: &mut Sink) -> (Vec<Channel>, V
         );
         if let Some(webhook) = channel.section("webhook") {
             let url = secret(&webhook, "url").unwrap_or_else(|| SecretString::from(""));
-            let kind = ChannelKind::Webhook { url, secret: secret(&webhook, "secret") };
+            let secret = secret(&webhook, "secret");
+            if let Some(node) = webhook.usable("secret").filter(|node| node.state == State::Fine)
+                && let Some(Err(error)) = secret.as_ref().map(check_secret)
+            {
+                let message = format!("{}: {error}", webhook.path_of("secret"));
+                sink.error(
+                    &node.span,
+                    message,
+                    "write `whsec_` and the base64 of 24 to 64 random bytes, or any other text",
+                );
+            }
+            let kind = ChannelKind::Webhook { url, secret };
             channels.push(Channel { name: ChannelName::from(key.name.as_str()), kind });
         }
     }
