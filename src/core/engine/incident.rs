@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{page::Draft, service::Service, turn::Turn};
+use super::{page::Draft, service::Service, surroundings::told_first, turn::Turn};
 use crate::core::{
     action::Action,
     answer::Answer,
@@ -13,7 +13,7 @@ use crate::core::{
     page::PageKind,
     policy::{ConsiderThen, Finding, Mode, Severity},
     time::BootTime,
-    verdict::{Onset, VerdictKind},
+    verdict::{Onset, PlanKind, VerdictKind},
     watch::NO_ANSWER,
 };
 
@@ -156,6 +156,14 @@ impl Service {
         let to = to.map_or_else(|| "an older release".to_owned(), |version| version.to_string());
         if self.page_only {
             return "Backstop only watches this service: its state was restored after an error of its own.".to_owned();
+        }
+        let plan = self.watch.verdict().plan.filter(|plan| *plan != PlanKind::Quick);
+        if let Some(plan) = plan.filter(|_| self.policy.mode != Mode::Observe) {
+            return format!("The tree wants the plan {plan}, which this version cannot carry out: do it by hand.");
+        }
+        let gates = self.situation(turn).reports();
+        if let Some(held) = told_first(&gates).filter(|_| self.policy.mode != Mode::Observe) {
+            return format!("As it is now nothing is rolled back: {}.", held.why);
         }
         match (self.policy.mode, verdict) {
             (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to roll back to {to}."),
