@@ -11,14 +11,18 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
     SqliteStore, StoreError,
     recovery::Snapshot,
     sqlite::{pragma, row_id, sequence},
 };
-use crate::core::{event::Sequence, time::WallTime};
+use crate::core::{
+    durable::Timeline,
+    event::Sequence,
+    time::{BootStamp, WallTime},
+};
 
 /// A snapshot is made after so many entries: folding them takes a start a tenth of a second.
 const SNAPSHOT_AFTER: u64 = 4096;
@@ -71,13 +75,23 @@ pub(super) struct Compaction {
     stage: Stage,
     /// Not before the journal has come so far.
     not_before: Sequence,
+    /// Up to this entry the journal is older than is kept.
+    old: Sequence,
+}
+
+/// What the folding thread found.
+#[derive(Debug)]
+struct Folded {
+    snapshot: Snapshot,
+    /// Up to this entry the journal is older than is kept.
+    old: Sequence,
 }
 
 #[derive(Debug, Default)]
 enum Stage {
     #[default]
     Idle,
-    Folding(JoinHandle<Result<Option<Snapshot>, StoreError>>),
+    Folding(JoinHandle<Result<Option<Folded>, StoreError>>),
     Deleting,
 }
 
@@ -120,15 +134,16 @@ impl SqliteStore {
         if last < self.compaction.not_before || last.0 - self.covered.0 < retention.snapshot_after {
             return Ok(Tidied::Nothing);
         }
-        let (path, covered, most) = (self.path.clone(), self.covered, retention.snapshot_after * PATIENCE);
-        let folding = thread::Builder::new().name("compaction".to_owned()).spawn(move || fold(&path, covered, most));
+        let (path, covered, retention) = (self.path.clone(), self.covered, *retention);
+        let folding =
+            thread::Builder::new().name("compaction".to_owned()).spawn(move || fold(&path, covered, &retention));
         let refused = |error: std::io::Error| StoreError::Open { path: self.path.clone(), reason: error.to_string() };
         self.compaction.stage = Stage::Folding(folding.map_err(refused)?);
         Ok(Tidied::Waits)
     }
 
-    fn snapshot(&mut self, folding: JoinHandle<Result<Option<Snapshot>, StoreError>>) -> Result<Tidied, StoreError> {
-        let Some(snapshot) = folding.join().map_err(|_panic| StoreError::Gone)?? else {
+    fn snapshot(&mut self, folding: JoinHandle<Result<Option<Folded>, StoreError>>) -> Result<Tidied, StoreError> {
+        let Some(Folded { snapshot, old }) = folding.join().map_err(|_panic| StoreError::Gone)?? else {
             self.put_off();
             return Ok(Tidied::Nothing);
         };
@@ -138,13 +153,16 @@ impl SqliteStore {
             transaction.commit()
         })?;
         self.covered = snapshot.sequence;
+        self.compaction.old = old;
         self.compaction.stage = Stage::Deleting;
         Ok(Tidied::More)
     }
 
     fn delete(&mut self, retention: &Retention) -> Result<Tidied, StoreError> {
-        let covered = self.covered;
-        let more = self.write(|connection| delete(connection, covered, retention))?;
+        // The last entry that is covered stays: with nothing before it, a journal without its snapshot has a gap.
+        let too_many = Sequence(self.covered.0.saturating_sub(retention.covered_limit));
+        let last = self.compaction.old.max(too_many).min(Sequence(self.covered.0.saturating_sub(1)));
+        let more = self.write(|connection| delete(connection, last))?;
         if !more {
             return Ok(Tidied::Nothing);
         }
@@ -153,45 +171,48 @@ impl SqliteStore {
     }
 }
 
-/// The state that is on the disk. None if it is not the moment to write it: a plan is under way, and its commits come
-/// first.
-fn fold(path: &Path, covered: Sequence, most: u64) -> Result<Option<Snapshot>, StoreError> {
-    let durable = SqliteStore::open_read_only(path)?.recover()?;
+/// The state that is on the disk, and what of the journal is old. None if it is not the moment to write it: a plan is
+/// under way, and its commits come first.
+fn fold(path: &Path, covered: Sequence, retention: &Retention) -> Result<Option<Folded>, StoreError> {
+    let store = SqliteStore::open_read_only(path)?;
+    let durable = store.recover()?;
     let is_acting = durable.incidents.values().any(|incident| incident.active_plan().is_some());
-    let is_long = durable.last.0 - covered.0 >= most;
-    Ok((is_long || !is_acting).then(|| Snapshot::of(&durable)))
+    let is_long = durable.last.0 - covered.0 >= retention.snapshot_after * PATIENCE;
+    if is_acting && !is_long {
+        return Ok(None);
+    }
+    let old = old(store.readable()?, retention.keep).map_err(StoreError::read)?;
+    Ok(Some(Folded { snapshot: Snapshot::of(&durable), old }))
 }
 
-/// Deletes the first entries that need not be kept, and gives room back. True if there is more of either.
-fn delete(connection: &mut Connection, covered: Sequence, retention: &Retention) -> rusqlite::Result<bool> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let newest: Option<String> = transaction
-        .query_row("SELECT entry FROM journal ORDER BY sequence DESC LIMIT 1", [], |row| row.get(0))
-        .optional()?;
-    // By the journal's own time: no other clock is needed.
-    let before = newest.as_deref().and_then(written_at).map(|at| at.before(retention.keep));
-    let many = covered.0.saturating_sub(retention.covered_limit);
-    let mut last = None;
-    let mut count = 0;
-    {
-        // The last entry that is covered stays: with nothing before it, a journal without its snapshot has a gap.
-        let mut oldest = transaction
-            .prepare_cached("SELECT sequence, entry FROM journal WHERE sequence < ?1 ORDER BY sequence LIMIT ?2")?;
-        let mut rows = oldest.query(rusqlite::params![row_id(covered), DELETED_AT_ONCE])?;
-        while let Some(row) = rows.next()? {
-            let row_id: i64 = row.get(0)?;
-            if sequence(row_id).0 > many && row.get_ref(1)?.as_str().ok().and_then(written_at) >= before {
-                break;
-            }
-            last = Some(row_id);
-            count += 1;
+/// The last entry that was written longer than `keep` before the newest one; 0 if there is none. By the journal's own time
+/// line: what a wall clock showed that was wrong for a while makes nothing old. Reads what is kept, backwards.
+fn old(connection: &Connection, keep: Duration) -> rusqlite::Result<Sequence> {
+    let mut newest_first = connection.prepare("SELECT sequence, entry FROM journal ORDER BY sequence DESC")?;
+    let mut rows = newest_first.query([])?;
+    let mut age = Duration::ZERO;
+    let mut later: Option<Written> = None;
+    while let Some(row) = rows.next()? {
+        // What cannot be understood is as old as what comes after it.
+        let Some(written) = row.get_ref(1)?.as_str().ok().and_then(written) else { continue };
+        age += later.map_or(Duration::ZERO, |later| written.until(later));
+        if age > keep {
+            return Ok(sequence(row.get(0)?));
         }
+        later = Some(written);
     }
-    if let Some(last) = last {
-        transaction.execute("DELETE FROM journal WHERE sequence <= ?1", [last])?;
-    }
+    Ok(Sequence(0))
+}
+
+/// Deletes the first entries, up to the `last` that need not be kept, and gives room back. True if there is more of either.
+fn delete(connection: &mut Connection, last: Sequence) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let count = transaction.execute(
+        "DELETE FROM journal WHERE sequence IN (SELECT sequence FROM journal WHERE sequence <= ?1 ORDER BY sequence LIMIT ?2)",
+        rusqlite::params![row_id(last), DELETED_AT_ONCE],
+    )?;
     transaction.commit()?;
-    if count == DELETED_AT_ONCE { Ok(true) } else { give_back(connection) }
+    if count == DELETED_AT_ONCE as usize { Ok(true) } else { give_back(connection) }
 }
 
 /// Gives pages that nothing is in any more back to the file system, where they are many; a few are soon used again. True
@@ -221,11 +242,23 @@ const fn is_much(free: i64, all: i64) -> bool {
     free >= FREE_KEPT_PAGES && free > all / 2
 }
 
-/// When an entry was written. The last one is always understood; of what is covered nothing else matters any more.
-fn written_at(entry: &str) -> Option<WallTime> {
-    #[derive(serde::Deserialize)]
-    struct Written {
-        at: WallTime,
+/// When an entry was written, by both clocks.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+struct Written {
+    at: WallTime,
+    #[serde(default)]
+    boot: Option<BootStamp>,
+}
+
+impl Written {
+    /// How long after this the `later` one was written.
+    fn until(self, later: Self) -> Duration {
+        let mut line = Timeline::default();
+        line.advance(self.at, self.boot);
+        line.at(later.at, later.boot).since(line.at(self.at, self.boot))
     }
-    serde_json::from_str::<Written>(entry).ok().map(|written| written.at)
+}
+
+fn written(entry: &str) -> Option<Written> {
+    serde_json::from_str(entry).ok()
 }

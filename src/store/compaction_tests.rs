@@ -3,7 +3,7 @@ use crate::{
     core::{
         durable::Durable,
         entry::Fact,
-        time::WallTime,
+        time::{BootStamp, BootTime, MachineStart, WallTime},
         verdict::{Path as Asked, PlanKind, VerdictKind},
     },
     store::Retention,
@@ -86,6 +86,33 @@ fn what_is_old_goes_and_what_is_known_stays() {
     let copy = path.with_file_name("copy.db");
     SqliteStore::back_up(&path, &copy).expect("copied");
     assert_eq!(SqliteStore::open(&copy).expect("opened").recover().expect("recovered"), fold(3052));
+}
+
+#[test]
+fn a_wall_clock_once_far_ahead_makes_nothing_old() {
+    const AHEAD: Duration = Duration::from_secs(100 * 86_400);
+    let (_directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    store.retain(SMALL);
+    let stamped = |number: u64| {
+        let passed = Duration::from_secs(3600 * number);
+        let boot = BootTime::from_nanos(u64::try_from(passed.as_nanos()).expect("few"));
+        let entry = entry(number);
+        // The last ones were written while the clock was wrong.
+        let at = if number > 290 { entry.at.after(AHEAD) } else { entry.at };
+        Entry { at, boot: Some(BootStamp::new(MachineStart(1), boot)), ..entry }
+    };
+    let batch: Vec<_> = (1..=300).map(|number| (Sequence(number), Arc::new(stamped(number)))).collect();
+    store.append(&batch).expect("appended");
+    tidy(&mut store);
+    assert_eq!((store.covered(), rows(&path)), (Sequence(300), (276, 25)), "the last day is kept");
+    // And the clock is right again.
+    let batch: Vec<_> = (301..=500)
+        .map(|number| (Sequence(number), Arc::new(Entry { at: entry(number).at, ..stamped(number) })))
+        .collect();
+    store.append(&batch).expect("appended");
+    tidy(&mut store);
+    assert_eq!((store.covered(), rows(&path)), (Sequence(500), (476, 25)));
 }
 
 #[test]
