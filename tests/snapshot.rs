@@ -149,7 +149,8 @@ impl Writer {
 
     fn deploy(&mut self, number: u64) {
         let release = Release::of(format!("v{number}"));
-        let deploy = Deploy { number, release, at: self.at, source: DeploySource::Target, by: None };
+        let (at, source) = (self.at, DeploySource::Target);
+        let deploy = Deploy { number, release, at, source, by: None, by_endpoint_alone: false };
         self.fact(Fact::Deployed { deploy });
     }
 

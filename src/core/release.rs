@@ -101,6 +101,10 @@ pub struct Deploy {
     /// Who, where known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub by: Option<String>,
+    /// Whether its version endpoint alone told of a release that was there when the watch first began: the target could
+    /// not.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub by_endpoint_alone: bool,
 }
 
 /// What a look at the target found.

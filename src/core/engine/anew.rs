@@ -16,8 +16,9 @@ impl State {
     /// ([`State::in_hand`]).
     ///
     /// What that service had seen is as little to be trusted as the rest of it: it sees nothing until its signals
-    /// are heard again, and may only page. No other service's windows and streaks are touched by that step; those go on.
-    /// `actions` bring their probes back to the pace at which they were.
+    /// are heard again, and may only page. What every other service had seen, and has under way, is not touched by that
+    /// step; it goes on, and so does what the watchdog knows of itself. `actions` bring their probes back to the pace at
+    /// which they were.
     #[must_use]
     pub fn folded_anew(
         self,
@@ -33,16 +34,30 @@ impl State {
             self.services.into_iter().map(|service| (service.name.clone(), service)).collect();
         let mut next = Self::new(policy, &self.installation, machine_start, durable, now);
         for fresh in &mut next.services {
-            let Some(old) = old.remove(&fresh.name) else { continue };
+            let Some(mut old) = old.remove(&fresh.name) else { continue };
             if suspect.as_ref() == Some(&fresh.name) {
                 fresh.page_only = true;
             } else if old.policy == fresh.policy {
+                fresh.go_on_from(&mut old);
+                // What waited for the store went with the ledger: it is not begun.
+                fresh.flying.take_if(|(key, _)| self.ledger.holds(key));
                 fresh.watch = old.watch;
                 fresh.confirming = old.confirming;
-                fresh.page_only = old.page_only;
+                fresh.lost_told = old.lost_told;
+                fresh.certificates = old.certificates;
+                fresh.sight = old.sight;
+                // Whether it was asked for a look that went with the step nobody knows; a second one does no harm.
+                fresh.sight.overtaken();
                 fresh.pace_again(actions);
             }
         }
+        // The process may be about to end, its network ill, its store failing: that is so whoever panicked.
+        next.observer = self.observer;
+        next.store_told = self.store_told;
+        next.store_pages = self.store_pages;
+        next.courier = self.courier.begun_anew();
+        next.clocks = self.clocks;
+        next.forget_at = self.forget_at;
         next.late_samples = self.late_samples;
         next
     }

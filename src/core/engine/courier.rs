@@ -54,6 +54,11 @@ pub(super) struct Courier {
 }
 
 impl Courier {
+    /// Keeps only the pages that no journal has: what was on its way is tried anew.
+    pub(super) fn begun_anew(self) -> Self {
+        Self { volatile: self.volatile, ..Self::default() }
+    }
+
     /// When it wants to be asked again.
     pub(super) fn wake(&self) -> Option<BootTime> {
         self.wake

@@ -24,6 +24,10 @@ use crate::core::{
 /// as over after this share of its settling time: by then a restart would have shown.
 const UNCONFIRMED_SHARE_OF_SETTLE: u32 = 8;
 
+/// A version endpoint says another version so many times in a row before it counts as a deploy, where the target cannot
+/// tell: while a release is exchanged, and behind a balancer, older and newer instances answer by turns.
+const ENDPOINT_ANSWERS_NEEDED: u32 = 3;
+
 /// Healthy time is put into the journal so many times on the way to known-good: a restart loses at most one such part.
 const SOAK_PARTS: u32 = 10;
 
@@ -73,18 +77,39 @@ impl Service {
             .any(|plan| plan.switch_status().may_have_changed_the_world())
     }
 
-    /// A version endpoint is the only witness where the target cannot tell what is live.
+    /// A version endpoint is the only witness where the target cannot tell what is live. Where it ever could, it is only
+    /// silent for a moment (a link that is just being exchanged): what is live is what it told last, until it tells again.
     pub(super) fn notice_version(&mut self, turn: &mut Turn<'_>, version: &Version) {
-        let Some(observation) = self.sight.observation() else { return };
-        if observation.current.is_some() {
+        let is_driven = turn.open_incident(&self.name).is_some_and(|one| one.active_plan().is_some());
+        let cannot_tell = self.sight.observation().is_some_and(|seen| seen.current.is_none());
+        if is_driven || !cannot_tell || self.target_tells_current(turn) {
+            self.sight.forget_answers();
             return;
         }
-        let live = turn.record(&self.name).live().map(|live| live.deploy.release.version.clone());
-        match live {
-            None => self.deployed(turn, Release::of(version.clone()), DeploySource::FirstSeen, None),
-            Some(live) if same_version(&live, version) => {}
-            Some(_) => self.deployed(turn, Release::of(version.clone()), DeploySource::VersionEndpoint, None),
+        let live = turn.record(&self.name).live().map(|live| &live.deploy.release.version);
+        if live.is_some_and(|live| same_version(live, version)) {
+            self.sight.forget_answers();
+            return;
         }
+        let source = match live {
+            None => DeploySource::FirstSeen,
+            Some(_) if self.is_left_by_a_rollback(turn, version) => DeploySource::Rollback,
+            Some(_) => DeploySource::VersionEndpoint,
+        };
+        if self.sight.said_in_a_row(version) >= ENDPOINT_ANSWERS_NEEDED {
+            self.sight.forget_answers();
+            self.deployed(turn, Release::of(version.clone()), source, None);
+        }
+    }
+
+    /// Whether the target ever told what is live, to this process or to one before.
+    fn target_tells_current(&self, turn: &Turn<'_>) -> bool {
+        let told = |deploy: &Deploy| match deploy.source {
+            DeploySource::FirstSeen => !deploy.by_endpoint_alone,
+            DeploySource::Target | DeploySource::Reported => true,
+            DeploySource::VersionEndpoint | DeploySource::Rollback => false,
+        };
+        self.sight.tells_current() || turn.record(&self.name).deploys.iter().any(|one| told(&one.deploy))
     }
 
     /// A release became live.
@@ -99,7 +124,8 @@ impl Service {
             _ => self.watch.baseline(turn.now),
         };
         let version = release.version.clone();
-        let deploy = Deploy { number, release, at: turn.now.wall, source, by };
+        let by_endpoint_alone = source == DeploySource::FirstSeen && !self.sight.tells_current();
+        let deploy = Deploy { number, release, at: turn.now.wall, source, by, by_endpoint_alone };
         turn.append(Some(&self.name), Fact::Deployed { deploy });
         if !baseline.is_empty() {
             turn.append(Some(&self.name), Fact::BaselineTaken { deploy: number, latency_seconds: baseline });

@@ -64,15 +64,15 @@ impl Ledger {
         }
     }
 
-    /// The journal is durable up to `sequence`.
-    pub(super) fn committed(&mut self, sequence: Sequence, actions: &mut Actions) {
+    /// The journal is durable up to `sequence`. While the process is `closing` no operation leaves.
+    pub(super) fn committed(&mut self, sequence: Sequence, closing: bool, actions: &mut Actions) {
         assert!(sequence <= self.durable.last, "the store committed an entry that was never appended");
         self.committed = self.committed.max(sequence);
         while let Some((after, _)) = self.held.front()
             && *after <= self.committed
             && let Some((_, action)) = self.held.pop_front()
         {
-            if self.is_still_wanted(&action) {
+            if self.is_still_wanted(&action, closing) {
                 actions.push(action);
             }
         }
@@ -84,10 +84,12 @@ impl Ledger {
         self.held.iter().any(|(_, action)| is_it(action))
     }
 
-    /// While an operation waited for the store, a human may have come between: then it is not begun any more. And a try at
-    /// a delivery that was taken for lost may have come to its end.
-    fn is_still_wanted(&self, action: &Action) -> bool {
+    /// While an operation waited for the store, a human may have come between, or the process may have been asked to end:
+    /// then it is not begun any more. And a try at a delivery that was taken for lost may have come to its end.
+    fn is_still_wanted(&self, action: &Action, closing: bool) -> bool {
         let attempt = match action {
+            // The next start finds that the attempt left no trace, and makes another.
+            Action::Operate { .. } if closing => return false,
             Action::Operate { attempt, .. } => attempt,
             Action::Deliver { page, channel, .. } => {
                 return self.durable.outbox.get(&page.id).is_some_and(|pending| pending.channels.contains(channel));

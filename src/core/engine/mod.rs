@@ -233,7 +233,7 @@ impl State {
                 }
             }
             Event::Committed(sequence) => {
-                self.ledger.committed(sequence, actions);
+                self.ledger.committed(sequence, self.observer.closing, actions);
                 self.store_works(now, actions);
             }
             Event::StoreFailing(reason) => self.store_fails(now, &reason, actions),

@@ -153,7 +153,7 @@ impl State {
 
 impl Service {
     /// Goes on under another policy. How long something has lasted begins anew: waiting longer is the safe side.
-    fn changed(self, index: ServiceIndex, policy: &Arc<ServicePolicy>, reload: &Reload, now: Now) -> Self {
+    fn changed(mut self, index: ServiceIndex, policy: &Arc<ServicePolicy>, reload: &Reload, now: Now) -> Self {
         let nothing = BTreeSet::new();
         let redefined = reload.redefined.get(&self.name).unwrap_or(&nothing);
         let mut next = Self::new(index, Arc::clone(policy), now);
@@ -165,6 +165,7 @@ impl Service {
                 *confirming = self.confirming[before.get()];
             }
         }
+        next.go_on_from(&mut self);
         next.watch = self.watch.carried_over(policy, redefined, now);
         for signal in (0_u16..).take(policy.signals.len()).map(SignalIndex) {
             next.watch.set_cadence(signal, next.cadence(signal));
@@ -172,11 +173,6 @@ impl Service {
         if !reload.retargeted.contains(&self.name) {
             next.sight = self.sight;
         }
-        next.rollout = self.rollout;
-        next.soak = self.soak;
-        next.told_at = self.told_at;
-        next.night = self.night;
-        next.page_only = self.page_only;
         next
     }
 

@@ -71,7 +71,7 @@ pub(super) struct Service {
     pub(super) flying: Option<(StepKey, BootTime)>,
     /// When a switch of ours last came to its end: a look that began before shows what was.
     pub(super) changed_at: Option<BootTime>,
-    /// When it was last assessed.
+    /// When it was last assessed: while too much waits for the store nothing is judged.
     pub(super) assessed_at: BootTime,
     /// When it wants to be assessed next.
     pub(super) wake: BootTime,
@@ -132,6 +132,18 @@ impl Service {
         }
     }
 
+    /// What it goes on with under another policy, and when the state is made anew: what is under way, and what was done and
+    /// told. How long something has lasted begins anew: waiting longer is the safe side.
+    pub(super) fn go_on_from(&mut self, before: &mut Self) {
+        self.rollout = std::mem::take(&mut before.rollout);
+        self.soak = std::mem::take(&mut before.soak);
+        self.night = std::mem::take(&mut before.night);
+        self.flying = before.flying.take();
+        self.changed_at = before.changed_at;
+        self.told_at = before.told_at;
+        self.page_only = before.page_only;
+    }
+
     /// Takes a sample in. Returns whether the service has to be assessed.
     pub(super) fn sample(&mut self, turn: &mut Turn<'_>, sample: &Sample) -> Recorded {
         let recorded = self.watch.record(turn.now, sample);
@@ -184,12 +196,12 @@ impl Service {
     /// Decides everything that follows from what is known now.
     pub(super) fn assess(&mut self, turn: &mut Turn<'_>) {
         self.wake = turn.now.boot.after(ASSESS_EVERY);
+        if turn.ledger.is_full() {
+            return;
+        }
         let assessed_at = std::mem::replace(&mut self.assessed_at, turn.now.boot);
         if turn.now.boot.since(assessed_at) >= STOOD_STILL_AT_LEAST {
             self.forget_how_long(turn.now.boot);
-        }
-        if turn.ledger.is_full() {
-            return;
         }
         self.evaluate(turn);
         self.slow_down_long_confirmations(turn);
@@ -208,7 +220,7 @@ impl Service {
         self.wake = self.wake.max(turn.now.boot.after(ASSESS_NOT_BEFORE));
     }
 
-    /// Nobody watched for a while: nothing has lasted, neither trouble nor health, and no time for a proof has run out.
+    /// Nobody judged for a while: nothing has lasted, neither trouble nor health, and no time for a proof has run out.
     fn forget_how_long(&mut self, now: BootTime) {
         self.calm_since = None;
         self.held_since = None;

@@ -24,6 +24,10 @@ pub(super) struct Sight {
     trouble: Option<Reason>,
     troubled_since: Option<BootTime>,
     live_version: Option<(BootTime, Version)>,
+    /// Whether the target ever told what is live, since this process watches it.
+    tells_current: bool,
+    /// What the version endpoint said last, and how often in a row, while the target could not tell.
+    in_a_row: Option<(Version, u32)>,
 }
 
 impl Sight {
@@ -46,6 +50,7 @@ impl Sight {
         self.looked_at = Some(now.boot.before(took));
         match observation {
             Ok(observation) => {
+                self.tells_current |= observation.current.is_some();
                 self.seen = Some((now.boot.before(took), observation));
                 self.trouble = None;
                 self.troubled_since = None;
@@ -67,6 +72,24 @@ impl Sight {
         if let Ok(version) = version {
             self.live_version = Some((now.boot, version));
         }
+    }
+
+    /// Whether the target told what is live, in any look since this process watches it.
+    pub(super) fn tells_current(&self) -> bool {
+        self.tells_current
+    }
+
+    /// How often in a row the version endpoint has said this by now.
+    pub(super) fn said_in_a_row(&mut self, version: &Version) -> u32 {
+        let before = self.in_a_row.take().filter(|(said, _)| said == version).map_or(0, |(_, times)| times);
+        let times = before.saturating_add(1);
+        self.in_a_row = Some((version.clone(), times));
+        times
+    }
+
+    /// What the version endpoint said so far is no witness of anything.
+    pub(super) fn forget_answers(&mut self) {
+        self.in_a_row = None;
     }
 
     /// The last look that saw something, unless a later one failed.

@@ -86,7 +86,7 @@ impl Case {
     fn deploy(&mut self, ago: Duration, version: &str, source: DeploySource) {
         let number = self.durable.service(&"shop".into()).next_deploy();
         let release = Release::of(v(version));
-        let deploy = Deploy { number, release, at: now().wall.before(ago), source, by: None };
+        let deploy = Deploy { number, release, at: now().wall.before(ago), source, by: None, by_endpoint_alone: false };
         self.fact(ago, Fact::Deployed { deploy });
     }
 
