@@ -21,8 +21,12 @@ use backstop::{
 mod around;
 #[path = "engine/clock.rs"]
 mod clock;
+#[path = "engine/interrupted.rs"]
+mod interrupted;
 #[path = "engine/steps.rs"]
 mod steps;
+#[path = "engine/witnesses.rs"]
+mod witnesses;
 
 const fn as_it_is(_: &mut ServicePolicy) {}
 

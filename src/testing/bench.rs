@@ -56,6 +56,8 @@ pub struct Bench {
     pub now: Now,
     /// What the target says is live; [`None`] where it cannot be seen.
     pub live: Option<&'static str>,
+    /// Whether the target can tell what is live, when it is seen.
+    pub tells_current: bool,
     /// Whether the probe passes; [`None`] where it is missed.
     pub ready: Option<bool>,
     /// Requests in each count, and errors among them.
@@ -102,6 +104,21 @@ impl Bench {
 
     /// The same beside other services, whose probes are taken so often.
     pub fn with_others(mode: Mode, change: impl FnOnce(&mut ServicePolicy), others: &[Duration]) -> Self {
+        let mut bench = Self::unbegun(mode, change, others);
+        bench.feed(Event::Started);
+        bench.pass(30);
+        bench
+    }
+
+    /// A bench whose target never tells what is live, so that nothing is known to be.
+    pub fn with_mute_target(mode: Mode) -> Self {
+        let mut bench = Self { tells_current: false, ..Self::unbegun(mode, |_| {}, &[]) };
+        bench.feed(Event::Started);
+        bench.pass(30);
+        bench
+    }
+
+    fn unbegun(mode: Mode, change: impl FnOnce(&mut ServicePolicy), others: &[Duration]) -> Self {
         let faults = vec![super::Fault::None; others.len() + 1];
         let mut policy = policy::policy(&super::Scenario::calm_crowd(0, &faults), mode);
         change(Arc::get_mut(&mut policy.services[0]).expect("nobody else has it yet"));
@@ -116,7 +133,7 @@ impl Bench {
         }
         let now = Now { boot: BootTime::from_nanos(5_000_000_000_000), wall: WallTime::from_millis(1_780_000_000_000) };
         let policy = Arc::new(policy);
-        let mut bench = Self {
+        Self {
             state: State::new(Arc::clone(&policy), "bench", MachineStart(1), Durable::default(), now),
             machine_start: MachineStart(1),
             policy,
@@ -124,6 +141,7 @@ impl Bench {
             others: others.iter().map(|every| (*every, now.boot)).collect(),
             now,
             live: Some("v1"),
+            tells_current: true,
             ready: Some(true),
             requests: (40, 0),
             deliveries_fail: 0,
@@ -142,10 +160,7 @@ impl Bench {
             silent: Vec::new(),
             ticks: 0,
             asked: 0,
-        };
-        bench.feed(Event::Started);
-        bench.pass(30);
-        bench
+        }
     }
 
     /// The same with the release `v2` just deployed and answering.
@@ -196,9 +211,17 @@ impl Bench {
     /// # Panics
     /// If that step does not.
     pub fn panic(&mut self) {
+        self.panic_in(ServiceIndex(0));
+    }
+
+    /// The same in a step of that service.
+    ///
+    /// # Panics
+    /// If that step does not.
+    pub fn panic_in(&mut self, service: ServiceIndex) {
         let no_signal = u16::MAX;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.sample(ServiceIndex(0), no_signal, Measurement::Check(Outcome::Passed));
+            self.sample(service, no_signal, Measurement::Check(Outcome::Passed));
         }));
         assert!(outcome.is_err(), "the step went well");
         let mut durable = Durable::default();
@@ -295,7 +318,7 @@ impl Bench {
         let observation = match self.live {
             None => Err(Reason::new("timed out")),
             Some(live) => Ok(Observation {
-                current: Some(Release::of(live)),
+                current: self.tells_current.then(|| Release::of(live)),
                 available: ["v3", "v2", "v1"].into_iter().filter(|one| *one != live).map(Release::of).collect(),
                 rolling_out: false,
                 failing: None,
@@ -307,6 +330,11 @@ impl Bench {
             key,
             look: Look { observation, receipt, took: Duration::ZERO },
         });
+    }
+
+    /// The version endpoint answers.
+    pub fn answer_version(&mut self, version: &str) {
+        self.feed(Event::VersionSeen { service: ServiceIndex(0), version: Ok(version.into()) });
     }
 
     /// A person asks for something.

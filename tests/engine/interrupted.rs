@@ -1,0 +1,119 @@
+//! What is held, begun or remembered while the process ends, the journal cannot be written, or a step panicked.
+
+use std::time::Duration;
+
+use backstop::{
+    core::{
+        engine::UNCOMMITTED_LIMIT,
+        event::{Event, Refusal, Request, RequestId, RollbackOrder},
+        name::ServiceIndex,
+        operation::Receipt,
+        page::PageKind,
+        policy::{ConsiderThen, Mode},
+        release::Mark,
+        sample::{Outcome, Reason},
+    },
+    testing::{Bench, Ends, SERVICE},
+};
+
+use super::as_it_is;
+
+fn mark() -> Request {
+    Request::MarkRelease { service: SERVICE.into(), version: "w1".into(), mark: Mark::Good }
+}
+
+/// The store answers nothing, and people go on asking until nothing more is taken.
+fn fill_the_journal(bench: &mut Bench) {
+    bench.commits_wait = true;
+    for number in 0..UNCOMMITTED_LIMIT {
+        let id = RequestId(1_000_000 + number);
+        bench.feed(Event::Requested { id, by: "somebody".to_owned(), request: mark() });
+    }
+    assert!(matches!(bench.ask(mark()), Err(Refusal::Busy(_))), "it is full");
+}
+
+#[test]
+fn an_operation_that_waited_for_the_store_is_not_begun_once_the_process_ends() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.pass(20);
+    bench.ready = Some(false);
+    bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
+    bench.commits_wait = true;
+    bench.until("begun", |bench| bench.incident(1).active_plan().is_some());
+    bench.state.close();
+    bench.commits_wait = false;
+    bench.pass(1);
+    assert!(bench.operations.is_empty(), "{:?}", bench.operations);
+    bench.receipt = Receipt::Nothing;
+    bench.restart(1);
+    bench.until("taken up", |bench| bench.switches() == ["v2>v1"]);
+}
+
+#[test]
+fn how_long_something_lasted_does_not_span_a_full_journal() {
+    let mut bench = Bench::with_v2(Mode::Act, |policy| policy.consider.then = ConsiderThen::RollBack);
+    bench.pass(20);
+    bench.requests = (80, 3);
+    bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
+    fill_the_journal(&mut bench);
+    bench.pass(180);
+    bench.commits_wait = false;
+    let written = bench.now.boot;
+    bench.until("switched", |bench| !bench.switches().is_empty());
+    let waited = bench.now.boot.since(written);
+    assert!(waited >= Duration::from_secs(20), "consider waits for 20 s from then on: {waited:?}");
+}
+
+#[test]
+fn after_a_panic_the_process_still_ends_and_its_network_is_still_ill() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.feed(Event::SelfCheck(Outcome::Failed(Reason::new("no route to host"))));
+    bench.pass(11);
+    let ill = |bench: &Bench| bench.told().iter().filter(|line| line.contains("own network is ill")).count();
+    assert_eq!(ill(&bench), 1);
+    bench.state.close();
+    bench.panic();
+    bench.pass(11);
+    assert!(bench.state.misses_every_sample() && ill(&bench) == 1 && !bench.was_told(PageKind::SignalRestored));
+    assert!(matches!(bench.ask(mark()), Err(Refusal::Busy(_))), "it ends");
+}
+
+#[test]
+fn a_store_that_failed_before_a_panic_is_told_to_be_well_again_after_it() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    bench.feed(Event::StoreFailing(Reason::new("the disk is full")));
+    bench.pass(11);
+    let told = |bench: &Bench, what: &str| bench.told().iter().filter(|line| line.contains(what)).count();
+    assert_eq!(told(&bench, "the journal cannot be written"), 1);
+    bench.panic();
+    bench.ask(mark()).expect("written");
+    bench.pass(11);
+    assert_eq!(told(&bench, "the journal cannot be written"), 1);
+    assert_eq!(told(&bench, "the journal is written again"), 1);
+}
+
+/// A person deploys while a switch is under way, so that the plan ends and the operation goes on; then the release is
+/// gone back from by a person's order. Returns how many operations were begun in all.
+fn flying_through(disturb: impl FnOnce(&mut Bench)) -> usize {
+    let mut bench = Bench::with_others(Mode::Act, as_it_is, &[Duration::from_secs(1)]);
+    bench.live = Some("v2");
+    bench.pass(6);
+    bench.ends = [Ends::Well, Ends::Silent].into();
+    bench.requests = (40, 20);
+    bench.until("switching", |bench| bench.switches().len() == 1);
+    bench.live = Some("v3");
+    bench.requests = (40, 0);
+    bench.pass(2);
+    disturb(&mut bench);
+    bench.pass(2);
+    let order = RollbackOrder { to: Some("v1".into()), ..RollbackOrder::default() };
+    bench.ask(Request::RollBack { service: SERVICE.into(), order }).expect("ordered");
+    bench.pass(3);
+    bench.operations.len()
+}
+
+#[test]
+fn one_thing_at_a_time_at_a_target_though_another_services_step_panicked() {
+    assert_eq!(flying_through(|_| {}), 2, "the first plan's two");
+    assert_eq!(flying_through(|bench| bench.panic_in(ServiceIndex(1))), 2);
+}
