@@ -12,7 +12,7 @@ use backstop::{
         action::{Action, Actions},
         durable::Durable,
         engine::{Reload, State},
-        event::{Event, Refusal, Reply, Request, RequestId, Sequence},
+        event::{Event, Refusal, Reply, Request, RollbackOrder, RequestId, Sequence},
         name::{ServiceIndex, SignalIndex},
         operation::{Attempt, Look, OperationOutcome},
         policy::Policy,
@@ -123,7 +123,7 @@ impl Core {
                 let index = u32::try_from(place).expect("few");
                 self.sample(index, 0, !fails);
                 self.sample(index, 1, !fails);
-                let look = Look { observation: Ok(observation(live)), receipt: None, took: Duration::ZERO };
+                let look = Look { observation: Ok(observation(live)), receipt: None, began: now(self.millis).boot };
                 self.step(Event::Looked { service: ServiceIndex(index), key: None, look });
             }
             self.step(Event::Woke);
@@ -205,7 +205,7 @@ fn a_changed_service_keeps_the_streaks_of_signals_that_did_not_change() {
         assert_eq!((done.changed, done.kept), (1, 0), "{rest}");
         core.millis += 100;
         core.sample(0, 0, false);
-        let look = Look { observation: Ok(observation("v1")), receipt: None, took: Duration::ZERO };
+        let look = Look { observation: Ok(observation("v1")), receipt: None, began: now(core.millis).boot };
         core.step(Event::Looked { service: ServiceIndex(0), key: None, look });
         assert_eq!(!core.open_incidents().is_empty(), kept, "{rest}");
     }
@@ -218,7 +218,7 @@ fn a_changed_service_keeps_the_streaks_of_signals_that_did_not_change() {
     core.reload(&reload(&after)).expect("no plan is under way");
     core.millis += 100;
     core.sample(0, place.0, false);
-    let look = Look { observation: Ok(observation("v1")), receipt: None, took: Duration::ZERO };
+    let look = Look { observation: Ok(observation("v1")), receipt: None, began: now(core.millis).boot };
     core.step(Event::Looked { service: ServiceIndex(0), key: None, look });
     assert_eq!(core.open_incidents(), ["a"]);
 }
@@ -289,6 +289,23 @@ fn a_plan_under_way_is_waited_for() {
     core.world[1] = ("v3", false);
     core.pass(TICK * 3);
     core.reload(&without).expect("no plan is under way any more");
+}
+
+#[test]
+fn what_runs_at_a_target_is_known_to_run_under_another_policy_too() {
+    let mut core = rolling_back(&policy(&[service("a", "")]));
+    core.world[0] = ("v3", false);
+    core.pass(TICK * 3);
+    core.reload(&reload(&policy(&[service("a", "  mode: ask\n")]))).expect("a human's deploy ended the plan");
+    core.pass(TICK * 3);
+    let order = RollbackOrder { to: Some("v1".into()), ..RollbackOrder::default() };
+    core.ask(Request::RollBack { service: "a".into(), order }).expect("ordered");
+    core.pass(TICK * 3);
+    assert_eq!(core.operations.len(), 1, "the first one has not come back yet");
+    let first = core.operations.pop_front().expect("it runs");
+    core.step(Event::OperationEnded { key: first.key, outcome: OperationOutcome::Done(String::new()) });
+    core.pass(TICK * 3);
+    assert_eq!(core.operations.len(), 1, "now the one that was ordered begins");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     name::{IncidentId, Version},
     release::Observation,
     sample::Reason,
+    time::BootTime,
 };
 
 /// One thing to be done at a target. Each may be repeated safely: what is so already is left so.
@@ -112,8 +113,8 @@ pub struct Look {
     pub observation: Result<Observation, Reason>,
     /// The receipt of the attempt asked for, if one was.
     pub receipt: Option<Receipt>,
-    /// How long it took: what it shows may be as old as that.
-    pub took: std::time::Duration,
+    /// When it began: what it shows may be as old as that, however late it is taken in.
+    pub began: BootTime,
 }
 
 /// One rollback as the runbook's history file has it.

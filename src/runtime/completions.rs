@@ -1,6 +1,6 @@
 //! Results on their way back to the loop, and what becomes of those that were begun under an earlier configuration.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -11,6 +11,7 @@ use crate::core::{
     policy::Policy,
     release::Observation,
     sample::Reason,
+    time::BootTime,
 };
 
 /// Counts the configurations that were in force in this process, from 0.
@@ -58,9 +59,9 @@ impl Completions {
         &self,
         service: &Arc<ServiceName>,
         observation: Result<Observation, Reason>,
-        took: Duration,
+        began: BootTime,
     ) {
-        self.looked(service, None, Look { observation, receipt: None, took });
+        self.looked(service, None, Look { observation, receipt: None, began });
     }
 
     /// A service's version endpoint was asked.
@@ -121,6 +122,8 @@ impl Register {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::core::{policy::Escalation, sample::Outcome};
 
@@ -149,12 +152,12 @@ mod tests {
         let mut register = Register::new(&policy(&["a", "b", "c"]));
         let name = |name: &str| Arc::new(ServiceName::from(name));
         for service in ["a", "b", "c"] {
-            before.observed(&name(service), Err(Reason::new("nothing")), Duration::ZERO);
+            before.observed(&name(service), Err(Reason::new("nothing")), BootTime::from_nanos(0));
         }
         before.send(Event::SelfCheck(Outcome::Passed));
         before.send(Event::Woke);
         let after = before.next();
-        after.observed(&name("b"), Err(Reason::new("nothing")), Duration::ZERO);
+        after.observed(&name("b"), Err(Reason::new("nothing")), BootTime::from_nanos(0));
         // a is gone, b is watched otherwise, c stays and moves, d is new.
         register.reload(&policy(&["d", "c", "b"]), |name| name.as_str() == "c");
         let mut places = Vec::new();

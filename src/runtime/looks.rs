@@ -49,7 +49,7 @@ pub(super) fn watch_target(
         let look = async || {
             let began = clock.boot();
             let observation = observe(&target).await;
-            completions.observed(&service, observation, clock.boot().since(began));
+            completions.observed(&service, observation, began);
         };
         look().await;
         let mut regular = interval_at(Instant::now() + apart, every);
@@ -101,13 +101,11 @@ pub(super) fn glance(tasks: &mut JoinSet<()>, group: Vec<(Arc<Target>, Arc<Notif
 
 /// Waits for what an earlier attempt left running, reads its receipt, and looks.
 pub(super) async fn look_after(target: &Target, key: &StepKey, clock: &Clock) -> Look {
-    match target.receipt(key).await {
-        Ok(receipt) => {
-            let began = clock.boot();
-            let observation = observe(target).await;
-            Look { observation, receipt: Some(receipt), took: clock.boot().since(began) }
-        }
-        Err(reason) => Look { observation: Err(reason), receipt: None, took: Duration::ZERO },
+    let receipt = target.receipt(key).await;
+    let began = clock.boot();
+    match receipt {
+        Ok(receipt) => Look { observation: observe(target).await, receipt: Some(receipt), began },
+        Err(reason) => Look { observation: Err(reason), receipt: None, began },
     }
 }
 

@@ -303,7 +303,7 @@ impl Bench {
                 rolling_out: false,
                 failing: None,
             });
-            let look = Look { observation, receipt: None, took: Duration::ZERO };
+            let look = Look { observation, receipt: None, began: self.now.boot };
             self.feed(Event::Looked { service, key: None, look });
         }
     }
@@ -328,7 +328,7 @@ impl Bench {
         self.feed(Event::Looked {
             service: ServiceIndex(0),
             key,
-            look: Look { observation, receipt, took: Duration::ZERO },
+            look: Look { observation, receipt, began: self.now.boot },
         });
     }
 

@@ -2,10 +2,12 @@
 
 use backstop::{
     core::{
-        event::Request,
+        event::{Event, Request},
+        name::ServiceIndex,
+        operation::Look,
         page::PageKind,
         policy::Mode,
-        release::{DeploySource, Mark},
+        release::{DeploySource, Mark, Observation, Release},
     },
     testing::{Bench, SERVICE},
 };
@@ -105,4 +107,27 @@ fn where_the_target_never_could_tell_an_endpoint_is_believed_once_it_says_the_sa
     answer(&mut bench, &["v2", "v2", "v2"]);
     assert_eq!(deploys(&bench), [first, ("v2".to_owned(), DeploySource::VersionEndpoint)]);
     assert!(bench.record().deploys[0].deploy.by_endpoint_alone);
+}
+
+#[test]
+fn a_look_from_before_a_switch_shows_what_was_however_late_it_is_taken_in() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.requests = (40, 20);
+    bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
+    let before = bench.now.boot;
+    bench.until("switched", |bench| !bench.switches().is_empty());
+    bench.requests = (40, 0);
+    bench.until("over", |bench| bench.was_told(PageKind::IncidentResolved));
+    let known = deploys(&bench);
+    let mut look = |began| {
+        let available = ["v1", "v3"].map(Release::of).into();
+        let current = Some(Release::of("v2"));
+        let observation = Ok(Observation { current, available, rolling_out: false, failing: None });
+        let look = Look { observation, receipt: None, began };
+        bench.feed(Event::Looked { service: ServiceIndex(0), key: None, look });
+        deploys(&bench)
+    };
+    assert_eq!(look(before), known, "it was queued all the while");
+    let now = look(before.after(std::time::Duration::from_secs(3600)));
+    assert_eq!(now.last(), Some(&("v2".to_owned(), DeploySource::Target)), "one that began since is believed");
 }

@@ -15,7 +15,6 @@ mod incident;
 mod ledger;
 mod look;
 mod nightly;
-mod orphan;
 mod page;
 mod reload;
 mod report;
@@ -24,6 +23,7 @@ mod service;
 mod sight;
 mod surroundings;
 mod turn;
+mod unwatched;
 mod verification;
 mod view;
 
@@ -321,7 +321,8 @@ impl State {
 
     fn started(&mut self, now: Now, actions: &mut Actions) {
         self.keep_history_of_before(actions);
-        self.end_orphans(now, actions);
+        let policy = Arc::clone(&self.policy);
+        self.end_unwatched(now, actions, |name| policy.service_index(name.as_str()).is_some());
         for place in 0..self.services.len() {
             let index = self.services[place].index;
             self.with(now, index, actions, |service, turn| {
@@ -397,14 +398,13 @@ impl State {
         let is_news = self.with(now, index, actions, |service, turn| {
             // A look that was under way while we switched shows what was before: nobody else did that. And one that began
             // before another that came back already shows what was, too.
-            let began = turn.now.boot.before(look.took);
             let known = service.changed_at.max(service.sight.looked_at());
-            if key.is_none() && known.is_some_and(|known| began < known) {
+            if key.is_none() && known.is_some_and(|known| look.began < known) {
                 service.sight.overtaken();
                 service.assess(turn);
                 return true;
             }
-            let is_news = service.sight.looked(turn.now, look.observation.clone(), look.took);
+            let is_news = service.sight.looked(turn.now, look.observation.clone(), look.began);
             service.looked_for_plan(turn, key, look);
             let is_driven = turn.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());
             if let (Ok(observation), false) = (&look.observation, is_driven) {

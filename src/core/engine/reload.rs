@@ -6,19 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{State, page::Draft, service::Service, turn::Turn};
+use super::{State, service::Service};
 use crate::core::{
     action::{Action, Actions},
     durable::IncidentRecord,
-    entry::{Fact, StepEvent},
     name::{IncidentId, ServiceIndex, ServiceName, SignalIndex, SignalName},
-    page::PageKind,
-    policy::{Finding, Policy, ServicePolicy},
+    policy::{Policy, ServicePolicy},
     time::Now,
 };
-
-/// What is said of a service that the configuration no longer has.
-pub(super) const NO_LONGER_WATCHED: &str = "no longer watched: the configuration does not have this service any more";
 
 /// A policy to be put in force, and what changed at the edges, which the policy does not show.
 #[derive(Debug, Clone)]
@@ -79,13 +74,7 @@ impl State {
     pub fn reload(&mut self, now: Now, reload: &Reload, actions: &mut Actions) -> Result<Reloaded, PlansUnderWay> {
         self.let_plans_end(reload)?;
         let before = self.ledger.durable.last;
-        for place in 0..self.services.len() {
-            let service = &self.services[place];
-            if reload.find(&service.name).is_none() {
-                let index = service.index;
-                self.with(now, index, actions, Service::forget);
-            }
-        }
+        self.end_unwatched(now, actions, |name| reload.find(name).is_some());
         let old_names: Vec<ServiceName> = self.services.iter().map(|service| service.name.clone()).collect();
         let mut old: BTreeMap<ServiceName, Service> =
             std::mem::take(&mut self.services).into_iter().map(|service| (service.name.clone(), service)).collect();
@@ -174,24 +163,6 @@ impl Service {
             next.sight = self.sight;
         }
         next
-    }
-
-    /// It is watched no more: what is open is ended and told.
-    fn forget(&mut self, turn: &mut Turn<'_>) {
-        self.void_approval(turn, NO_LONGER_WATCHED);
-        self.resolve(turn, NO_LONGER_WATCHED);
-        self.tell_neighbours(turn);
-        let verification = turn.record(&self.name).verification.clone();
-        if let Some(asked) = verification.filter(|one| one.ended.is_none()) {
-            self.end_verification(turn, asked.number, &asked.version, StepEvent::BecameUnknown, NO_LONGER_WATCHED);
-        }
-        let finding = Finding::SignalLost;
-        if turn.record(&self.name).findings.contains(&finding) {
-            turn.append(Some(&self.name), Fact::FindingOver { finding });
-            let summary = format!("{}: {NO_LONGER_WATCHED}", self.name);
-            let draft = Draft::finding(PageKind::SignalRestored, Some(&self.name), finding, summary);
-            turn.page(draft.action("Nothing to do."));
-        }
     }
 
     /// Whoever takes the signals now does not know which of them are taken at the quick pace.

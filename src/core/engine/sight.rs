@@ -41,17 +41,17 @@ impl Sight {
     }
 
     /// Takes a look in. True if it was asked for, or saw anything else than the one before.
-    pub(super) fn looked(&mut self, now: Now, observation: Result<Observation, Reason>, took: Duration) -> bool {
+    pub(super) fn looked(&mut self, now: Now, observation: Result<Observation, Reason>, began: BootTime) -> bool {
         let was_asked = self.asked_at.take().is_some();
         let is_news = match (&observation, &self.trouble) {
             (Ok(new), None) => self.seen.as_ref().is_none_or(|(_, seen)| seen != new),
             _ => true,
         };
-        self.looked_at = Some(now.boot.before(took));
+        self.looked_at = Some(began);
         match observation {
             Ok(observation) => {
                 self.tells_current |= observation.current.is_some();
-                self.seen = Some((now.boot.before(took), observation));
+                self.seen = Some((began, observation));
                 self.trouble = None;
                 self.troubled_since = None;
             }

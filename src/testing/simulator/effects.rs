@@ -53,7 +53,8 @@ impl Simulation<'_> {
             // Right after the end.
             self.plan(waits + Duration::from_millis(1), Happening::LookAfter { epoch, service, key });
         } else {
-            let look = Look { observation: Err(Reason::new("still running")), receipt: None, took: Duration::ZERO };
+            let began = self.boot.after(LOCK_WAIT);
+            let look = Look { observation: Err(Reason::new("still running")), receipt: None, began };
             self.plan(LOCK_WAIT, Happening::ToCore { epoch, event: Event::Looked { service, key: Some(key), look } });
         }
     }
@@ -71,7 +72,7 @@ impl Simulation<'_> {
         let observation = if fails { Err(Reason::new("timed out")) } else { Ok(observation) };
         let receipt = key.as_ref().map(|key| world.receipt(key));
         let takes = tenths(&mut self.random, 1, if is_slow { 6000 } else { 80 });
-        let look = Look { observation, receipt, took: takes };
+        let look = Look { observation, receipt, began: self.boot };
         self.plan(takes, Happening::ToCore { epoch, event: Event::Looked { service, key, look } });
     }
 

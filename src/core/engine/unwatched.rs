@@ -1,12 +1,11 @@
-//! Services that the journal knows and the configuration does not have any more, since a change while no daemon ran: what
-//! was open for them is ended and told.
+//! Services that the journal knows and the configuration does not have any more, since a reload or a change while no
+//! daemon ran: what was open for them is ended and told.
 
 use super::{
     State,
     history::{keep_plan, keep_verification},
     incident::write_evidence,
     page::Draft,
-    reload::NO_LONGER_WATCHED,
     turn::Turn,
 };
 use crate::core::{
@@ -20,15 +19,22 @@ use crate::core::{
     time::Now,
 };
 
+/// What is said of a service that the configuration no longer has.
+const NO_LONGER_WATCHED: &str = "no longer watched: the configuration does not have this service any more";
+
 impl State {
     /// Ends what is open for services that are watched no more.
-    pub(super) fn end_orphans(&mut self, now: Now, actions: &mut Actions) {
+    pub(super) fn end_unwatched(
+        &mut self,
+        now: Now,
+        actions: &mut Actions,
+        is_watched: impl Fn(&ServiceName) -> bool,
+    ) {
         let services = &self.ledger.durable.services;
-        let gone = services.keys().filter(|name| self.policy.service_index(name.as_str()).is_none());
-        let gone: Vec<ServiceName> = gone.cloned().collect();
+        let gone: Vec<ServiceName> = services.keys().filter(|name| !is_watched(name)).cloned().collect();
         let mut turn = self.turn(now, actions);
         for name in gone {
-            end_orphan(&mut turn, &name);
+            end_what_is_open(&mut turn, &name);
         }
         let finding = Finding::SharedCause;
         let shares = |incident: &IncidentRecord| incident.is_open() && incident.found(finding);
@@ -38,7 +44,7 @@ impl State {
     }
 }
 
-fn end_orphan(turn: &mut Turn<'_>, name: &ServiceName) {
+fn end_what_is_open(turn: &mut Turn<'_>, name: &ServiceName) {
     if let Some(incident) = turn.open_incident(name) {
         let id = incident.id.clone();
         if let Some(approval) = incident.open_approval().map(|approval| approval.number) {
