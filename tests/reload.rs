@@ -12,7 +12,7 @@ use backstop::{
         action::{Action, Actions},
         durable::Durable,
         engine::{Reload, State},
-        event::{Event, Refusal, Reply, Request, RollbackOrder, RequestId, Sequence},
+        event::{Event, Refusal, Reply, Request, RequestId, RollbackOrder, Sequence},
         name::{ServiceIndex, SignalIndex},
         operation::{Attempt, Look, OperationOutcome},
         policy::Policy,

@@ -142,6 +142,7 @@ mod tests {
             channels: Vec::new(),
             escalation: Escalation::default(),
             keep: Duration::from_secs(90 * 86_400),
+            checks_itself: false,
         }
     }
 

@@ -15,10 +15,8 @@ use super::{
 use crate::core::{
     action::Actions,
     engine::Reload,
-    event::Event,
     name::{ServiceIndex, SignalIndex},
     policy::Policy,
-    sample::Outcome,
 };
 
 impl Loop {
@@ -63,10 +61,6 @@ impl Loop {
         self.press.reload(&policy);
         self.press.appended(actions);
         self.hands.carry_out(actions);
-        if config.self_check.is_empty() {
-            // What was ill is not looked at any more.
-            self.take(Event::SelfCheck(Outcome::Passed), actions)?;
-        }
         let _ = reply.send(Ok(Done { config, reloaded }));
         Ok(())
     }

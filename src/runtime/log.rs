@@ -153,8 +153,11 @@ mod tests {
     fn a_targets_trouble_is_told_once_for_each_change() {
         let seen = Observation { current: None, available: Vec::new(), rolling_out: false, failing: None };
         let good = Look { observation: Ok(seen), receipt: None, began: crate::core::time::BootTime::from_nanos(0) };
-        let bad =
-            Look { observation: Err(Reason::new("read the link")), receipt: None, began: crate::core::time::BootTime::from_nanos(0) };
+        let bad = Look {
+            observation: Err(Reason::new("read the link")),
+            receipt: None,
+            began: crate::core::time::BootTime::from_nanos(0),
+        };
         let mut trouble = TargetTrouble::default();
         let told = [&good, &bad, &bad, &good, &good, &bad].map(|look| trouble.looked(0, "api", look));
         assert_eq!(told, [false, true, false, true, false, true]);

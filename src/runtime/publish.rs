@@ -297,6 +297,7 @@ mod tests {
             channels: Vec::new(),
             escalation: crate::core::policy::Escalation::default(),
             keep: Duration::ZERO,
+            checks_itself: false,
         };
         let (publisher, board) = crate::serve::board(&policy, Arc::new(|| BootTime::START));
         let metrics = Arc::new(Metrics::new(&policy).expect("metrics"));

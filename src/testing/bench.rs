@@ -49,6 +49,7 @@ pub enum Ends {
 
 /// The bench.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that a script throws by itself")]
 pub struct Bench {
     /// The core.
     pub state: State,
@@ -181,6 +182,14 @@ impl Bench {
         }
         self.state = State::new(Arc::clone(&self.policy), "bench", self.machine_start, durable, self.now);
         self.feed(Event::Started);
+    }
+
+    /// The daemon is ended, and started after `seconds` with a configuration by which it checks its own network.
+    pub fn restart_with_self_check(&mut self, seconds: u64) {
+        let mut policy = (*self.policy).clone();
+        policy.checks_itself = true;
+        self.policy = Arc::new(policy);
+        self.restart(seconds);
     }
 
     /// The daemon is ended, and started after `seconds` with a configuration that has another service in this one's place.

@@ -66,7 +66,13 @@ pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
     for severity in escalation.severities.values_mut() {
         *severity = SeverityPolicy { notify: channels.clone(), repeat: Some(REPEAT), acknowledge_expires: None };
     }
-    Policy { services: (0..scenario.services).map(one).collect(), channels, escalation, keep: KEEP }
+    Policy {
+        services: (0..scenario.services).map(one).collect(),
+        channels,
+        escalation,
+        keep: KEEP,
+        checks_itself: scenario.chaos.self_check_fails > 0,
+    }
 }
 
 fn name(place: usize) -> String {

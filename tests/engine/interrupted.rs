@@ -117,3 +117,27 @@ fn one_thing_at_a_time_at_a_target_though_another_services_step_panicked() {
     assert_eq!(flying_through(|_| {}), 2, "the first plan's two");
     assert_eq!(flying_through(|bench| bench.panic_in(ServiceIndex(1))), 2);
 }
+
+#[test]
+fn whether_the_own_network_is_well_is_not_known_before_it_was_checked() {
+    let ill = || Event::SelfCheck(Outcome::Failed(Reason::new("no route to host")));
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.restart_with_self_check(1);
+    bench.ready = Some(false);
+    bench.pass(20);
+    assert!(bench.state.misses_every_sample() && !bench.was_told(PageKind::IncidentOpened), "{:?}", bench.told());
+    bench.feed(ill());
+    bench.pass(11);
+    assert!(bench.told().iter().any(|line| line.contains("own network is ill")));
+    // Neither is it after a restart, though it was ill before.
+    bench.pages.clear();
+    bench.restart(1);
+    bench.pass(20);
+    assert_eq!(bench.told(), Vec::<String>::new());
+    bench.feed(ill());
+    bench.pass(20);
+    assert_eq!(bench.told(), Vec::<String>::new(), "it was told");
+    bench.feed(Event::SelfCheck(Outcome::Passed));
+    assert!(bench.was_told(PageKind::SignalRestored));
+    bench.until("seen", |bench| bench.was_told(PageKind::IncidentOpened));
+}

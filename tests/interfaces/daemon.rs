@@ -74,6 +74,7 @@ pub(crate) fn policy(names: &[&str]) -> Policy {
         channels: vec!["audit".into()],
         escalation: Escalation::default(),
         keep: Duration::from_secs(90 * 86_400),
+        checks_itself: false,
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) fn compile(root: &Node, sink: &mut Sink) -> Config {
     let escalation = notify::escalation(&view, &channel_names, sink);
     let (services, policies) = service::services(&view, sink);
     let names = channels.iter().map(|channel| channel.name.clone()).collect();
-    let policy = Arc::new(Policy { services: policies, channels: names, escalation, keep: evidence.keep });
+    let (keep, checks_itself) = (evidence.keep, !self_check.is_empty());
+    let policy = Arc::new(Policy { services: policies, channels: names, escalation, keep, checks_itself });
     Config { server, store, history, evidence, self_check, channels, heartbeat, services, policy }
 }
 

@@ -111,6 +111,7 @@ mod tests {
                 channels: Vec::new(),
                 escalation: Escalation::default(),
                 keep: Duration::from_secs(90 * 86_400),
+                checks_itself: false,
             });
             let now = Now { boot: BootTime::from_nanos(1 << 50), wall: WallTime::from_millis(1_767_781_800_000) };
             let state = State::new(Arc::clone(&policy), "pair", START, Durable::default(), now);

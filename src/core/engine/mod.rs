@@ -15,6 +15,7 @@ mod incident;
 mod ledger;
 mod look;
 mod nightly;
+mod observer;
 mod page;
 mod reload;
 mod report;
@@ -35,57 +36,25 @@ pub use view::incident_view;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use self::{clocks::Clocks, courier::Courier, ledger::Ledger, page::Draft, service::Service, turn::Turn};
+use self::{clocks::Clocks, courier::Courier, ledger::Ledger, observer::Observer, service::Service, turn::Turn};
 use super::{
     action::{Action, Actions},
     durable::{Durable, KEPT_AT_LEAST, PauseRecord},
     entry::Fact,
     event::{Event, Refusal, Reply, Request},
-    gate::{Impaired, Neighbours},
-    name::{IncidentId, PageId, ServiceIndex, ServiceName},
+    gate::Neighbours,
+    name::{IncidentId, ServiceIndex, ServiceName},
     operation::{Look, StepKey},
-    page::PageKind,
-    policy::{Finding, Policy},
+    policy::Policy,
     sample::{Measurement, Outcome, Reason, Sample},
     time::{BootTime, MachineStart, Now},
 };
-
-/// The watchdog's own network is taken for ill only after it failed this long: one lost packet is no illness, but what
-/// was sampled meanwhile is missed from the first failure on.
-const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// What concerns no single service is looked after so often.
 const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(1);
 
 /// What need not be kept any more is looked for so often: it was kept for days.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
-
-/// The journal is taken for failing, and that is told, after so long.
-const STORE_TOLD_AFTER: Duration = Duration::from_secs(10);
-
-/// What the watchdog knows of itself.
-#[derive(Debug, Default)]
-struct Observer {
-    self_check: Option<(Reason, BootTime)>,
-    store: Option<(Reason, BootTime)>,
-    /// The process is about to end: nothing new is begun.
-    closing: bool,
-}
-
-impl Observer {
-    fn impaired(&self) -> Option<&str> {
-        self.self_check.as_ref().map(|(reason, _)| reason.as_str())
-    }
-
-    fn impairment(&self, now: Now) -> Option<Impaired<'_>> {
-        let (reason, since) = self.self_check.as_ref()?;
-        Some(Impaired { why: reason.as_str(), certain: now.boot.since(*since) >= IMPAIRED_TOLD_AFTER })
-    }
-
-    fn store_failing(&self) -> Option<&str> {
-        self.store.as_ref().map(|(reason, _)| reason.as_str())
-    }
-}
 
 /// Everything the core knows.
 #[derive(Debug)]
@@ -134,13 +103,14 @@ impl State {
             services.push(service);
         }
         let wakes = services.iter().map(|service| (service.wake, service.index)).collect();
+        let observer = Observer::new(&policy);
         Self {
             neighbours: Neighbours::new(&policy, durable, now, ledger.steady(now)),
             policy,
             installation: installation.to_owned(),
             ledger,
             services,
-            observer: Observer::default(),
+            observer,
             clocks: Clocks::new(now),
             courier: Courier::default(),
             wakes,
@@ -179,9 +149,10 @@ impl State {
         self.observer.closing = true;
     }
 
-    /// Whether the watchdog's own network is ill, so that each sample counts as missed whatever it saw.
-    pub const fn misses_every_sample(&self) -> bool {
-        self.observer.self_check.is_some()
+    /// Whether the watchdog's own network is ill, or was not checked yet, so that each sample counts as missed whatever it
+    /// saw.
+    pub fn misses_every_sample(&self) -> bool {
+        self.observer.impaired().is_some()
     }
 
     /// A step of the wall clock that was noticed since this was last asked. It moves nothing.
@@ -196,7 +167,7 @@ impl State {
 
     /// Whether something waits for a store that can be written, as far as is known.
     pub fn waits_for_store(&self) -> bool {
-        !self.is_settled() && self.observer.store.is_none()
+        !self.is_settled() && self.observer.store_failing().is_none()
     }
 
     /// Whether everything appended is durable.
@@ -334,19 +305,8 @@ impl State {
     }
 
     fn sample(&mut self, now: Now, sample: &Sample, actions: &mut Actions) {
-        let missed;
-        let sample = match (&self.observer.self_check, &sample.measurement) {
-            (Some((reason, _)), Measurement::Check(Outcome::Failed(_) | Outcome::Passed)) => {
-                let measurement = Measurement::Check(Outcome::Missed(reason.clone()));
-                missed = Sample { measurement, ..sample.clone() };
-                &missed
-            }
-            (Some((reason, _)), Measurement::Requests(_)) => {
-                missed = Sample { measurement: Measurement::RequestsMissed(reason.clone()), ..sample.clone() };
-                &missed
-            }
-            _ => sample,
-        };
+        let missed = self.observer.impaired().and_then(|why| missed(sample, why));
+        let sample = missed.as_ref().unwrap_or(sample);
         self.in_hand = Some(sample.service);
         let (service, mut turn) = self.split(now, sample.service, actions);
         let recorded = service.sample(&mut turn, sample);
@@ -422,42 +382,6 @@ impl State {
         }
     }
 
-    fn self_checked(&mut self, now: Now, outcome: Outcome, actions: &mut Actions) {
-        match outcome {
-            Outcome::Passed => {
-                self.observer.self_check = None;
-                self.tell_impaired(now, actions);
-            }
-            Outcome::Failed(reason) | Outcome::Missed(reason) => {
-                let since = self.observer.self_check.take().map_or(now.boot, |(_, since)| since);
-                self.observer.self_check = Some((reason, since));
-                self.tell_impaired(now, actions);
-            }
-        }
-    }
-
-    fn tell_impaired(&mut self, now: Now, actions: &mut Actions) {
-        let finding = Finding::ObserverImpaired;
-        let told = self.ledger.durable.findings.contains(&finding);
-        let failing = self.observer.self_check.clone();
-        let mut turn = self.turn(now, actions);
-        match failing {
-            Some((reason, since)) if !told && now.boot.since(since) >= IMPAIRED_TOLD_AFTER => {
-                let severity = turn.policy.escalation.severity(finding);
-                let detail = reason.to_string();
-                let summary = format!("the watchdog's own network is ill: {reason}; nothing is decided meanwhile");
-                turn.append(None, Fact::Found { incident: None, finding, severity, detail, gate: None });
-                turn.page(Draft::finding(PageKind::SignalLost, None, finding, summary));
-            }
-            None if told => {
-                turn.append(None, Fact::FindingOver { finding });
-                let summary = "the watchdog's own network is well again";
-                turn.page(Draft::finding(PageKind::SignalRestored, None, finding, summary).action("Nothing to do."));
-            }
-            _ => {}
-        }
-    }
-
     fn end_pauses(&mut self, now: Now, actions: &mut Actions) {
         let steady = self.ledger.steady(now);
         let is_over = |pause: &Option<PauseRecord>| pause.as_ref().is_some_and(|pause| pause.is_over(steady));
@@ -477,53 +401,6 @@ impl State {
         if all {
             self.ledger.append(now, None, Fact::Resumed { by: by.to_owned() }, actions);
         }
-    }
-
-    /// The store cannot tell of itself through the store: this page goes out from memory, once.
-    fn store_fails(&mut self, now: Now, reason: &Reason, actions: &mut Actions) {
-        let since = self.observer.store.take().map_or(now.boot, |(_, since)| since);
-        self.observer.store = Some((reason.clone(), since));
-        self.tell_store_failing(now, actions);
-    }
-
-    /// A lock that is held for a moment is no failing store: nothing is begun meanwhile, and nobody is woken.
-    fn tell_store_failing(&mut self, now: Now, actions: &mut Actions) {
-        let Some((reason, since)) = &self.observer.store else { return };
-        if !self.store_told && now.boot.since(*since) >= STORE_TOLD_AFTER {
-            self.store_told = true;
-            let summary = format!("the journal cannot be written: {reason}. Watching goes on, acting stopped.");
-            self.tell_from_memory(now, PageKind::IncidentEscalated, summary, None, actions);
-        }
-    }
-
-    fn store_works(&mut self, now: Now, actions: &mut Actions) {
-        self.observer.store = None;
-        if std::mem::take(&mut self.store_told) {
-            let summary = "the journal is written again".to_owned();
-            self.tell_from_memory(now, PageKind::SignalRestored, summary, Some("Nothing to do."), actions);
-        }
-    }
-
-    fn tell_from_memory(
-        &mut self,
-        now: Now,
-        kind: PageKind,
-        summary: String,
-        action: Option<&str>,
-        actions: &mut Actions,
-    ) {
-        self.store_pages += 1;
-        let id = PageId::from(format!("msg_{}_store_{}_{}", self.installation, now.wall.as_millis(), self.store_pages));
-        let turn = self.turn(now, actions);
-        let mut draft = Draft::finding(kind, None, Finding::StoreFailed, summary);
-        if let Some(action) = action {
-            draft = draft.action(action);
-        }
-        let page = draft.into_page(&turn, id);
-        let channels = page::channels(&turn, page.severity);
-        let queued = turn.steady();
-        self.courier.send_from_memory(page, channels, queued);
-        self.pump(now, actions);
     }
 
     fn requested(&mut self, now: Now, by: &str, request: Request, actions: &mut Actions) -> Reply {
@@ -584,6 +461,18 @@ impl State {
         courier.pump(&mut self.turn(now, actions));
         self.courier = courier;
     }
+}
+
+/// The sample as one that saw nothing; none where it says so itself.
+fn missed(sample: &Sample, why: &str) -> Option<Sample> {
+    let measurement = match &sample.measurement {
+        Measurement::Check(Outcome::Failed(_) | Outcome::Passed) => {
+            Measurement::Check(Outcome::Missed(Reason::new(why)))
+        }
+        Measurement::Requests(_) => Measurement::RequestsMissed(Reason::new(why)),
+        _ => return None,
+    };
+    Some(Sample { measurement, ..sample.clone() })
 }
 
 fn no_incident(incident: &IncidentId) -> Refusal {

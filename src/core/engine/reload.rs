@@ -100,7 +100,9 @@ impl State {
             self.services.push(service);
         }
         done.removed = old.len();
+        self.observer.reload(&self.policy, &reload.policy);
         self.policy = Arc::clone(&reload.policy);
+        self.tell_impaired(now, actions);
         self.neighbours = std::mem::take(&mut self.neighbours).carried_over(
             &self.policy,
             &self.ledger.durable,

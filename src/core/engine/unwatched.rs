@@ -24,12 +24,7 @@ const NO_LONGER_WATCHED: &str = "no longer watched: the configuration does not h
 
 impl State {
     /// Ends what is open for services that are watched no more.
-    pub(super) fn end_unwatched(
-        &mut self,
-        now: Now,
-        actions: &mut Actions,
-        is_watched: impl Fn(&ServiceName) -> bool,
-    ) {
+    pub(super) fn end_unwatched(&mut self, now: Now, actions: &mut Actions, is_watched: impl Fn(&ServiceName) -> bool) {
         let services = &self.ledger.durable.services;
         let gone: Vec<ServiceName> = services.keys().filter(|name| !is_watched(name)).cloned().collect();
         let mut turn = self.turn(now, actions);

@@ -113,6 +113,7 @@ impl Case {
             channels: Vec::new(),
             escalation: Escalation::default(),
             keep: 24 * HOUR,
+            checks_itself: false,
         };
         let start = Now { boot: now().boot.before(2 * HOUR), wall: now().wall.before(2 * HOUR) };
         let steady = self.steady(now()).before(2 * HOUR);

@@ -28,6 +28,8 @@ pub struct Policy {
     pub escalation: Escalation,
     /// How long what is over is kept and shown.
     pub keep: Duration,
+    /// Whether the watchdog's own network is checked: until it was, nothing that is seen is believed.
+    pub checks_itself: bool,
 }
 
 impl Policy {

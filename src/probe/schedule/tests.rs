@@ -70,7 +70,7 @@ fn policy(signals: &[(&str, Duration, Duration)]) -> Policy {
     };
     let escalation =
         Escalation { severities: BTreeMap::new(), findings: BTreeMap::new(), rollback_too_long_over: SECOND };
-    Policy { services: vec![Arc::new(service)], channels: Vec::new(), escalation, keep: SECOND }
+    Policy { services: vec![Arc::new(service)], channels: Vec::new(), escalation, keep: SECOND, checks_itself: false }
 }
 
 fn service(signals: Vec<SignalSource>) -> Service {

@@ -1,0 +1,172 @@
+//! What the watchdog knows of itself: whether its own network is well, whether its journal can be written, and whether it
+//! is about to end.
+
+use std::time::Duration;
+
+use super::{State, page, page::Draft};
+use crate::core::{
+    action::Actions,
+    entry::Fact,
+    gate::Impaired,
+    name::PageId,
+    page::PageKind,
+    policy::{Finding, Policy},
+    sample::{Outcome, Reason},
+    time::{BootTime, Now},
+};
+
+/// The watchdog's own network is taken for ill only after it failed this long: one lost packet is no illness, but what
+/// was sampled meanwhile is missed from the first failure on.
+const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
+
+/// The journal is taken for failing, and that is told, after so long.
+const STORE_TOLD_AFTER: Duration = Duration::from_secs(10);
+
+/// Why nothing is believed before the first check.
+const UNCHECKED: &str = "the watchdog's own network was not checked yet";
+
+/// What is known of the watchdog's own network.
+#[derive(Debug)]
+enum OwnNetwork {
+    /// It was well when it was last checked, or nobody is to check it.
+    Well,
+    /// It is to be checked, and was not yet: nobody knows.
+    Unchecked,
+    /// It is ill, and since when.
+    Ill(Reason, BootTime),
+}
+
+/// What the watchdog knows of itself.
+#[derive(Debug)]
+pub(super) struct Observer {
+    network: OwnNetwork,
+    store: Option<(Reason, BootTime)>,
+    /// The process is about to end: nothing new is begun.
+    pub(super) closing: bool,
+}
+
+impl Observer {
+    pub(super) const fn new(policy: &Policy) -> Self {
+        let network = if policy.checks_itself { OwnNetwork::Unchecked } else { OwnNetwork::Well };
+        Self { network, store: None, closing: false }
+    }
+
+    /// Another policy is in force.
+    pub(super) fn reload(&mut self, before: &Policy, policy: &Policy) {
+        match (before.checks_itself, policy.checks_itself) {
+            (false, true) => self.network = OwnNetwork::Unchecked,
+            // What was ill is not looked at any more.
+            (_, false) => self.network = OwnNetwork::Well,
+            (true, true) => {}
+        }
+    }
+
+    /// Why nothing that is seen is believed, if it is not.
+    pub(super) fn impaired(&self) -> Option<&str> {
+        match &self.network {
+            OwnNetwork::Well => None,
+            OwnNetwork::Unchecked => Some(UNCHECKED),
+            OwnNetwork::Ill(reason, _) => Some(reason.as_str()),
+        }
+    }
+
+    pub(super) fn impairment(&self, now: Now) -> Option<Impaired<'_>> {
+        let certain = match &self.network {
+            OwnNetwork::Ill(_, since) => now.boot.since(*since) >= IMPAIRED_TOLD_AFTER,
+            OwnNetwork::Well | OwnNetwork::Unchecked => false,
+        };
+        self.impaired().map(|why| Impaired { why, certain })
+    }
+
+    pub(super) fn store_failing(&self) -> Option<&str> {
+        self.store.as_ref().map(|(reason, _)| reason.as_str())
+    }
+}
+
+impl State {
+    pub(super) fn self_checked(&mut self, now: Now, outcome: Outcome, actions: &mut Actions) {
+        let network = &mut self.observer.network;
+        *network = match outcome {
+            Outcome::Passed => OwnNetwork::Well,
+            Outcome::Failed(reason) | Outcome::Missed(reason) => {
+                let since = if let OwnNetwork::Ill(_, since) = network { *since } else { now.boot };
+                OwnNetwork::Ill(reason, since)
+            }
+        };
+        self.tell_impaired(now, actions);
+    }
+
+    /// Tells that the watchdog's own network is ill, and when it is known to be well again.
+    pub(super) fn tell_impaired(&mut self, now: Now, actions: &mut Actions) {
+        let finding = Finding::ObserverImpaired;
+        let told = self.ledger.durable.findings.contains(&finding);
+        let (is_well, ill) = match &self.observer.network {
+            OwnNetwork::Well => (true, None),
+            OwnNetwork::Unchecked => (false, None),
+            OwnNetwork::Ill(reason, since) => (false, Some((reason.clone(), *since))),
+        };
+        let mut turn = self.turn(now, actions);
+        match ill {
+            Some((reason, since)) if !told && now.boot.since(since) >= IMPAIRED_TOLD_AFTER => {
+                let severity = turn.policy.escalation.severity(finding);
+                let detail = reason.to_string();
+                let summary = format!("the watchdog's own network is ill: {reason}; nothing is decided meanwhile");
+                turn.append(None, Fact::Found { incident: None, finding, severity, detail, gate: None });
+                turn.page(Draft::finding(PageKind::SignalLost, None, finding, summary));
+            }
+            None if told && is_well => {
+                turn.append(None, Fact::FindingOver { finding });
+                let summary = "the watchdog's own network is well again";
+                turn.page(Draft::finding(PageKind::SignalRestored, None, finding, summary).action("Nothing to do."));
+            }
+            _ => {}
+        }
+    }
+
+    /// The store cannot tell of itself through the store: this page goes out from memory, once.
+    pub(super) fn store_fails(&mut self, now: Now, reason: &Reason, actions: &mut Actions) {
+        let since = self.observer.store.take().map_or(now.boot, |(_, since)| since);
+        self.observer.store = Some((reason.clone(), since));
+        self.tell_store_failing(now, actions);
+    }
+
+    /// A lock that is held for a moment is no failing store: nothing is begun meanwhile, and nobody is woken.
+    pub(super) fn tell_store_failing(&mut self, now: Now, actions: &mut Actions) {
+        let Some((reason, since)) = &self.observer.store else { return };
+        if !self.store_told && now.boot.since(*since) >= STORE_TOLD_AFTER {
+            self.store_told = true;
+            let summary = format!("the journal cannot be written: {reason}. Watching goes on, acting stopped.");
+            self.tell_from_memory(now, PageKind::IncidentEscalated, summary, None, actions);
+        }
+    }
+
+    pub(super) fn store_works(&mut self, now: Now, actions: &mut Actions) {
+        self.observer.store = None;
+        if std::mem::take(&mut self.store_told) {
+            let summary = "the journal is written again".to_owned();
+            self.tell_from_memory(now, PageKind::SignalRestored, summary, Some("Nothing to do."), actions);
+        }
+    }
+
+    fn tell_from_memory(
+        &mut self,
+        now: Now,
+        kind: PageKind,
+        summary: String,
+        action: Option<&str>,
+        actions: &mut Actions,
+    ) {
+        self.store_pages += 1;
+        let id = PageId::from(format!("msg_{}_store_{}_{}", self.installation, now.wall.as_millis(), self.store_pages));
+        let turn = self.turn(now, actions);
+        let mut draft = Draft::finding(kind, None, Finding::StoreFailed, summary);
+        if let Some(action) = action {
+            draft = draft.action(action);
+        }
+        let page = draft.into_page(&turn, id);
+        let channels = page::channels(&turn, page.severity);
+        let queued = turn.steady();
+        self.courier.send_from_memory(page, channels, queued);
+        self.pump(now, actions);
+    }
+}
