@@ -6,10 +6,10 @@ use backstop::{
     core::{
         durable::ApprovalState,
         entry::PlanOutcome,
-        event::{Event, Refusal, Request},
+        event::{Authority, Event, Refusal, Request},
         name::IncidentId,
         page::PageKind,
-        policy::{ConsiderThen, Finding, KnownGoodPolicy, Mode, ServicePolicy, Severity},
+        policy::{ConsiderThen, Finding, KnownGoodPolicy, Mode, ReportKind, ServicePolicy, Severity},
         release::{Mark, Standing},
         sample::Reason,
         verdict::PlanKind,
@@ -215,6 +215,46 @@ fn consider_can_be_told_to_act_after_its_window() {
     bench.until("switched", |bench| !bench.switches().is_empty());
     assert!(bench.now.boot.since(opened).as_secs() >= 19, "the window is 20 s");
     assert!(!bench.was_told(PageKind::ApprovalRequested));
+}
+
+fn complain(bench: &mut Bench, authority: Authority) {
+    for _ in 0..2 {
+        let (service, kind) = (SERVICE.into(), ReportKind::Complaint);
+        bench.ask(Request::Report { service, kind, detail: None, authority }).expect("a report");
+    }
+}
+
+#[test]
+fn what_reporters_alone_say_is_asked_about_and_never_acted_on() {
+    let mut bench = Bench::with_v2(Mode::Act, |policy| policy.consider.then = ConsiderThen::RollBack);
+    complain(&mut bench, Authority::Reporter);
+    bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
+    let opened = bench.pages.iter().find(|page| page.kind == PageKind::IncidentOpened).expect("it was told");
+    assert!(opened.action.contains("asks for approval"), "{}", opened.action);
+    bench.pass(18);
+    assert!(!bench.was_told(PageKind::ApprovalRequested), "the window is 20 s");
+    // They go on for ten minutes.
+    for _ in 0..20 {
+        complain(&mut bench, Authority::Reporter);
+        bench.pass(30);
+    }
+    assert!(bench.was_told(PageKind::ApprovalRequested) && bench.switches().is_empty(), "{:?}", bench.told());
+    bench.ask(approve(None)).expect("a human may");
+    bench.until("switched", |bench| bench.switches() == ["v2>v1"]);
+}
+
+#[test]
+fn what_reporters_say_does_not_shorten_the_window_of_what_operators_say() {
+    let mut bench = Bench::with_v2(Mode::Act, |policy| policy.consider.then = ConsiderThen::RollBack);
+    complain(&mut bench, Authority::Reporter);
+    bench.pass(45);
+    assert!(bench.was_told(PageKind::ApprovalRequested) && bench.switches().is_empty(), "{:?}", bench.told());
+    complain(&mut bench, Authority::Operator);
+    let said = bench.now.boot;
+    bench.until("switched", |bench| !bench.switches().is_empty());
+    let waited = bench.now.boot.since(said).as_secs();
+    assert!((19..25).contains(&waited), "the window of 20 s, from when operators said so: {waited} s");
+    assert!(matches!(bench.incident(1).approvals[0].state, ApprovalState::Void(_)), "nobody is to answer it any more");
 }
 
 #[test]

@@ -5,14 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use backstop::{
     core::{
-        durable::{Durable, SNAPSHOT_FORM, SnapshotError},
+        durable::{Durable, FORMER_SERVICES_LIMIT, SNAPSHOT_FORM, SnapshotError},
         entry::{Entry, Fact},
         event::{Authority, Request, RollbackOrder, Sequence},
         gate::Gate,
+        name::{IncidentId, ServiceName},
         page::PageKind,
-        policy::{Mode, ReportKind, ServicePolicy},
+        policy::{Finding, Mode, ReportKind, ServicePolicy, Severity},
         release::{Deploy, DeploySource, Mark, Release, Standing},
         time::{SteadyTime, WallTime},
+        verdict::{Path, PlanKind, VerdictKind},
     },
     testing::{Bench, Ends, SERVICE},
 };
@@ -185,10 +187,103 @@ fn a_service_that_lives_long_is_bounded() {
     // The journal begins at zero, and so does its time line.
     let moment = SteadyTime::beginning(before);
     assert!(writer.durable.keeps_from_before(moment));
-    writer.fact(Fact::Forgotten { before });
+    writer.fact(Fact::Forgotten { before, services: Vec::new() });
     assert_eq!(writer.durable.service(&"api".into()).deploys.len(), 100);
     assert!(!writer.durable.keeps_from_before(moment));
     assert_eq!(again(&writer.durable), writer.durable);
+}
+
+#[test]
+fn services_that_are_watched_no_more_give_way_when_there_are_too_many() {
+    let mut durable = Durable::default();
+    let mut at = WallTime::default();
+    let mut fact = |durable: &mut Durable, service: Option<String>, fact: Fact| {
+        at = at.after(Duration::from_secs(3600));
+        let entry = Entry { at, boot: None, service: service.map(|name| name.as_str().into()), fact };
+        durable.apply(Sequence(durable.last.0 + 1), &entry).expect("it folds");
+        at
+    };
+    let many = FORMER_SERVICES_LIMIT + 200;
+    // The names go the other way than the time does.
+    let name = |number: usize| format!("preview-{:04}", 9000 - number);
+    let mut now = WallTime::default();
+    for number in 0..many {
+        let deploy = Deploy {
+            number: 1,
+            release: Release::of("v1".to_owned()),
+            at: now,
+            source: DeploySource::Target,
+            by: None,
+        };
+        now = fact(&mut durable, Some(name(number)), Fact::Deployed { deploy });
+    }
+    let is_watched = |service: &ServiceName| service.as_str() == name(3);
+    let before =
+        |now: WallTime, hours: usize| SteadyTime::beginning(now.before(Duration::from_secs(3600 * hours as u64)));
+    let young = durable.former_services(before(now, many + 1), is_watched);
+    assert_eq!(young, Vec::<ServiceName>::new(), "what is young is kept, however many there are");
+    let gone = durable.former_services(before(now, 24), is_watched);
+    let expected: Vec<String> = (0..200).filter(|number| *number != 3).map(name).collect();
+    assert_eq!(
+        gone.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        expected,
+        "the oldest, and none that is watched"
+    );
+    fact(&mut durable, None, Fact::Forgotten { before: WallTime::default(), services: gone });
+    assert_eq!(durable.services.len(), FORMER_SERVICES_LIMIT + 1);
+    assert!(durable.former_services(before(now, 24), is_watched).is_empty());
+    assert_eq!(again(&durable), durable);
+}
+
+#[test]
+fn an_incident_that_nobody_answers_keeps_the_first_and_the_last_of_what_was_asked() {
+    let mut writer = Writer::default();
+    writer.deploy(1);
+    writer.deploy(2);
+    let incident = IncidentId::from("api-1");
+    let verdict = VerdictKind::Consider;
+    let path = Path { verdict, plan: None, questions: Vec::new(), because: "errors".to_owned() };
+    writer.fact(Fact::IncidentOpened {
+        incident: incident.clone(),
+        verdict,
+        path,
+        deploy: Some(2),
+        onset: None,
+        by: None,
+    });
+    let found = |finding, severity, detail: String| Fact::Found {
+        incident: Some(IncidentId::from("api-1")),
+        finding,
+        severity,
+        detail,
+        gate: None,
+    };
+    // A year of one question each half hour. Somewhere in it somebody denied one, and something grave was found once.
+    for approval in 1..=17_520 {
+        writer.at = writer.at.after(Duration::from_secs(1800));
+        let expires = writer.at.after(Duration::from_secs(1800));
+        let (plan, from, to) = (PlanKind::Quick, "v2".into(), "v1".into());
+        let incident = || incident.clone();
+        writer.fact(Fact::ApprovalRequested { incident: incident(), approval, plan, verdict, from, to, expires });
+        writer.fact(found(Finding::ApprovalRequested, Severity::S2, format!("number {approval}")));
+        if approval == 100 {
+            writer.fact(found(Finding::StepStuck, Severity::S1, "once".to_owned()));
+            writer.fact(Fact::Denied { incident: incident(), approval, by: "ann".to_owned(), reason: None });
+        } else if approval < 17_520 {
+            writer.fact(Fact::ApprovalVoided { incident: incident(), approval, why: "nobody answered".to_owned() });
+        }
+    }
+    let record = &writer.durable.incidents["api-1"];
+    let numbers: Vec<u32> = record.approvals.iter().map(|one| one.number).collect();
+    let expected: Vec<u32> = (1..=24).chain([100]).chain(17_520 - 22..=17_520).collect();
+    assert_eq!(numbers, expected, "the first, the denied one, the last");
+    assert_eq!(record.open_approval().map(|one| one.number), Some(17_520));
+    let details: Vec<&str> = record.findings.iter().map(|one| one.detail.as_str()).collect();
+    assert_eq!((details.len(), details[0], details[49], details[99]), (100, "number 1", "number 50", "number 17520"));
+    assert!(record.found(Finding::StepStuck) && record.severity() == Severity::S1, "{details:?}");
+    assert_eq!(again(&writer.durable), writer.durable);
+    // The one that is open is answered as ever.
+    writer.fact(Fact::Approved { incident, approval: 17_520, by: "ann".to_owned() });
 }
 
 #[test]

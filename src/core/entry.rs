@@ -276,6 +276,9 @@ pub enum Fact {
     Forgotten {
         /// Before when.
         before: WallTime,
+        /// Services that are watched no more, of which nothing is known any more from here on.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        services: Vec<ServiceName>,
     },
     /// People were told that a certificate expires.
     CertificateTold {

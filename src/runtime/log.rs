@@ -36,7 +36,7 @@ pub(super) fn entry(entry: &Entry) {
             approval(service, &entry.fact);
         }
         Fact::PlanStarted { .. } | Fact::Step { .. } | Fact::PlanEnded { .. } => plan(service, &entry.fact),
-        Fact::Forgotten { before } => tracing::info!(%before, "what was over before this is no longer kept"),
+        Fact::Forgotten { before, .. } => tracing::info!(%before, "what was over before this is no longer kept"),
         Fact::PageSettled { page, channel, delivered: false, why } => {
             tracing::error!(%page, %channel, "gave up delivering a page: {why}");
         }

@@ -42,8 +42,10 @@ pub(super) struct Press {
     decided: BTreeSet<ServiceName>,
     /// Something was put into the journal that concerns every open incident.
     decided_on_all: bool,
-    /// The next renewal leaves nothing out.
-    renews_all: bool,
+    /// So many services are still to be renewed, deploys included, whatever happened to each; and the next of them. Only
+    /// the first renewal does all of them in one go: before it nobody is shown anything, and nothing is watched.
+    left_to_renew: usize,
+    next_renewed: usize,
     /// Incidents as they were shown. One that is over does not change any more.
     incidents: BTreeMap<IncidentId, Arc<IncidentView>>,
     next_quiet: usize,
@@ -61,7 +63,8 @@ impl Press {
             published_at: None,
             decided: BTreeSet::new(),
             decided_on_all: false,
-            renews_all: true,
+            left_to_renew: usize::MAX,
+            next_renewed: 0,
             incidents: BTreeMap::new(),
             next_quiet: 0,
             next_stirred: ServiceIndex(0),
@@ -80,11 +83,18 @@ impl Press {
                     // Only the outbox is shorter by it.
                     None if matches!(entry.fact, Fact::PageSettled { .. }) => {}
                     // Of any service something may be gone.
-                    None if matches!(entry.fact, Fact::Forgotten { .. }) => self.renews_all = true,
+                    None if matches!(entry.fact, Fact::Forgotten { .. }) => self.renew_all(),
                     None => self.decided_on_all = true,
                 }
             }
         }
+    }
+
+    /// Nothing is left out, over as many renewals as it takes. It goes on where it is: with one after the other of these
+    /// every service has its turn.
+    fn renew_all(&mut self) {
+        self.left_to_renew = usize::MAX;
+        self.decided_on_all = true;
     }
 
     /// Hands what has become durable to the readers of events: nobody is told of what a crash could still undo.
@@ -99,13 +109,14 @@ impl Press {
         self.publisher.reload(policy);
         self.metrics.reload(policy);
         self.next_quiet = 0;
-        self.renews_all = true;
+        self.next_renewed = 0;
+        self.renew_all();
     }
 
     /// The state was folded anew: nothing that was shown is to be relied on.
     pub(super) fn folded_anew(&mut self) {
         self.incidents.clear();
-        self.renews_all = true;
+        self.renew_all();
     }
 
     /// The process is about to end.
@@ -120,7 +131,7 @@ impl Press {
 
     /// After how long something is to be shown that waits, if something does.
     pub(super) fn due_in(&self, now: Now) -> Option<Duration> {
-        let waits = self.renews_all || self.decided_on_all || !self.decided.is_empty();
+        let waits = self.left_to_renew > 0 || self.decided_on_all || !self.decided.is_empty();
         let since = self.published_at.map(|at| now.boot.since(at)).filter(|_| waits)?;
         Some(DECIDED_EVERY.saturating_sub(since))
     }
@@ -148,7 +159,7 @@ impl Press {
         }
         self.published_at = Some(now.boot);
         if decisions_are_due {
-            self.show_decisions(state, now);
+            self.show_decisions(state, is_first, now);
         }
         if numbers_are_due {
             self.renewed_at = Some(now.boot);
@@ -172,18 +183,24 @@ impl Press {
 
     /// Shows what was decided, of the services that it concerns. What concerns all of them shows in their incidents at
     /// once, and in their numbers when those are renewed.
-    fn show_decisions(&mut self, state: &mut State, now: Now) {
-        let all = std::mem::take(&mut self.renews_all);
+    fn show_decisions(&mut self, state: &mut State, is_first: bool, now: Now) {
         let on_all = std::mem::take(&mut self.decided_on_all);
-        let most = if all { usize::MAX } else { VIEWS_AT_ONCE };
-        let decided: BTreeSet<ServiceName> = self.decided.iter().take(most).cloned().collect();
+        let decided: BTreeSet<ServiceName> = self.decided.iter().take(VIEWS_AT_ONCE).cloned().collect();
         self.decided.retain(|service| !decided.contains(service));
-        self.show_incidents(state, |service| all || on_all || decided.contains(service));
-        for index in (0..state.service_count()).map(place) {
-            if all || decided.contains(state.service_name(index)) {
-                self.publisher.deploys(index, state.deploys_view(index));
-                self.show_service(state, index, now);
-            }
+        self.show_incidents(state, |service| on_all || decided.contains(service));
+        let count = state.service_count();
+        let room = (VIEWS_AT_ONCE - decided.len()).max(QUIET_VIEWS_AT_ONCE);
+        let at_once = if is_first { count } else { self.left_to_renew.min(count).min(room) };
+        let swept = (0..at_once).map(|ahead| (self.next_renewed + ahead) % count);
+        let mut places: BTreeSet<usize> = swept.collect();
+        self.left_to_renew = self.left_to_renew.min(count) - at_once;
+        self.next_renewed = (self.next_renewed + at_once).checked_rem(count).unwrap_or_default();
+        if !decided.is_empty() {
+            places.extend((0..count).filter(|&index| decided.contains(state.service_name(place(index)))));
+        }
+        for index in places.into_iter().map(place) {
+            self.publisher.deploys(index, state.deploys_view(index));
+            self.show_service(state, index, now);
         }
     }
 
@@ -288,6 +305,43 @@ mod tests {
         press.publish(&mut state, None, at(250));
         assert!(view("b").paused.is_some());
         assert_eq!(state.durable().last, Sequence(2));
+    }
+
+    /// A thousand services must not hold the loop up each time that something old is forgotten.
+    #[test]
+    fn what_concerns_all_is_renewed_over_many_rounds() {
+        const SERVICES: usize = 300;
+        let start = Now { boot: BootTime::from_nanos(1), wall: WallTime::from_millis(1_780_000_000_000) };
+        let names: Vec<String> = (0..SERVICES).map(|number| format!("s{number:03}")).collect();
+        let (mut state, mut press, board) = shown(&names.iter().map(String::as_str).collect::<Vec<_>>(), start);
+        press.publish(&mut state, None, start);
+        let views = || -> Vec<_> {
+            let view = |name: &String| board.service(name).flatten().expect("the first renewal leaves nothing out");
+            names.iter().map(view).collect()
+        };
+        let forgotten = || {
+            let fact = Fact::Forgotten { before: WallTime::default(), services: Vec::new() };
+            let entry = Entry { at: WallTime::default(), boot: None, service: None, fact };
+            [Action::Append { sequence: Sequence(1), entry: Arc::new(entry) }]
+        };
+        let first = views();
+        press.appended(&forgotten());
+        let (mut now, mut rounds) = (start, 0);
+        while let Some(due) = press.due_in(now) {
+            now = now.after(due);
+            let before = views();
+            press.publish(&mut state, None, now);
+            let renewed = before.iter().zip(&views()).filter(|(before, after)| !Arc::ptr_eq(before, after)).count();
+            // When numbers are due, too, the quiet ones' come on top.
+            assert!((1..=VIEWS_AT_ONCE + QUIET_VIEWS_AT_ONCE).contains(&renewed), "{renewed} in one round");
+            rounds += 1;
+            // Something more is forgotten on the way: nobody's turn is put off by it.
+            if rounds == 2 {
+                press.appended(&forgotten());
+            }
+        }
+        assert!(first.iter().zip(&views()).all(|(before, after)| !Arc::ptr_eq(before, after)), "all in the end");
+        assert_eq!(rounds, 2 + SERVICES.div_ceil(VIEWS_AT_ONCE));
     }
 
     #[test]

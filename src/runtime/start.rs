@@ -305,6 +305,21 @@ mod tests {
         config::load(&path, &SystemSecrets).expect("a good configuration").0
     }
 
+    /// Watching without a journal is for what is damaged: here another version of the program is all that is needed.
+    #[tokio::test]
+    async fn a_store_of_a_later_version_is_not_begun_on() {
+        let _already_there = rustls::crypto::ring::default_provider().install_default();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = config(directory.path());
+        drop(SqliteStore::open(&config.store).expect("made"));
+        let entry = r#"{"at": "2026-05-28T20:26:40Z", "fact": "moon_rose", "phase": 3}"#;
+        let raw = rusqlite::Connection::open(&config.store).expect("opened");
+        raw.execute("INSERT INTO journal VALUES (1, ?1)", [entry]).expect("written");
+        drop(raw);
+        let refused = assemble(config, None).await.err().expect("it does not start").to_string();
+        assert!(refused.contains("moon_rose") && refused.contains("run that version"), "{refused}");
+    }
+
     async fn until(what: &str, holds: impl Fn() -> bool) {
         let waited = tokio::time::timeout(Duration::from_secs(60), async {
             while !holds() {

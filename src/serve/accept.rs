@@ -20,6 +20,7 @@ use super::{
     caller::{Peer, Tokens},
     metrics::Metrics,
     routes,
+    scrapes::Scrapes,
     tally::Tally,
 };
 use crate::config::form::Token;
@@ -104,7 +105,7 @@ impl Server {
         let ending = CancellationToken::new();
         let shared = routes::Shared {
             board,
-            metrics: metrics.clone(),
+            scrapes: Scrapes::of(Arc::clone(&metrics)),
             requests,
             reply_deadline: limits.reply_deadline,
             ending: ending.clone(),

@@ -15,6 +15,7 @@ mod caller;
 pub mod metrics;
 mod problem;
 mod routes;
+mod scrapes;
 mod tally;
 
 pub use accept::{Limits, Server};

@@ -219,6 +219,44 @@ fn a_damaged_snapshot_is_never_a_fresh_start() {
 }
 
 #[test]
+fn what_a_later_version_wrote_is_no_damage() {
+    let (_directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    store.retain(SMALL);
+    append(&mut store, 1..=500);
+    tidy(&mut store);
+    append(&mut store, 501..=502);
+    drop(store);
+    let raw = Connection::open(&path).expect("opened");
+    let refused = |words: &str| {
+        let error = SqliteStore::open(&path).expect("it opens").recover().expect_err("a later version's");
+        assert!(matches!(&error, StoreError::Newer { .. }) && !error.is_damage(), "{error}");
+        let said = error.to_string();
+        assert!(said.contains(words) && said.contains("a later version") && !said.contains("backup"), "{said}");
+    };
+    for (change, words) in [
+        ("'$.fact', 'moon_rose'", "entry 501: unknown variant `moon_rose`;"),
+        ("'$.mark', 'splendid'", "entry 501: unknown variant `splendid`;"),
+    ] {
+        let before: String =
+            raw.query_row("SELECT entry FROM journal WHERE sequence = 501", [], |row| row.get(0)).expect("read");
+        raw.execute(&format!("UPDATE journal SET entry = json_set(entry, {change}) WHERE sequence = 501"), [])
+            .expect("written");
+        refused(words);
+        raw.execute("UPDATE journal SET entry = ?1 WHERE sequence = 501", [before]).expect("as it was");
+    }
+    let mut good: (String, u32) =
+        raw.query_row("SELECT state, form FROM snapshot", [], |row| Ok((row.get(0)?, row.get(1)?))).expect("read");
+    good.0.insert_str(1, "\"moons\":7,");
+    for (state, form, words) in [(&good.0, good.1, "unknown field `moons`"), (&good.0, good.1 + 1, "of form 2")] {
+        let digest = crate::store::recovery::digest(Sequence(500), form, state);
+        let row = (state, form, digest);
+        raw.execute("UPDATE snapshot SET state = ?1, form = ?2, digest = ?3", row).expect("written");
+        refused(words);
+    }
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_written_leaves_all_as_it_was() {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use crate::core::{durable::FoldError, event::Sequence};
+use crate::core::{
+    durable::{FoldError, SnapshotError},
+    event::Sequence,
+};
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +80,7 @@ pub enum StoreError {
     #[error("find entry {}: the journal has a gap there; restore the store from a backup", .0.0)]
     Gap(Sequence),
     /// An entry cannot be understood.
-    #[error("understand entry {}: {reason}; a later version may have written it, or the file is damaged", .sequence.0)]
+    #[error("understand entry {}: {reason}; restore the store from a backup", .sequence.0)]
     Entry {
         /// Which.
         sequence: Sequence,
@@ -90,6 +93,14 @@ pub enum StoreError {
         /// After which entry it was made.
         sequence: Sequence,
         /// Why.
+        reason: String,
+    },
+    /// A later version of this program wrote it: it is whole, and says what this version does not know.
+    #[error("understand {part}: {reason}; a later version of Backstop wrote it: run that version, or a later one")]
+    Newer {
+        /// Which entry, or the snapshot.
+        part: String,
+        /// What is not known.
         reason: String,
     },
     /// The entries contradict each other.
@@ -129,6 +140,29 @@ impl StoreError {
             Self::Corrupt { .. } | Self::Gap(_) | Self::Entry { .. } | Self::Snapshot { .. } | Self::Fold(_) => true,
             Self::Database { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt),
             _ => false,
+        }
+    }
+
+    /// An entry whose text is whole JSON and names something by a word that this version does not know was written by a
+    /// later one: words are added to the journal, and none is ever taken away. Anything else is damage.
+    pub(super) fn of_entry(sequence: Sequence, error: &serde_json::Error) -> Self {
+        let reason = error.to_string();
+        // All the words that are known follow; they are of no help to anybody.
+        let unknown = reason.split(", expected").next().filter(|start| start.starts_with("unknown variant"));
+        match unknown.filter(|_| error.is_data()) {
+            Some(unknown) => Self::Newer { part: format!("entry {}", sequence.0), reason: unknown.to_owned() },
+            None => Self::Entry { sequence, reason },
+        }
+    }
+
+    /// A snapshot whose digest is right, and which this version cannot go on from.
+    pub(super) fn of_snapshot(sequence: Sequence, error: &SnapshotError) -> Self {
+        let reason = error.to_string();
+        match error {
+            SnapshotError::NewerForm { .. } | SnapshotError::Content(_) => {
+                Self::Newer { part: format!("the store's snapshot of entry {}", sequence.0), reason }
+            }
+            SnapshotError::Inconsistent(_) => Self::Snapshot { sequence, reason },
         }
     }
 

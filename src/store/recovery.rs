@@ -77,7 +77,7 @@ fn read_snapshot(connection: &Connection) -> Result<Option<Durable>, StoreError>
     if digest(sequence, form, &state) != written {
         return Err(refused("its digest is not that of what it says".to_owned()));
     }
-    let durable = Durable::from_snapshot(form, &state).map_err(|error| refused(error.to_string()))?;
+    let durable = Durable::from_snapshot(form, &state).map_err(|error| StoreError::of_snapshot(sequence, &error))?;
     if durable.last != sequence {
         return Err(refused(format!("it says that it was made after entry {}", durable.last.0)));
     }
@@ -104,14 +104,14 @@ pub(super) fn read_entries(
         let sequence = Sequence(expected);
         let unreadable = |reason: String| StoreError::Entry { sequence, reason };
         let text = row.get_ref(1).map_err(StoreError::read)?.as_str().map_err(|error| unreadable(error.to_string()))?;
-        each(sequence, serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?)?;
+        each(sequence, serde_json::from_str(text).map_err(|error| StoreError::of_entry(sequence, &error))?)?;
         expected += 1;
     }
     Ok(Sequence(expected - 1))
 }
 
 /// Over what the row says, so that no part of it can be exchanged unnoticed. Lowercase hexadecimal SHA-256.
-fn digest(sequence: Sequence, form: u32, state: &str) -> String {
+pub(super) fn digest(sequence: Sequence, form: u32, state: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{} {form} ", sequence.0));
     hash.update(state);

@@ -132,9 +132,12 @@ impl Fold<'_> {
                 self.durable.outbox.settle(page, channel);
                 Ok(())
             }
-            Fact::Forgotten { before } => {
+            Fact::Forgotten { before, services } => {
                 let before = self.steady_of(*before);
                 self.durable.forget(before);
+                for service in services {
+                    self.durable.services.remove(service);
+                }
                 Ok(())
             }
             Fact::NightlyLook { held, told } => {
@@ -289,7 +292,7 @@ impl Fold<'_> {
                         matches!(finding, Finding::RollbackRefused | Finding::NoDeployToBlame | Finding::SharedCause);
                     let (finding, severity, detail) = (*finding, *severity, detail.clone());
                     record.tell(at, format!("{severity} {finding}: {detail}"));
-                    record.findings.push(FindingRecord { finding, severity, at, detail });
+                    record.note_finding(FindingRecord { finding, severity, at, detail });
                 } else if self.service.is_some() {
                     self.service()?.findings.insert(*finding);
                 } else {
@@ -335,7 +338,7 @@ impl Fold<'_> {
                     lapses: self.steady_of(*expires),
                     state: ApprovalState::Open,
                 };
-                self.incident(incident)?.approvals.push(asked);
+                self.incident(incident)?.note_approval(asked);
                 self.tell(incident, format!("asked for approval {approval}: {plan} from {from} to {to}"))
             }
             Fact::Approved { incident, approval, by } => {

@@ -17,6 +17,14 @@ use crate::core::{
 /// Lines that an incident's timeline keeps: how it began and how it ended, each by half.
 pub(super) const TIMELINE_LIMIT: usize = 400;
 
+/// Findings that an incident keeps: twice as many as there are kinds of them, and more than a day of one each half hour,
+/// as an incident that nobody answers makes. The first half and the latest stay, as in the timeline, and the gravest of
+/// each kind.
+pub(super) const FINDINGS_LIMIT: usize = 100;
+
+/// Approvals that an incident keeps: a day of one each half hour. The first half and the latest stay, and what was denied.
+pub(super) const APPROVALS_LIMIT: usize = 48;
+
 /// One incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,11 +55,11 @@ pub struct IncidentRecord {
     pub fired: BTreeSet<ConditionName>,
     /// The deploy that was live, and its version.
     pub accused: Option<(u64, Version)>,
-    /// What was found.
+    /// What was found, in order: at most 100.
     pub findings: Vec<FindingRecord>,
     /// A refusal was told: from here on only by approval.
     pub refused: bool,
-    /// Approvals asked for, in order.
+    /// Approvals asked for, in order: at most 48.
     pub approvals: Vec<ApprovalRecord>,
     /// Plans, in order.
     pub plans: Vec<PlanRecord>,
@@ -175,6 +183,34 @@ impl IncidentRecord {
     /// Whether this was found in it.
     pub fn found(&self, finding: Finding) -> bool {
         self.findings.iter().any(|found| found.finding == finding)
+    }
+
+    /// Adds a finding; where there are too many, one from the middle goes of whose kind another that is no less grave stays.
+    pub(super) fn note_finding(&mut self, found: FindingRecord) {
+        while self.findings.len() >= FINDINGS_LIMIT {
+            let middle = FINDINGS_LIMIT / 2;
+            let is_told_elsewhere = |&place: &usize| {
+                let this = &self.findings[place];
+                let others = self.findings.iter().enumerate().filter(|(other, _)| *other != place);
+                others
+                    .chain([(FINDINGS_LIMIT, &found)])
+                    .any(|(_, other)| other.finding == this.finding && other.severity >= this.severity)
+            };
+            let place = (middle..self.findings.len()).find(is_told_elsewhere).unwrap_or(middle);
+            self.findings.remove(place);
+        }
+        self.findings.push(found);
+    }
+
+    /// Adds an approval; where there are too many, one from the middle goes that was not denied: a denial holds.
+    pub(super) fn note_approval(&mut self, asked: ApprovalRecord) {
+        while self.approvals.len() >= APPROVALS_LIMIT {
+            let middle = APPROVALS_LIMIT / 2;
+            let may_go = |place: &usize| !matches!(self.approvals[*place].state, ApprovalState::Denied(_));
+            let place = (middle..self.approvals.len()).find(may_go).unwrap_or(middle);
+            self.approvals.remove(place);
+        }
+        self.approvals.push(asked);
     }
 
     pub(super) fn tell(&mut self, at: WallTime, text: String) {

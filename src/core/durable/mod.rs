@@ -16,7 +16,7 @@ pub use incident::{
     ApprovalRecord, ApprovalState, FindingRecord, IncidentRecord, PlanRecord, StepRecord, verdict_severity,
 };
 pub use outbox::{Outbox, Pending};
-pub use retention::KEPT_AT_LEAST;
+pub use retention::{FORMER_SERVICES_LIMIT, KEPT_AT_LEAST};
 pub use service::{
     CertificateRecord, DeployRecord, NightRecord, PINS_LIMIT, PauseRecord, PinRecord, REPORTS_LIMIT, ReportRecord,
     Rollout, ServiceRecord, StandingRecord, VerificationRecord,
@@ -44,7 +44,7 @@ pub const ENDED_INCIDENTS_LIMIT: usize = 1024;
 pub struct Durable {
     /// The last entry folded in.
     pub last: Sequence,
-    /// Every service ever seen, watched now or not.
+    /// Every service that is watched, and [`FORMER_SERVICES_LIMIT`] of those that were.
     pub services: BTreeMap<ServiceName, ServiceRecord>,
     /// Open incidents, and the last ended ones.
     pub incidents: BTreeMap<IncidentId, IncidentRecord>,

@@ -6,10 +6,18 @@ use super::{
     Durable, ENDED_INCIDENTS_LIMIT, ServiceRecord,
     service::{DEPLOYS_ALWAYS_KEPT, STANDINGS_LIMIT},
 };
-use crate::core::{name::Version, release::Standing, time::SteadyTime};
+use crate::core::{
+    name::{ServiceName, Version},
+    release::Standing,
+    time::SteadyTime,
+};
 
 /// What is over is kept for so long whatever the configuration says: gates ask about the last hours.
 pub const KEPT_AT_LEAST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Services that are watched no more and whose records are kept, since they may come back: half of what one daemon can
+/// watch. With names that are made for a while each, there would be ever more of them.
+pub const FORMER_SERVICES_LIMIT: usize = 1000;
 
 /// Standings past their limit are cleared so many at a time: looking for the oldest is no work for every entry.
 const STANDINGS_SLACK: usize = 100;
@@ -18,6 +26,27 @@ impl Durable {
     /// Whether something is kept that was over before this, and need not be.
     pub fn keeps_from_before(&self, before: SteadyTime) -> bool {
         self.ended_before(before).next().is_some() || self.services.values().any(|one| one.keeps_deploys(before))
+    }
+
+    /// Services that are watched no more and give way, since there are too many: those whose last deploy is the oldest. One
+    /// of which something from after `before` is kept does not, nor one with a kept incident: its numbers may not come again
+    /// beside that.
+    pub fn former_services(&self, before: SteadyTime, is_watched: impl Fn(&ServiceName) -> bool) -> Vec<ServiceName> {
+        let former: Vec<_> = self.services.iter().filter(|(name, _)| !is_watched(name)).collect();
+        let too_many = former.len().saturating_sub(FORMER_SERVICES_LIMIT);
+        if too_many == 0 {
+            return Vec::new();
+        }
+        let with_incidents: BTreeSet<&ServiceName> =
+            self.incidents.values().map(|incident| &incident.service).collect();
+        let last = |record: &ServiceRecord| record.live().map(|live| live.noticed);
+        let mut oldest: Vec<_> = former
+            .into_iter()
+            .filter(|(name, record)| last(record) < Some(before) && !with_incidents.contains(name))
+            .map(|(name, record)| (last(record), name))
+            .collect();
+        oldest.sort_unstable();
+        oldest.into_iter().take(too_many).map(|(_, name)| name.clone()).collect()
     }
 
     fn ended_before(&self, before: SteadyTime) -> impl Iterator<Item = &super::IncidentRecord> {

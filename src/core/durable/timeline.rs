@@ -8,14 +8,14 @@ use crate::core::time::{BootStamp, SteadyTime, WallTime};
 
 /// Both clocks as the last entry has them, and where it lies on the time line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Reading {
+struct ClockStamp {
     wall: WallTime,
     boot: Option<BootStamp>,
     steady: SteadyTime,
 }
 
-impl Reading {
-    /// What passed from this reading until another one.
+impl ClockStamp {
+    /// What passed from this stamp until another one.
     ///
     /// Since the same start of the machine the boot clock tells it exactly. Over a restart of the machine only the wall
     /// clock can: it is believed where it went forward, and no less passed than the machine has run since. A wall clock
@@ -40,7 +40,7 @@ impl Reading {
 /// Where the journal has got to in time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Timeline(Option<Reading>);
+pub struct Timeline(Option<ClockStamp>);
 
 impl Timeline {
     /// The moment at which the clocks show this, not before the last entry.
@@ -60,7 +60,7 @@ impl Timeline {
     /// An entry was folded in.
     pub fn advance(&mut self, wall: WallTime, boot: Option<BootStamp>) {
         let steady = self.at(wall, boot);
-        self.0 = Some(Reading { wall, boot, steady });
+        self.0 = Some(ClockStamp { wall, boot, steady });
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passed_between_two_readings() {
+    fn what_passed_between_two_entries() {
         let before = (wall(0), Some(boot(1, 50_000)));
         for (what, wall, boot, seconds, known) in [
             ("nothing special", wall(9_000), Some(boot(1, 59_000)), 9, true),

@@ -108,10 +108,15 @@ impl Service {
             _ if denied.is_some() => Due::Nothing,
             _ if by_human_only || self.policy.consider.then == ConsiderThen::Ask => Due::Ask,
             _ => {
-                let since = self.considered_since.unwrap_or(turn.now.boot);
+                // What reporters alone say is never acted on: a human is asked when the window has passed. It does not
+                // count towards the window of what others say later, either.
+                let (since, then) = match self.considered_without_reporters_since {
+                    Some(since) => (since, Due::Act),
+                    None => (self.considered_since.unwrap_or(turn.now.boot), Due::Ask),
+                };
                 let until = since.after(self.policy.consider.window);
                 self.wake_by(until);
-                if turn.now.boot >= until && self.watch.may_act() { Due::Act } else { Due::Nothing }
+                if turn.now.boot >= until && (then == Due::Ask || self.watch.may_act()) { then } else { Due::Nothing }
             }
         }
     }

@@ -35,6 +35,8 @@ impl Service {
         let verdict = self.watch.verdict();
         let since = |kind, before: Option<BootTime>| (verdict.kind == kind).then(|| before.unwrap_or(turn.now.boot));
         self.considered_since = since(VerdictKind::Consider, self.considered_since);
+        self.considered_without_reporters_since = since(VerdictKind::Consider, self.considered_without_reporters_since)
+            .filter(|_| self.watch.stands_without_reporters());
         self.due_since = since(VerdictKind::RollBack, self.due_since);
         self.suspected_since = match (self.considered_since, self.due_since, self.watch.failing_since()) {
             (None, None, _) => None,
@@ -175,7 +177,7 @@ impl Service {
                 format!("If it is still so {wait} and every gate allows it, Backstop rolls back to {to}.")
             }
             (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to roll back to {to}."),
-            _ if self.policy.consider.then == ConsiderThen::RollBack => {
+            _ if self.policy.consider.then == ConsiderThen::RollBack && self.watch.stands_without_reporters() => {
                 let window = words(self.policy.consider.window);
                 format!("If it is still so in {window}, Backstop rolls back to {to}.")
             }

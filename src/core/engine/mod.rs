@@ -349,8 +349,11 @@ impl State {
         }
         self.forget_at = now.boot.after(FORGET_EVERY);
         let keep = self.policy.keep.max(KEPT_AT_LEAST);
-        if self.ledger.durable.keeps_from_before(self.ledger.steady(now).before(keep)) {
-            self.ledger.append(now, None, Fact::Forgotten { before: now.wall.before(keep) }, actions);
+        let before = self.ledger.steady(now).before(keep);
+        let watched: BTreeSet<_> = self.policy.services.iter().map(|service| &service.name).collect();
+        let services = self.ledger.durable.former_services(before, |name| watched.contains(name));
+        if !services.is_empty() || self.ledger.durable.keeps_from_before(before) {
+            self.ledger.append(now, None, Fact::Forgotten { before: now.wall.before(keep), services }, actions);
         }
     }
 

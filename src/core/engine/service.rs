@@ -55,6 +55,8 @@ pub(super) struct Service {
     pub(super) due_since: Option<BootTime>,
     /// Since when the verdict has been consider.
     pub(super) considered_since: Option<BootTime>,
+    /// Since when it has been so whatever reporters say.
+    pub(super) considered_without_reporters_since: Option<BootTime>,
     /// When people were last told of the open incident.
     pub(super) told_at: Option<BootTime>,
     /// When lost signals were last looked for.
@@ -118,6 +120,7 @@ impl Service {
             seen_since: None,
             due_since: None,
             considered_since: None,
+            considered_without_reporters_since: None,
             told_at: None,
             lost_checked_at: None,
             drive: Drive::default(),
@@ -226,6 +229,7 @@ impl Service {
         self.held_since = None;
         self.due_since = None;
         self.considered_since = None;
+        self.considered_without_reporters_since = None;
         self.drive.watched_since = None;
         self.drive.verification = Verification::default();
         if let Some((_, since, verification)) = &mut self.verifying {

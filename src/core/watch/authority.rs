@@ -25,6 +25,19 @@ pub(super) fn confirmed(
     Verdict { kind: VerdictKind::Consider, unconfirmed: true, ..verdict }
 }
 
+/// Whether the verdict, or a graver one, would be the same if reporters had said nothing.
+pub(super) fn stands_without_reporters(
+    policy: &ServicePolicy,
+    inputs: &Inputs<'_>,
+    conditions: &[Answer],
+    verdict: Verdict,
+    now: Now,
+    facts: &Facts<'_>,
+) -> bool {
+    let without = decide_by(policy, inputs, conditions, |atom, state| without_reporters(atom, state, now, facts));
+    without.kind >= verdict.kind
+}
+
 /// Whether the verdict stands on what is seen just now and on what operators say.
 pub(super) fn may_act(
     policy: &ServicePolicy,

@@ -137,6 +137,7 @@ pub struct Watch {
     conditions: Box<[Answer]>,
     verdict: Verdict,
     may_act: bool,
+    stands_without_reporters: bool,
     /// When time alone could change an answer.
     due: BootTime,
     /// Whose samples changed something since the last evaluation.
@@ -202,6 +203,7 @@ impl Watch {
                 unconfirmed: false,
             },
             may_act: false,
+            stands_without_reporters: true,
             due: BootTime::START,
             dirty: Dirty::Several,
             counting: false,
@@ -284,6 +286,10 @@ impl Watch {
             }
             self.counting = sustained.iter().any(Sustained::is_counting);
         }
+        self.stands_without_reporters = !of_reporters || {
+            let inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
+            authority::stands_without_reporters(policy, &inputs, conditions, self.verdict, now, &facts)
+        };
         self.may_act = self.verdict.kind >= VerdictKind::Consider && {
             let inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
             authority::may_act(policy, &inputs, conditions, self.verdict, now, &facts)
@@ -310,6 +316,12 @@ impl Watch {
     /// seen before and is not surely over, and on what operators say, not only reporters.
     pub fn may_act(&self) -> bool {
         self.may_act
+    }
+
+    /// Whether that verdict would stand if reporters had said nothing. Nothing is done without asking that stands on their
+    /// word alone.
+    pub fn stands_without_reporters(&self) -> bool {
+        self.stands_without_reporters
     }
 
     /// Windows cut at the end of a rollout: samples from before `now` neither blame nor acquit, and streaks begin anew.

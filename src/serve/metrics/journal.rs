@@ -76,12 +76,13 @@ impl Metrics {
         let service = || entry.service.as_ref().map(ToString::to_string).unwrap_or_default();
         match &entry.fact {
             Fact::IncidentOpened { verdict, .. } => {
-                self.locally(|| {
+                self.of_services().locally(|| {
                     counter!(INCIDENTS, "service" => service(), "verdict" => verdict.as_str()).increment(1);
                 });
             }
             Fact::Found { gate: Some(gate), .. } => {
-                self.locally(|| counter!(GATE_REFUSALS, "service" => service(), "gate" => gate.as_str()).increment(1));
+                self.of_services()
+                    .locally(|| counter!(GATE_REFUSALS, "service" => service(), "gate" => gate.as_str()).increment(1));
             }
             Fact::PlanEnded { incident, plan, outcome, .. } => {
                 let key = (incident.clone(), *plan);
@@ -90,7 +91,7 @@ impl Metrics {
                     (plans.begun.get(&key).copied(), plans.timeline.at(entry.at, entry.boot))
                 };
                 let kind = begun.map_or("unknown", |(kind, _)| kind.as_str());
-                self.locally(|| {
+                self.of_services().locally(|| {
                     counter!(ROLLBACKS, "service" => service(), "plan" => kind, "outcome" => outcome.as_str())
                         .increment(1);
                 });

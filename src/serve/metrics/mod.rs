@@ -4,6 +4,7 @@
 //! happens on each sample are made beforehand, so that counting a sample neither allocates nor looks anything up.
 
 mod journal;
+mod services;
 
 use std::{
     collections::BTreeMap,
@@ -53,6 +54,12 @@ const EVALUATION_BUCKETS: &[f64] =
 /// From seconds to an hour; 15 minutes is the runbook's own limit.
 const ROLLBACK_BUCKETS: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0];
 
+/// Somewhere to record, and what renders it.
+struct Recording {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
 /// Handles of one service, in the policy's order.
 struct ServiceHandles {
     /// For each signal: passed, failed, missed.
@@ -62,6 +69,8 @@ struct ServiceHandles {
 
 /// Handles of everything that is not counted by name alone.
 struct Handles {
+    /// What they were made for.
+    policies: Vec<Arc<ServicePolicy>>,
     services: Vec<ServiceHandles>,
     lag: Histogram,
     evaluation: Histogram,
@@ -72,10 +81,12 @@ struct Handles {
     late: Counter,
 }
 
-/// The recorder and its handles. One for each process (tests make several).
+/// The recorders and their handles. One for each process (tests make several).
 pub struct Metrics {
-    recorder: PrometheusRecorder,
-    handle: PrometheusHandle,
+    /// What belongs to no service. It is there as long as the process.
+    own: Recording,
+    /// What belongs to services; made anew when some of it goes, since nothing can be taken out of a recorder.
+    of_services: RwLock<Arc<Recording>>,
     handles: RwLock<Arc<Handles>>,
     plans: Mutex<journal::Plans>,
 }
@@ -95,27 +106,33 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Full(EVALUATION.to_owned()), EVALUATION_BUCKETS)?
             .set_buckets_for_metric(Matcher::Full(ROLLBACK_DURATION.to_owned()), ROLLBACK_BUCKETS)?
             .build_recorder();
-        let handles = with_local_recorder(&recorder, || {
+        let (own, of_services) = (Recording::of(recorder), Recording::of_services());
+        let handles = own.locally(|| {
             describe();
             foresee(policy);
-            Handles::of(policy)
+            Handles::of(policy, &of_services)
         });
-        let handle = recorder.handle();
-        Ok(Self { recorder, handle, handles: RwLock::new(Arc::new(handles)), plans: Mutex::default() })
+        let (of_services, handles) = (RwLock::new(Arc::new(of_services)), RwLock::new(Arc::new(handles)));
+        Ok(Self { own, of_services, handles, plans: Mutex::default() })
     }
 
-    /// From here on the services are those of `policy`. Counts go on where services and signals stay; what is gone keeps
-    /// its last counts, and its conditions are unknown.
+    /// From here on the services are those of `policy`. Counts go on where services and signals stay, and conditions are
+    /// unknown until they are answered; the series of what is gone go.
     pub fn reload(&self, policy: &Policy) {
-        let old = self.handles();
-        for gauge in old.services.iter().flat_map(|service| service.conditions.values()) {
-            gauge.set(-1.0);
+        let mut recording = self.of_services();
+        if !services::all_stay(&self.handles().policies, policy) {
+            recording = Arc::new(services::without_what_is_gone(&recording, policy));
         }
-        let new = self.locally(|| {
+        let handles = self.own.locally(|| {
             foresee(policy);
-            Handles::anew(policy)
+            Handles::anew(policy, &recording)
         });
-        *self.handles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *self.of_services.write().unwrap_or_else(PoisonError::into_inner) = recording;
+        *self.handles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(handles);
+    }
+
+    fn of_services(&self) -> Arc<Recording> {
+        Arc::clone(&self.of_services.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn handles(&self) -> Arc<Handles> {
@@ -176,7 +193,7 @@ impl Metrics {
             DeliveryOutcome::Refused(_) => "refused",
         };
         let channel = channel.to_string();
-        self.locally(|| counter!(DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1));
+        self.own.locally(|| counter!(DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1));
     }
 
     /// The daemon's own state: outbox and late samples.
@@ -194,17 +211,33 @@ impl Metrics {
     /// A configuration was loaded again, or refused.
     pub fn config_reload(&self, applied: bool) {
         let outcome = if applied { "applied" } else { "refused" };
-        self.locally(|| counter!(RELOADS, "outcome" => outcome).increment(1));
+        self.own.locally(|| counter!(RELOADS, "outcome" => outcome).increment(1));
     }
 
     /// Folds the histograms; to be called every few seconds, scraped or not.
     pub fn upkeep(&self) {
-        self.handle.run_upkeep();
+        self.own.handle.run_upkeep();
     }
 
     /// Everything in the text format of Prometheus.
     pub fn render(&self) -> String {
-        self.handle.render()
+        // No name is in both.
+        let mut text = self.of_services().handle.render();
+        text.push_str(&self.own.handle.render());
+        text
+    }
+}
+
+impl Recording {
+    fn of(recorder: PrometheusRecorder) -> Self {
+        Self { handle: recorder.handle(), recorder }
+    }
+
+    /// An empty one for what belongs to services: counters and gauges.
+    fn of_services() -> Self {
+        let recording = Self::of(PrometheusBuilder::new().build_recorder());
+        recording.locally(describe);
+        recording
     }
 
     fn locally<T>(&self, count: impl FnOnce() -> T) -> T {
@@ -213,9 +246,9 @@ impl Metrics {
 }
 
 impl Handles {
-    /// Made with the recorder at hand.
-    fn of(policy: &Policy) -> Self {
-        let handles = Self::anew(policy);
+    /// Made with the recorder of what belongs to no service at hand.
+    fn of(policy: &Policy, of_services: &Recording) -> Self {
+        let handles = Self::anew(policy, of_services);
         // A series is there from its first value on.
         handles.outbox_depth.set(0.0);
         handles.outbox_age.set(0.0);
@@ -225,9 +258,10 @@ impl Handles {
     }
 
     /// Handles of series that may be there already.
-    fn anew(policy: &Policy) -> Self {
+    fn anew(policy: &Policy, of_services: &Recording) -> Self {
         Self {
-            services: policy.services.iter().map(|service| service_handles(service)).collect(),
+            policies: policy.services.clone(),
+            services: of_services.locally(|| policy.services.iter().map(|service| service_handles(service)).collect()),
             lag: histogram!(LAG),
             evaluation: histogram!(EVALUATION),
             rollback_duration: histogram!(ROLLBACK_DURATION),

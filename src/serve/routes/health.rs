@@ -25,9 +25,9 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Result<Response, Prob
 }
 
 pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, Problem> {
-    // Rendering thousands of series takes milliseconds: off the threads that carry connections.
-    let metrics = shared.metrics.clone();
-    let text = tokio::task::spawn_blocking(move || metrics.render())
+    let text = shared
+        .scrapes
+        .text()
         .await
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be rendered"))?;
     Ok(([(header::CONTENT_TYPE, EXPOSITION)], text).into_response())

@@ -21,14 +21,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{Asked, Board, Problem, accept::Limits, answers::Done, caller, caller::Tokens, metrics::Metrics, problem};
+use super::{Asked, Board, Problem, accept::Limits, answers::Done, caller, caller::Tokens, problem, scrapes::Scrapes};
 use crate::core::event;
 
 /// What every route may look at.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) board: Arc<Board>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) scrapes: Scrapes,
     pub(super) requests: mpsc::Sender<Asked>,
     pub(super) reply_deadline: Duration,
     /// Event streams under way end when this is cancelled.

@@ -5,6 +5,7 @@ use crate::core::{
     answer::Answer,
     durable::PauseRecord,
     entry::Fact,
+    event::Authority,
     gate::Gate,
     policy::{ConsiderThen, Mode, SharedCausePolicy},
     release::{DeploySource, Standing},
@@ -22,9 +23,9 @@ impl Invariants {
         let live = record.live().ok_or_else(|| Violation("a plan without a live release".to_owned()))?;
         // What a person overrode by name is that person's; everything else holds for people, too.
         let is_overridden = |gate: Gate| by_hand.as_ref().is_some_and(|order| order.overridden.contains(&gate));
-        // Where consider is acted on, a report is enough.
-        let by_report =
-            policy.services[moment.index()?].consider.then == ConsiderThen::RollBack && !record.reports.is_empty();
+        // Where consider is acted on, operators' reports are enough; a reporter's never are.
+        let by_report = policy.services[moment.index()?].consider.then == ConsiderThen::RollBack
+            && record.reports.iter().any(|report| report.authority == Authority::Operator);
         if by_hand.is_some() || approved_by.is_some() || by_report {
             self.accused_by_people.insert(name.clone());
         }

@@ -113,6 +113,44 @@ fn a_thousand_connections_are_bounded_and_told() {
 }
 
 #[test]
+fn many_who_scrape_a_large_registry_share_what_is_rendered() {
+    const SERVICES: usize = 300;
+    const SCRAPERS: usize = 250;
+    /// Of the text alone, without the memory that rendering it takes, each client's own would be 200 MiB.
+    const MEMORY_MEBIBYTES: u64 = 64;
+    let world = releases();
+    let receiver = world.receiver.port.number;
+    let home = world.path("").display().to_string();
+    let mut services = String::new();
+    for number in 0..SERVICES {
+        services.push_str(&format!(
+            "  - name: s{number}\n    target: {{releases: {{directory: {home}, current: {home}/none-{number}, restart: \
+             [/bin/true]}}}}\n    probes: {{ready: {{tcp: '127.0.0.1:{receiver}', every: 1m}}}}\n"
+        ));
+    }
+    world.configure("", &services);
+    let daemon = world.watch();
+    let one = world.api("/metrics").body;
+    assert!(one.len() > 800_000, "it is a large one: {} bytes", one.len());
+    let before = peak_memory_mebibytes(&daemon);
+    let mut held: Vec<TcpStream> = (0..SCRAPERS).map(|_| connect(&world)).collect();
+    let began = Instant::now();
+    for stream in &mut held {
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("written");
+    }
+    let readers: Vec<_> =
+        held.into_iter().map(|stream| std::thread::spawn(|| http::Message::read(stream).expect("an answer"))).collect();
+    let answers: Vec<http::Message> = readers.into_iter().map(|reader| reader.join().expect("no panic")).collect();
+    let seconds = began.elapsed().as_secs();
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+    // How old things are moves between two renderings, and so does how often something was decided.
+    let rendered: std::collections::BTreeSet<&str> = answers.iter().map(|answer| answer.body.as_str()).collect();
+    assert!(rendered.len() as u64 <= seconds + 2, "{} renderings within {seconds} s", rendered.len());
+    let peak = peak_memory_mebibytes(&daemon);
+    assert!(peak <= before + MEMORY_MEBIBYTES, "{peak} MiB, {before} before");
+}
+
+#[test]
 fn a_gigabyte_is_refused_unread() {
     const GIGABYTE: u64 = 1 << 30;
     let world = releases();
