@@ -214,6 +214,7 @@ fn services_that_are_watched_no_more_give_way_when_there_are_too_many() {
             at: now,
             source: DeploySource::Target,
             by: None,
+            by_endpoint_alone: false,
         };
         now = fact(&mut durable, Some(name(number)), Fact::Deployed { deploy });
     }
