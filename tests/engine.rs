@@ -19,6 +19,8 @@ use backstop::{
 
 #[path = "engine/around.rs"]
 mod around;
+#[path = "engine/between.rs"]
+mod between;
 #[path = "engine/clock.rs"]
 mod clock;
 #[path = "engine/interrupted.rs"]

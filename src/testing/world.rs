@@ -50,6 +50,9 @@ pub(super) struct World {
     pub(super) deployed_at: BootTime,
     /// The plan that made live what is live; absent where a person did.
     live_by: Option<(IncidentId, u16)>,
+    /// The target said that it switched, and had not even begun, since a person last made something live: what it shows
+    /// afterwards cannot be told from a deploy.
+    pub(super) is_mistold: bool,
     /// Switches away from what another plan had made live.
     pub(super) hops: BTreeSet<StepKey>,
     /// It was restarted although nothing new was deployed: an outage that no release explains.
@@ -78,6 +81,7 @@ impl World {
             restarting_until: now,
             deployed_at: now,
             live_by: None,
+            is_mistold: false,
             hops: BTreeSet::new(),
             restarted_by_hand: false,
             was_out: false,
@@ -94,6 +98,7 @@ impl World {
         if self.current != release {
             self.deployed_at = now;
             self.live_by = None;
+            self.is_mistold = false;
         }
         self.current = release;
         self.restart(now, random);
@@ -214,6 +219,7 @@ impl World {
             return Err(OperationOutcome::Failed(Reason::new(&why)));
         }
         self.receipts.insert(key.clone(), Receipt::Interrupted);
+        self.is_mistold |= fate == Fate::LiesThatItSwitched && self.current != to;
         if fate != Fate::LiesThatItSwitched && self.current != to {
             self.current = to;
             let plan = (key.incident.clone(), key.plan);

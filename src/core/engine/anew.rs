@@ -59,6 +59,9 @@ impl State {
         next.clocks = self.clocks;
         next.forget_at = self.forget_at;
         next.late_samples = self.late_samples;
+        // What the watchdog knows of itself is no service's: its network is as ill as before, and it ends if it was to.
+        next.observer.self_check = self.observer.self_check;
+        next.observer.closing = self.observer.closing;
         next
     }
 }
@@ -200,5 +203,22 @@ mod tests {
         assert_eq!(pair.actions.iter().filter(|action| is_quick(action)).count(), 1, "it is still being confirmed");
         pair.look(1, false);
         assert_eq!(pair.verdicts(), [VerdictKind::Monitor, VerdictKind::RollBack]);
+    }
+
+    #[test]
+    fn a_panic_makes_the_watchdogs_own_network_no_better_and_begins_nothing_before_the_end() {
+        let mut pair = Pair::healthy();
+        let ill = Outcome::Failed(Reason::new("no route to host"));
+        pair.state.step(pair.now, Event::SelfCheck(ill), &mut pair.actions);
+        pair.state.close();
+        pair.panic(0);
+        assert!(pair.state.misses_every_sample() && pair.state.observer.closing);
+        for _ in 0..4 {
+            pair.look(1, false);
+            pair.now = pair.now.after(Duration::from_secs(5));
+        }
+        assert_eq!(pair.verdicts()[1], VerdictKind::Monitor, "what was seen may be us");
+        pair.state.step(pair.now, Event::SelfCheck(Outcome::Passed), &mut pair.actions);
+        assert!(!pair.state.misses_every_sample());
     }
 }

@@ -9,7 +9,7 @@ use super::{
     turn::Turn,
 };
 use crate::core::{
-    durable::Rollout,
+    durable::{IncidentRecord, Rollout},
     entry::Fact,
     gate::{Gate, words},
     name::Version,
@@ -66,15 +66,34 @@ impl Service {
         }
     }
 
-    /// Whether an ended plan of ours may have made this version live without having seen it: then it is no deploy of
-    /// somebody, and no place to go further back from.
+    /// Whether a plan of ours made this version live, or may have without having seen it, and nobody's deploy was seen at
+    /// the target since: then it is no deploy of somebody, and no place to go further back from. What only a version
+    /// endpoint said, or we believed to have switched to, is no proof that somebody came between.
     fn is_left_by_a_rollback(&self, turn: &Turn<'_>, version: &Version) -> bool {
         let durable = &turn.ledger.durable;
-        let Some(live) = durable.service(&self.name).live().map(|live| live.deploy.number) else { return false };
-        let plans = durable.incidents.values().filter(|one| one.service == self.name).flat_map(|one| &one.plans);
-        plans
-            .filter(|plan| plan.ended.is_some() && plan.deploy == live && plan.to == *version)
-            .any(|plan| plan.switch_status().may_have_changed_the_world())
+        let plans = || durable.incidents.values().filter(|one| one.service == self.name).flat_map(|one| &one.plans);
+        let may_have_led_here = |from: u64| {
+            plans()
+                .filter(|plan| plan.ended.is_some() && plan.deploy == from && same_version(&plan.to, version))
+                .any(|plan| plan.switch_status().may_have_changed_the_world())
+        };
+        for known in durable.service(&self.name).deploys.iter().rev() {
+            let Deploy { number, release, source, .. } = &known.deploy;
+            let is_ours = *source == DeploySource::Rollback;
+            if (is_ours && same_version(&release.version, version)) || may_have_led_here(*number) {
+                return true;
+            }
+            if !is_ours && *source != DeploySource::VersionEndpoint {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether a plan is under way that leads from or to this version: while it is, either may answer.
+    fn is_of_the_plan_under_way(&self, turn: &Turn<'_>, version: &Version) -> bool {
+        let plan = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan);
+        plan.is_some_and(|plan| same_version(&plan.from, version) || same_version(&plan.to, version))
     }
 
     /// A version endpoint is the only witness where the target cannot tell what is live. Where it ever could, it is only
@@ -137,7 +156,10 @@ impl Service {
             DeploySource::FirstSeen => {
                 turn.append(Some(&self.name), Fact::RolloutEnded { deploy: number, healthy: true });
             }
-            DeploySource::Rollback => return,
+            DeploySource::Rollback => {
+                self.void_approval(turn, &format!("{version} is live"));
+                return;
+            }
             _ => {
                 // What was seen of the release before does not accuse this one, not even until its rollout ends.
                 self.watch.cut(turn.now);

@@ -17,7 +17,7 @@ use crate::core::{
     release::{DeploySource, Release},
     saga::StepStatus,
     sample::Reason,
-    time::BootTime,
+    time::{BootTime, Now},
 };
 
 /// Attempts at one operation that may come to their end and fail before it is given up: the first, and one more. An
@@ -180,6 +180,20 @@ impl Service {
         let attempt = Attempt { key, operation, deadline };
         turn.after_commit(Action::Operate { service: self.index, attempt });
         false
+    }
+
+    /// The attempt begins only now that its start is durable: its time is reckoned from here, however long the store took.
+    pub(super) fn begins_now(&mut self, now: Now, attempt: &Attempt) {
+        let lost_at = now.boot.after(attempt.deadline + LOST_AFTER_DEADLINE);
+        if let Some((_, until)) = self.flying.as_mut().filter(|(key, _)| *key == attempt.key) {
+            *until = lost_at;
+        }
+        self.drive.waits_until = Some(lost_at);
+        let asked_at = self.drive.attempt_began.replace(now.boot);
+        // Its first attempt: the step's time begins with it.
+        if let Some((.., since)) = self.drive.working_at.as_mut().filter(|(.., since)| Some(*since) == asked_at) {
+            *since = now.boot;
+        }
     }
 
     /// The plan ends whatever is under way. What still waits for the store is not begun any more.

@@ -234,8 +234,11 @@ impl Service {
         let Some(every) = turn.policy.escalation.severities.get(&severity).and_then(|policy| policy.repeat) else {
             return;
         };
-        // After a restart nobody remembers when people were told last; one interval from now is soon enough.
-        let told = *self.told_at.get_or_insert(turn.now.boot);
+        // After a restart nobody remembers when people were told last. The incident's age says when it was due last, so that
+        // who is restarted again and again tells it nevertheless.
+        let since_due = turn.ago(incident.opened).as_millis() % every.as_millis().max(1);
+        let since_due = Duration::from_millis(u64::try_from(since_due).unwrap_or(u64::MAX));
+        let told = *self.told_at.get_or_insert(turn.now.boot.before(since_due));
         if turn.now.boot < told.after(every) {
             return;
         }

@@ -178,7 +178,10 @@ impl Service {
             return;
         }
         let StepAction::Operate { operation } = &current.record.planned.action else {
-            self.again(turn, current);
+            // What the core watches itself is left as it is where the plan is to end; putting it on record is not.
+            if !is_aborted(turn, current) || current.record.planned.action == StepAction::Record {
+                self.again(turn, current);
+            }
             return;
         };
         let is_switch = matches!(operation, Operation::Switch { .. });

@@ -204,7 +204,13 @@ impl State {
                 }
             }
             Event::Committed(sequence) => {
+                let released = actions.len();
                 self.ledger.committed(sequence, self.observer.closing, actions);
+                for action in &actions[released..] {
+                    if let Action::Operate { service, attempt } = action {
+                        self.services[service.get()].begins_now(now, attempt);
+                    }
+                }
                 self.store_works(now, actions);
             }
             Event::StoreFailing(reason) => self.store_fails(now, &reason, actions),

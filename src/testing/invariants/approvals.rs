@@ -7,7 +7,7 @@ use crate::core::{
     durable::ApprovalState,
     entry::Fact,
     gate::Gate,
-    name::{IncidentId, ServiceName},
+    name::{IncidentId, ServiceName, Version},
     time::BootTime,
     verdict::VerdictKind,
 };
@@ -19,8 +19,9 @@ pub(super) struct Approvals {
     expires: BTreeMap<(IncidentId, u32), BootTime>,
     /// Deploys that somebody denied, and the gravest verdict at which that was.
     denied: BTreeMap<(ServiceName, u64), VerdictKind>,
-    /// The same by the moment at which the world's people made it live, whatever number the journal gives it.
-    truly_denied: BTreeMap<(ServiceName, BootTime), VerdictKind>,
+    /// The same by its version and the moment at which the world's people made it live, whatever number the journal gives
+    /// it.
+    truly_denied: BTreeMap<(ServiceName, Version, BootTime), VerdictKind>,
 }
 
 impl Approvals {
@@ -38,7 +39,8 @@ impl Approvals {
                 if let (Some(asked), Some((deploy, _))) = (asked, &record.accused) {
                     let world = &moment.worlds[moment.index()?];
                     if world.deployed_at <= moment.boot && world.is_live(&asked.from) {
-                        self.truly_denied.insert((record.service.clone(), world.deployed_at), asked.verdict);
+                        let key = (record.service.clone(), asked.from.clone(), world.deployed_at);
+                        self.truly_denied.insert(key, asked.verdict);
                     }
                     let at = self.denied.entry((record.service.clone(), *deploy)).or_insert(asked.verdict);
                     *at = (*at).max(asked.verdict);
@@ -86,9 +88,10 @@ impl Approvals {
             }
             approved_at = Some(asked.verdict);
         }
-        let deployed_at = moment.worlds[moment.index()?].deployed_at;
-        let truly = self.truly_denied.get(&(record.service.clone(), deployed_at));
-        let truly = truly.filter(|_| deployed_at <= moment.boot);
+        let world = &moment.worlds[moment.index()?];
+        let deployed_at = world.deployed_at;
+        let truly = self.truly_denied.get(&(record.service.clone(), from.clone(), deployed_at));
+        let truly = truly.filter(|_| deployed_at <= moment.boot && !world.is_mistold);
         let Some(denied) = self.denied.get(&(record.service.clone(), *deploy)).or(truly) else { return Ok(()) };
         let is_overridden = by_hand.as_ref().is_some_and(|order| order.overridden.contains(&Gate::NotDenied));
         if !is_overridden && approved_at.is_none_or(|verdict| verdict <= *denied) {

@@ -29,6 +29,9 @@ impl Invariants {
         if by_hand.is_some() || approved_by.is_some() || by_report {
             self.accused_by_people.insert(name.clone());
         }
+        if by_hand.is_some() {
+            self.pages.ordered(&name, moment.boot);
+        }
         if by_hand.as_ref().is_some_and(|order| !order.overridden.is_empty() && order.reason.is_none()) {
             return violated(format!("{name}: gates overridden without a reason"));
         }

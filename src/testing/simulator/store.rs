@@ -6,10 +6,9 @@ use super::{Flying, Happening, Simulation};
 use crate::{
     core::{
         action::Action,
-        durable::IncidentRecord,
         entry::{Entry, Fact, StepAction, StepEvent},
         event::{Event, Sequence},
-        name::ServiceIndex,
+        name::{ServiceIndex, ServiceName},
         operation::Operation,
         release::Standing,
         sample::Reason,
@@ -62,7 +61,8 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    /// What is decided is held against what was seen by then; by the time it is durable more may have been.
+    /// What is decided is held against what was seen by then; by the time it is durable more may have been, and
+    /// the world may be another.
     fn judge_by_evidence(&self, entry: &Entry) -> Result<(), Violation> {
         let Some(name) = &entry.service else { return Ok(()) };
         let place = self.policy.service_index(name.as_str()).expect("it is watched").get();
@@ -77,6 +77,14 @@ impl Simulation<'_> {
             Fact::RolloutEnded { healthy: false, .. } => self.invariants.evidence.fails_now(place, name, self.boot),
             Fact::StandingChanged { standing: Standing::KnownBad, .. } => {
                 self.invariants.evidence.proves(place, name, self.boot)
+            }
+            Fact::Step { incident, plan, step, event: StepEvent::Succeeded, .. } => {
+                let plans = durable.incidents.get(incident).map(|incident| &incident.plans);
+                let plan = plans.and_then(|plans| plans.iter().find(|one| one.number == *plan));
+                match plan.and_then(|plan| plan.steps.get(usize::from(*step))) {
+                    Some(step) if step.planned.action == StepAction::Verify => self.check_verified(place, name),
+                    _ => Ok(()),
+                }
             }
             _ => Ok(()),
         }
@@ -133,29 +141,20 @@ impl Simulation<'_> {
             worlds: &self.worlds,
         };
         self.invariants.entry(&moment)?;
-        if let Fact::Step { incident, step, event: StepEvent::Succeeded, .. } = &entry.fact {
-            let plan = self.disk.incidents.get(incident).and_then(IncidentRecord::active_plan);
-            let step = plan.and_then(|plan| plan.steps.get(usize::from(*step)));
-            if step.is_some_and(|step| step.planned.action == StepAction::Verify) {
-                self.check_verified(&entry, sequence)?;
-            }
-        }
         self.disk.apply(sequence, &entry).map_err(|error| Violation(error.to_string()))?;
         self.journal.push((sequence, entry));
         Ok(())
     }
 
-    fn check_verified(&self, entry: &Entry, sequence: Sequence) -> Result<(), Violation> {
-        let name = entry.service.as_ref().expect("a plan is of a service");
-        let index = self.policy.service_index(name.as_str()).expect("it is watched");
-        let world = &self.worlds[index.get()];
+    fn check_verified(&self, place: usize, name: &ServiceName) -> Result<(), Violation> {
+        let world = &self.worlds[place];
         // A person who deploys in the same moments changes the truth under the proof.
         let undisturbed = self.boot.since(self.last_deploy) > Duration::from_secs(10);
         // A target that says it restarted the service, and has not, is found out by its version alone.
         let is_told = self.scenario.version == Some(VersionEndpoint::Honest)
             && self.scenario.chaos.version_contradicts == 0
             || self.scenario.chaos.operation_lies == 0;
-        let is_well = if is_told || !world.is_torn() { world.is_well(self.appended[&sequence]) } else { true };
+        let is_well = if is_told || !world.is_torn() { world.is_well(self.boot) } else { true };
         if undisturbed && !is_well {
             return Err(Violation(format!("{name}: verified, and it is not well: {world:?}")));
         }
