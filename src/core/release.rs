@@ -25,6 +25,15 @@ impl Release {
     pub fn of(version: impl Into<Version>) -> Self {
         Self { version: version.into(), digest: None, configuration: None, schema: None }
     }
+
+    /// Whether both may be the same. What one of the two does not know is no difference, and the schema's version moves by
+    /// itself.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let agree = |one: &Option<String>, other: &Option<String>| one.is_none() || other.is_none() || one == other;
+        self.version == other.version
+            && agree(&self.digest, &other.digest)
+            && agree(&self.configuration, &other.configuration)
+    }
 }
 
 impl std::fmt::Display for Release {

@@ -182,6 +182,9 @@ impl Fold<'_> {
             Fact::Deployed { deploy } => {
                 let noticed = self.steady_of(deploy.at);
                 let record = self.service()?;
+                // The one rollback that it had, and the word of a person who denied, hold for it still.
+                let again = record.seen_again(deploy);
+                let (rolled_back, denied) = again.map_or((false, None), |before| (before.rolled_back, before.denied));
                 if record.deploys.len() == DEPLOYS_LIMIT {
                     record.deploys.pop_front();
                 }
@@ -192,8 +195,8 @@ impl Fold<'_> {
                     baseline: Vec::new(),
                     soaked_ms: 0,
                     soaked_requests: 0,
-                    rolled_back: false,
-                    denied: None,
+                    rolled_back,
+                    denied,
                     settled_at: None,
                 });
             }

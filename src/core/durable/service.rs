@@ -242,6 +242,19 @@ impl ServiceRecord {
         self.deploys.iter().rev().find(|record| record.deploy.number == number)
     }
 
+    /// The deploy that `seen` is once more: what only a version endpoint said in between is no proof that somebody deployed,
+    /// and the same release is seen as before.
+    pub(super) fn seen_again(&self, seen: &Deploy) -> Option<&DeployRecord> {
+        if !matches!(seen.source, DeploySource::Target | DeploySource::VersionEndpoint) {
+            return None;
+        }
+        let is_witnessed = |record: &&DeployRecord| record.deploy.source != DeploySource::VersionEndpoint;
+        let last_witnessed = self.deploys.iter().rev().position(|record| is_witnessed(&record));
+        let since = last_witnessed.map_or(self.deploys.len(), |place| place + 1);
+        let mut latest = self.deploys.iter().rev().take(since);
+        latest.find(|record| record.deploy.release.agrees_with(&seen.release))
+    }
+
     pub(super) fn deploy_mut(&mut self, number: u64) -> Option<&mut DeployRecord> {
         self.deploys.iter_mut().rev().find(|record| record.deploy.number == number)
     }

@@ -52,7 +52,7 @@ impl Service {
         let record = turn.record(&self.name);
         match record.live() {
             None => self.deployed(turn, current, DeploySource::FirstSeen, None),
-            Some(live) if is_same(&live.deploy.release, &current) => {}
+            Some(live) if live.deploy.release.agrees_with(&current) => {}
             Some(_) if self.is_left_by_a_rollback(turn, &current.version) => {
                 self.deployed(turn, current, DeploySource::Rollback, None);
             }
@@ -296,11 +296,4 @@ impl Service {
             turn.append(Some(&self.name), Fact::Soaked { deploy: number, healthy_ms, requests });
         }
     }
-}
-
-/// Whether two releases are the same deploy. What one of the two does not know is no difference, and the schema's
-/// version moves by itself.
-fn is_same(one: &Release, other: &Release) -> bool {
-    let agree = |one: &Option<String>, other: &Option<String>| one.is_none() || other.is_none() || one == other;
-    one.version == other.version && agree(&one.digest, &other.digest) && agree(&one.configuration, &other.configuration)
 }
