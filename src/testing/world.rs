@@ -35,6 +35,7 @@ pub(super) enum Fate {
 
 /// One service's truth.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about different things, which change apart from each other")]
 pub(super) struct World {
     /// The releases, with what is wrong with each; the first one is well.
     releases: Vec<(Version, Fault)>,

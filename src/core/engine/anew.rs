@@ -217,7 +217,7 @@ mod tests {
             pair.look(1, false);
             pair.now = pair.now.after(Duration::from_secs(5));
         }
-        assert_eq!(pair.verdicts()[1], VerdictKind::Monitor, "what was seen may be us");
+        assert!(pair.verdicts()[1] < VerdictKind::Consider, "what was seen may be us");
         pair.state.step(pair.now, Event::SelfCheck(Outcome::Passed), &mut pair.actions);
         assert!(!pair.state.misses_every_sample());
     }
