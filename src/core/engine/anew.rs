@@ -59,9 +59,6 @@ impl State {
         next.clocks = self.clocks;
         next.forget_at = self.forget_at;
         next.late_samples = self.late_samples;
-        // What the watchdog knows of itself is no service's: its network is as ill as before, and it ends if it was to.
-        next.observer.self_check = self.observer.self_check;
-        next.observer.closing = self.observer.closing;
         next
     }
 }

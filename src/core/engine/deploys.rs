@@ -90,12 +90,6 @@ impl Service {
         false
     }
 
-    /// Whether a plan is under way that leads from or to this version: while it is, either may answer.
-    fn is_of_the_plan_under_way(&self, turn: &Turn<'_>, version: &Version) -> bool {
-        let plan = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan);
-        plan.is_some_and(|plan| same_version(&plan.from, version) || same_version(&plan.to, version))
-    }
-
     /// A version endpoint is the only witness where the target cannot tell what is live. Where it ever could, it is only
     /// silent for a moment (a link that is just being exchanged): what is live is what it told last, until it tells again.
     pub(super) fn notice_version(&mut self, turn: &mut Turn<'_>, version: &Version) {
