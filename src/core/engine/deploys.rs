@@ -9,7 +9,7 @@ use super::{
     turn::Turn,
 };
 use crate::core::{
-    durable::{IncidentRecord, Rollout},
+    durable::Rollout,
     entry::Fact,
     gate::{Gate, words},
     name::Version,
