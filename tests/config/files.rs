@@ -169,7 +169,7 @@ fn the_reference_passes_once_later_parts_are_taken_out() {
     let text =
         cut(&text, "      kubernetes:", "      #  ").replacen("    target:\n", &format!("    target:\n{releases}"), 1);
     let secrets = Tables {
-        environment: [("BACKSTOP_CI_TOKEN", "0123456789abcdef-ci".into()), ("WEBHOOK_SECRET", "whsec_x".into())]
+        environment: [("BACKSTOP_CI_TOKEN", "0123456789abcdef-ci".into()), ("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s=".into())]
             .into_iter()
             .collect(),
         files: [("/etc/backstop/oncall.token".into(), b"0123456789abcdef\n".to_vec())].into_iter().collect(),
