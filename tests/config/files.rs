@@ -169,9 +169,12 @@ fn the_reference_passes_once_later_parts_are_taken_out() {
     let text =
         cut(&text, "      kubernetes:", "      #  ").replacen("    target:\n", &format!("    target:\n{releases}"), 1);
     let secrets = Tables {
-        environment: [("BACKSTOP_CI_TOKEN", "0123456789abcdef-ci".into()), ("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s=".into())]
-            .into_iter()
-            .collect(),
+        environment: [
+            ("BACKSTOP_CI_TOKEN", "0123456789abcdef-ci".into()),
+            ("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s=".into()),
+        ]
+        .into_iter()
+        .collect(),
         files: [("/etc/backstop/oncall.token".into(), b"0123456789abcdef\n".to_vec())].into_iter().collect(),
     };
     let checked = config::check_bytes("backstop.yaml", text.into_bytes(), Some(&secrets));
