@@ -301,7 +301,7 @@ mod tests {
         let handle = spawn_with(Damaged(5), every, move |event| tell.send(event).expect("the test listens"));
         let is_damage =
             |event: &StoreEvent| matches!(event, StoreEvent::Failing(why) if why.as_str().contains("page 2"));
-        assert!(is_damage(&told.recv().expect("told")));
+        assert!(is_damage(&told.recv_timeout(Duration::from_secs(60)).expect("told")));
         handle.append(batch(1..=1)).expect("queued");
         let all: Vec<_> = std::iter::from_fn(|| told.recv().ok().filter(is_damage)).collect();
         assert!(all.len() <= 4, "{all:?}");

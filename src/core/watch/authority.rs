@@ -6,77 +6,51 @@ use crate::core::{
     answer::Answer,
     policy::{Atom, Expression, ServicePolicy},
     time::Now,
-    verdict::{Verdict, VerdictKind},
+    verdict::Verdict,
 };
 
-/// The verdict with only operators' reports counted, if that is to roll back too; else consider, by the same question.
-pub(super) fn confirmed(
-    policy: &ServicePolicy,
-    inputs: &Inputs<'_>,
-    conditions: &[Answer],
-    verdict: Verdict,
-    now: Now,
-    facts: &Facts<'_>,
-) -> Verdict {
-    let without = decide_by(policy, inputs, conditions, |atom, state| without_reporters(atom, state, now, facts));
-    if without.kind == VerdictKind::RollBack {
-        return without;
+/// The answers that a verdict was made of, to be asked what it would be without some of them.
+pub(super) struct Grounds<'a> {
+    pub(super) policy: &'a ServicePolicy,
+    pub(super) inputs: Inputs<'a>,
+    pub(super) conditions: &'a [Answer],
+    pub(super) facts: &'a Facts<'a>,
+    pub(super) now: Now,
+}
+
+impl Grounds<'_> {
+    /// What the tree says with only operators' reports counted.
+    pub(super) fn without_reporters(&self) -> Verdict {
+        self.decide_by(|atom, state| self.confirmed(atom, state))
     }
-    Verdict { kind: VerdictKind::Consider, unconfirmed: true, ..verdict }
-}
 
-/// Whether the verdict, or a graver one, would be the same if reporters had said nothing.
-pub(super) fn stands_without_reporters(
-    policy: &ServicePolicy,
-    inputs: &Inputs<'_>,
-    conditions: &[Answer],
-    verdict: Verdict,
-    now: Now,
-    facts: &Facts<'_>,
-) -> bool {
-    let without = decide_by(policy, inputs, conditions, |atom, state| without_reporters(atom, state, now, facts));
-    without.kind >= verdict.kind
-}
+    /// What it says with only that, and only what speaks for a yes just now.
+    pub(super) fn to_act_on(&self) -> Verdict {
+        self.decide_by(|atom, state| match state.answer {
+            Answer::Yes if !state.is_seen => Answer::Unknown,
+            _ => self.confirmed(atom, state),
+        })
+    }
 
-/// Whether the verdict stands on what is seen just now and on what operators say.
-pub(super) fn may_act(
-    policy: &ServicePolicy,
-    inputs: &Inputs<'_>,
-    conditions: &[Answer],
-    verdict: Verdict,
-    now: Now,
-    facts: &Facts<'_>,
-) -> bool {
-    let now_seen = decide_by(policy, inputs, conditions, |atom, state| match state.answer {
-        Answer::Yes if !state.is_seen => Answer::Unknown,
-        _ => without_reporters(atom, state, now, facts),
-    });
-    now_seen.kind >= verdict.kind
-}
-
-fn without_reporters(atom: &Atom, state: &AtomState, now: Now, facts: &Facts<'_>) -> Answer {
-    match atom {
-        Atom::Reported { kind, at_least, over } if state.answer == Answer::Yes => {
-            let counted = atom::counting(facts.operators_reports, *kind, *over, now).count();
-            Answer::from(counted >= *at_least as usize)
+    fn confirmed(&self, atom: &Atom, state: &AtomState) -> Answer {
+        match atom {
+            Atom::Reported { kind, at_least, over } if state.answer == Answer::Yes => {
+                let counted = atom::counting(self.facts.operators_reports, *kind, *over, self.now).count();
+                Answer::from(counted >= *at_least as usize)
+            }
+            _ => state.answer,
         }
-        _ => state.answer,
     }
-}
 
-/// What the tree says when atoms are answered otherwise.
-fn decide_by(
-    policy: &ServicePolicy,
-    inputs: &Inputs<'_>,
-    conditions: &[Answer],
-    of: impl Fn(&Atom, &AtomState) -> Answer,
-) -> Verdict {
-    let atoms: Vec<Answer> = policy.atoms.iter().zip(inputs.atoms).map(|(atom, state)| of(atom, state)).collect();
-    let mut answers = conditions.to_vec();
-    for (place, condition) in policy.conditions.iter().enumerate() {
-        answers[place] = answer(&condition.expression, &atoms, inputs, &answers);
+    fn decide_by(&self, of: impl Fn(&Atom, &AtomState) -> Answer) -> Verdict {
+        let atoms: Vec<Answer> =
+            self.policy.atoms.iter().zip(self.inputs.atoms).map(|(atom, state)| of(atom, state)).collect();
+        let mut answers = self.conditions.to_vec();
+        for (place, condition) in self.policy.conditions.iter().enumerate() {
+            answers[place] = answer(&condition.expression, &atoms, &self.inputs, &answers);
+        }
+        tree::decide(&self.policy.tree, &answers, || false)
     }
-    tree::decide(&policy.tree, &answers, || false)
 }
 
 /// The same as the tree's own answer, but for other atoms. A "for" whose inner answer is still yes has counted as long with

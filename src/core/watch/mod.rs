@@ -26,6 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use self::{
     atom::{AtomState, NEVER},
+    authority::Grounds,
     signal::{Signal, Streak},
     sustained::Sustained,
     tree::Inputs,
@@ -280,20 +281,23 @@ impl Watch {
             let mut inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
             tree::answer_conditions(policy, &mut inputs, conditions);
             self.verdict = tree::decide(&policy.tree, conditions, || is_held_back(policy, atoms, &facts));
-            if of_reporters && self.verdict.kind == VerdictKind::RollBack {
-                let inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
-                self.verdict = authority::confirmed(policy, &inputs, conditions, self.verdict, now, &facts);
-            }
-            self.counting = sustained.iter().any(Sustained::is_counting);
         }
-        self.stands_without_reporters = !of_reporters || {
+        (self.stands_without_reporters, self.may_act) = (true, false);
+        if self.verdict.kind >= VerdictKind::Consider {
             let inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
-            authority::stands_without_reporters(policy, &inputs, conditions, self.verdict, now, &facts)
-        };
-        self.may_act = self.verdict.kind >= VerdictKind::Consider && {
-            let inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
-            authority::may_act(policy, &inputs, conditions, self.verdict, now, &facts)
-        };
+            let grounds = Grounds { policy, inputs, conditions, facts: &facts, now };
+            if of_reporters {
+                let without = grounds.without_reporters();
+                if self.verdict.kind == VerdictKind::RollBack {
+                    // What reporters say leads to consider at most, by the same question.
+                    let considered = Verdict { kind: VerdictKind::Consider, unconfirmed: true, ..self.verdict };
+                    self.verdict = if without.kind == VerdictKind::RollBack { without } else { considered };
+                }
+                self.stands_without_reporters = without.kind >= self.verdict.kind;
+            }
+            self.may_act = grounds.to_act_on().kind >= self.verdict.kind;
+        }
+        self.counting = sustained.iter().any(Sustained::is_counting);
         if self.counting {
             for condition in &policy.conditions {
                 tree::each_sustained(&condition.expression, &mut |index, duration| {
