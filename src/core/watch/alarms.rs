@@ -10,6 +10,7 @@ use crate::core::{
     name::ServiceIndex,
     sample::{Measurement, RequestCounts},
     statistics::whole_part,
+    time::WallTime,
 };
 
 const EVERY: Duration = Duration::from_secs(5);

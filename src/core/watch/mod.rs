@@ -6,12 +6,14 @@ mod alarms;
 mod atom;
 mod authority;
 mod carry;
+mod facts;
 mod failures;
 mod gap;
 mod path;
 mod reading;
 #[cfg(test)]
 mod scrape_tests;
+mod seen;
 mod signal;
 mod sustained;
 #[cfg(test)]
@@ -19,7 +21,9 @@ pub(in crate::core) mod tests;
 mod tree;
 mod words;
 
+pub use facts::{Facts, RolloutState};
 pub use gap::GAP_BUDGET;
+pub use seen::SignalView;
 pub(super) use signal::NO_ANSWER;
 
 use std::{sync::Arc, time::Duration};
@@ -27,48 +31,18 @@ use std::{sync::Arc, time::Duration};
 use self::{
     atom::{AtomState, NEVER},
     authority::Grounds,
-    signal::{Signal, Streak},
+    signal::Signal,
     sustained::Sustained,
     tree::Inputs,
 };
 use super::{
     answer::Answer,
-    name::{ConditionName, SignalIndex, SignalName},
+    name::SignalIndex,
     policy::{Atom, ReportKind, ServicePolicy, SignalKind},
     sample::Sample,
-    time::{BootTime, Now, WallTime},
-    verdict::{Onset, Verdict, VerdictKind},
+    time::{BootTime, Now},
+    verdict::{Verdict, VerdictKind},
 };
-
-/// What the evaluation has to know from the durable half.
-#[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
-    /// The rollout that is under way or just failed.
-    pub rollout: RolloutState<'a>,
-    /// Reports that have not expired or been taken back.
-    pub reports: &'a [(ReportKind, WallTime)],
-    /// Those of them that operators made: without these, reports lead to consider at most.
-    pub operators_reports: &'a [(ReportKind, WallTime)],
-    /// Latencies before the live deploy, by name of signal and quantile (as in "requests p99"), in seconds.
-    pub baseline: &'a [(String, f64)],
-}
-
-/// Where the live release's rollout stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RolloutState<'a> {
-    /// There is none.
-    Settled,
-    /// Under way: failing probes open nothing yet.
-    UnderWay {
-        /// The settling time ends then.
-        until: BootTime,
-    },
-    /// Its settling time ended without a healthy answer, or the target says that it fails.
-    Failing {
-        /// In words.
-        why: &'a str,
-    },
-}
 
 /// What a sample did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,43 +58,12 @@ pub struct Recorded {
     pub first_pass: bool,
 }
 
-/// A signal as people see it.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct SignalView {
-    /// Its name.
-    pub name: SignalName,
-    /// The last outcome: passed, failed, missed, or none yet.
-    #[serde(deserialize_with = "last_outcome")]
-    pub last: super::view::Word,
-    /// Its reason, failed or missed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Failures in a row.
-    pub failing: u32,
-    /// Seconds since the last sample, missed ones included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub age_seconds: Option<f64>,
-    /// Whether too much was missed for too long: the signal is lost.
-    pub lost: bool,
-    /// When the certificate expires that it sees, where it is taken over TLS.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub certificate_expires: Option<super::time::WallTime>,
-}
-
-fn last_outcome<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<super::view::Word, D::Error> {
-    super::view::word(deserializer, &["passed", "failed", "missed", "none"])
-}
-
 /// A wake is not asked for sooner than this: time alone changes nothing that cannot wait so long.
 const WAKE_AT_LEAST: Duration = Duration::from_millis(50);
 
 /// The errors of one outage in this time are left to the outage. An ordinary restart comes once; a crash loop comes
 /// again, and then its errors count.
 const FORGIVEN_EVERY: Duration = Duration::from_secs(600);
-
-/// A deploy is noticed within this, whatever the target: looks come every five seconds at the latest, and take a while.
-/// One in a hundred slow requests makes a p99, so that even a few seconds of a slow release would spoil a baseline.
-const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
 /// An `under_1_percent` report is void while an error rate of at least this is measured.
 const ONE_PERCENT: f64 = 0.01;
@@ -256,7 +199,7 @@ impl Watch {
 
     /// Answers anew and gives the verdict.
     pub fn evaluate(&mut self, now: Now, facts: Facts<'_>) -> Verdict {
-        let print = fingerprint(&facts);
+        let print = facts::fingerprint(&facts);
         let facts_changed = print != self.facts;
         if self.dirty == Dirty::Nothing && !facts_changed && now.boot < self.due {
             return self.verdict;
@@ -351,120 +294,9 @@ impl Watch {
         (self.dirty != Dirty::Nothing || self.due < NEVER).then(|| self.due.max(now.boot.after(WAKE_AT_LEAST)))
     }
 
-    /// Since when what the verdict rests on has been so: the earliest of the yes atoms behind the deciding question.
-    /// Unknown if one of them was so when the watch began. Cuts do not move it: a fault that was there before a deploy
-    /// and is there after it began before.
-    pub fn onset(&self, now: Now) -> Onset {
-        let Some(question) = self.verdict.decided_by.and_then(|place| tree::question_at(&self.policy.tree, place))
-        else {
-            return Onset::Nothing;
-        };
-        let mut earliest: Option<BootTime> = None;
-        let mut known = true;
-        let condition = &self.policy.conditions[usize::from(question.when)];
-        tree::each_atom(&self.policy, &condition.expression, &mut |atom| {
-            let state = &self.atoms[atom];
-            if state.answer == Answer::Yes {
-                known &= state.fault.is_some_and(|(_, known)| known);
-                let began = state.fault.map(|(began, _)| began);
-                earliest = earliest.into_iter().chain(began).min();
-            }
-        });
-        match earliest {
-            Some(began) if known => Onset::Ago(now.boot.since(began)),
-            _ => Onset::Unknown,
-        }
-    }
-
-    /// Since when the critical probes that say that the system is down have failed without a pass between: the boot time
-    /// of the first failed sample of the longest such streak. None if none is failing now.
-    pub fn failing_since(&self) -> Option<BootTime> {
-        self.down_streaks().filter_map(|streak| streak.failed).map(|(first, _)| first).min()
-    }
-
-    /// Whether such a failure is seen just now: its probe was heard lately, and failing.
-    pub fn is_seen_failing(&self, now: Now) -> bool {
-        let is_down = |signal: &&Signal| signal.streak.failing >= self.policy.thresholds.down_after;
-        self.critical_probes().filter(is_down).any(|signal| !signal.is_stale(now.boot))
-    }
-
-    /// How long that failure was *seen* to last: the time between its failed samples, without that in which samples were
-    /// missed. Unlike the time since [`Self::failing_since`] it neither grows while nothing is seen, nor catches up after.
-    pub fn failing_for(&self) -> Option<Duration> {
-        self.down_streaks().map(|streak| streak.seen_failing).max()
-    }
-
-    fn down_streaks(&self) -> impl Iterator<Item = &Streak> {
-        self.critical_probes()
-            .map(|signal| &signal.streak)
-            .filter(|streak| streak.failing >= self.policy.thresholds.down_after && streak.failed.is_some())
-    }
-
     /// From here on the signal is taken so often: its samples are expected in that time, and its timeout.
     pub fn set_cadence(&mut self, signal: SignalIndex, every: Duration) {
         self.signals[signal.get()].set_cadence(every);
-    }
-
-    /// Whether every critical probe has passed at least once in samples taken after `since`.
-    pub fn critical_probes_passed_since(&self, since: BootTime) -> bool {
-        self.critical_probes().all(|signal| signal.streak.passed_at.is_some_and(|passed| passed > since))
-    }
-
-    /// Failed samples of a critical probe taken at `since` or later, passes between them notwithstanding: those of the
-    /// probe that has the most. `since` is a rollout's start; cuts do not change the number. No more than the last 16 of
-    /// each probe are known, so that 16 stands for any number from there on.
-    pub fn failed_critical_samples_since(&self, since: BootTime) -> u32 {
-        self.critical_probes().map(|signal| signal.failures.since(since)).max().unwrap_or(0)
-    }
-
-    fn critical_probes(&self) -> impl Iterator<Item = &Signal> {
-        let kinds = self.policy.signals.iter().map(|signal| signal.kind);
-        let critical = kinds.map(|kind| kind == SignalKind::Probe { critical: true });
-        self.signals.iter().zip(critical).filter(|(_, critical)| *critical).map(|(signal, _)| signal)
-    }
-
-    /// Latency quantiles before the deploy that is noticed now, in seconds, for its [`Facts::baseline`]; only where there
-    /// is enough evidence. What was seen since `NOTICED_WITHIN` may be the new release's already, and is left out.
-    pub fn baseline(&self, now: Now) -> Vec<(String, f64)> {
-        let before = now.boot.before(NOTICED_WITHIN);
-        let mut baseline: Vec<(String, f64)> = Vec::new();
-        for (state, atom) in self.atoms.iter().zip(&self.policy.atoms) {
-            let (Some(label), Atom::Latency { signal, limit }) = (&state.label, atom) else { continue };
-            let signal = &self.signals[signal.get()];
-            if signal.is_stale(now.boot) || baseline.iter().any(|(name, _)| **name == **label) {
-                continue;
-            }
-            let window = signal.requests.as_deref().and_then(|requests| requests.latency.as_ref());
-            let view = atom::view_of(&limit.rate);
-            if let Some(seconds) = window.and_then(|window| window.quantile_until(before, &view, limit.quantile)) {
-                baseline.push((label.to_string(), seconds));
-            }
-        }
-        baseline
-    }
-
-    /// Requests counted since the last cut, or since the watch began; none if no source of requests is configured.
-    pub fn requests_since_cut(&self) -> Option<u64> {
-        let counts = self.signals.iter().filter_map(|signal| signal.requests.as_deref());
-        counts.map(|requests| requests.since_cut).reduce(u64::saturating_add)
-    }
-
-    /// Every named condition with its answer.
-    pub fn condition_answers(&self) -> impl Iterator<Item = (&ConditionName, Answer)> {
-        self.policy.conditions.iter().map(|condition| &condition.name).zip(self.conditions.iter().copied())
-    }
-
-    /// Every signal as people see it.
-    pub fn signals(&self, now: Now) -> Vec<SignalView> {
-        let signals = self.signals.iter().zip(&self.policy.signals);
-        signals.map(|(signal, policy)| signal.view(policy, now.boot)).collect()
-    }
-
-    /// Signals of which more than a fifth is missing over the last twenty expected samples, with the last reason.
-    pub fn lost(&self, now: Now) -> Vec<(SignalName, String)> {
-        let signals = self.signals.iter().zip(&self.policy.signals);
-        let lost = signals.filter(|(signal, _)| signal.is_lost(now.boot));
-        lost.map(|(signal, policy)| (policy.name.clone(), signal.lost_reason(now.boot))).collect()
     }
 }
 
@@ -490,22 +322,4 @@ fn is_held_back(policy: &ServicePolicy, atoms: &[AtomState], facts: &Facts<'_>) 
     facts.reports.iter().any(|(kind, _)| {
         policy.hold_back_when.contains(kind) && (*kind != ReportKind::UnderOnePercent || !more_than_one_percent())
     })
-}
-
-/// Facts that are equal have equal fingerprints; others nearly never (64-bit FNV-1a over their numbers).
-fn fingerprint(facts: &Facts<'_>) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let rollout = match facts.rollout {
-        RolloutState::Settled => 0,
-        RolloutState::UnderWay { .. } => 1,
-        RolloutState::Failing { .. } => 2,
-    };
-    let reports = facts.reports.iter().flat_map(|(kind, at)| [*kind as u64, at.as_millis().cast_unsigned()]);
-    let baseline = facts.baseline.iter().flat_map(|(name, seconds)| [name.len() as u64, seconds.to_bits()]);
-    let numbers = [rollout, facts.reports.len() as u64, facts.operators_reports.len() as u64]
-        .into_iter()
-        .chain(reports)
-        .chain(baseline);
-    numbers.fold(OFFSET, |state, number| (state ^ number).wrapping_mul(PRIME))
 }

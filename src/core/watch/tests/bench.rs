@@ -9,6 +9,7 @@ use crate::core::{
     name::{ServiceIndex, SignalIndex},
     policy::*,
     sample::{LatencyCounts, Measurement, Outcome, Reason, RequestCounts},
+    time::WallTime,
 };
 
 pub(in super::super) const READY: u16 = 0;

@@ -13,7 +13,7 @@ use crate::core::{
     policy::*,
     reading::Reading,
     sample::{Measurement, Outcome, Reason, RequestCounts},
-    verdict::PlanKind,
+    verdict::{Onset, PlanKind},
 };
 
 #[test]

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{super::*, bench::*};
 use crate::core::{
+    name::SignalName,
     policy::*,
     reading::Reading,
     sample::{Measurement, Outcome, Reason, RequestCounts},
