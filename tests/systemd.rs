@@ -102,3 +102,66 @@ fn user_and_directories_are_made_by_systemds_own_tools() {
     }
     assert!(!said.contains("tmpfiles.conf:"), "no line of it is misunderstood: {said}");
 }
+
+/// The lines of the README that install the unit.
+fn installation() -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("it is there");
+    let block =
+        readme.split("<!-- install: begin -->").nth(1).and_then(|rest| rest.split("<!-- install: end -->").next());
+    let block = block.and_then(|block| block.trim().strip_prefix("```sh\n")?.strip_suffix("```"));
+    block.expect("the README has the block").to_owned()
+}
+
+#[test]
+fn the_readmes_lines_install_a_daemon_that_could_start() {
+    let root = tempfile::tempdir().expect("a directory");
+    let at = root.path().display().to_string();
+    for directory in ["usr/bin", "etc", "etc/systemd/system"] {
+        fs::create_dir_all(root.path().join(directory)).expect("made");
+    }
+    // The same lines below another root: systemd's own tools know how to work there, and what asks the running systemd
+    // tells what it would have found.
+    let lines = installation()
+        .replace(" /usr/", &format!(" {at}/usr/"))
+        .replace(" /etc/", &format!(" {at}/etc/"))
+        .replace("target/release/backstop", env!("CARGO_BIN_EXE_backstop"));
+    let is_root = rustix::process::geteuid().is_root();
+    // What belongs to another user can be made by root alone.
+    let tmpfiles = if is_root { format!("command systemd-tmpfiles --root={at} \"$@\"") } else { "true".to_owned() };
+    let script = format!(
+        "set -eu
+systemd-sysusers() {{ command systemd-sysusers --root={at} \"$@\"; }}
+systemd-tmpfiles() {{ {tmpfiles}; }}
+systemctl() {{
+    case \"$1\" in
+    daemon-reload) ;;
+    enable)
+        stat -c 'environment %a' {at}/etc/backstop/environment
+        (set -a; . {at}/etc/backstop/environment; {at}/usr/bin/backstop check {at}/etc/backstop/backstop.yaml)
+        ;;
+    esac
+}}
+{lines}"
+    );
+    let install = || {
+        let mut shell = Command::new("bash");
+        shell.arg("-c").arg(&script).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("WEBHOOK_SECRET");
+        let (output, said) = run(&mut shell);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("environment 600") && said.contains("backstop.yaml: ok"), "{said}");
+    };
+    install();
+    let secrets = || fs::read_to_string(root.path().join("etc/backstop/environment")).expect("there");
+    let first = secrets();
+    fs::write(root.path().join("etc/backstop/backstop.yaml"), format!("{}\n", text("../config/minimal.yaml")))
+        .expect("edited");
+    let edited = fs::read_to_string(root.path().join("etc/backstop/backstop.yaml")).expect("there");
+    install();
+    assert_eq!(secrets(), first, "secrets that are there stay");
+    assert_eq!(fs::read_to_string(root.path().join("etc/backstop/backstop.yaml")).expect("there"), edited);
+    if is_root {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &str| fs::metadata(root.path().join(path)).expect("there").permissions().mode() & 0o7777;
+        assert_eq!((mode("etc/backstop"), mode("etc/backstop/backstop.yaml")), (0o750, 0o640));
+    }
+}

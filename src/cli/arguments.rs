@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 /// Where the configuration is, if nothing else is said.
-const CONFIGURATION: &str = "/etc/backstop/backstop.yaml";
+pub(super) const CONFIGURATION: &str = "/etc/backstop/backstop.yaml";
 
 /// An empty name is none: a variable that is set to nothing counts as one that is not set.
 fn configuration() -> impl TypedValueParser<Value = PathBuf> {

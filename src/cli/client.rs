@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Exit, Failure, arguments::Access, configuration};
+use super::{Exit, Failure, arguments::Access, configuration, permission};
 use crate::serve::{GATE_PROBLEM, Problem};
 
 /// A little more than the daemon's own deadline for a request.
@@ -31,6 +31,8 @@ pub(super) struct Daemon {
     client: reqwest::Client,
     base: Url,
     token: Option<SecretString>,
+    /// The socket that it is behind, if it is.
+    socket: Option<PathBuf>,
     /// Where it is, in words.
     place: String,
 }
@@ -49,14 +51,20 @@ impl Daemon {
 
     fn at(server: &str, token: Option<SecretString>) -> Result<Self, Failure> {
         let usage = |why: &str| Failure::failed(format!("use --server {server}: {why}")).with_exit(Exit::USAGE);
-        let base = Url::parse(server).map_err(|error| usage(&error.to_string()))?;
-        if !matches!(base.scheme(), "http" | "https") {
-            return Err(usage("expected an http or https URL"));
-        }
+        let base = Url::parse(server).ok().filter(|base| matches!(base.scheme(), "http" | "https"));
+        let Some(base) = base else {
+            let failure = usage("expected an http or https URL");
+            // `host:9464` parses as a URL whose scheme is the host.
+            let with_scheme = format!("http://{server}");
+            let is_bare = !server.contains("://") && Url::parse(&with_scheme).is_ok();
+            let hint =
+                is_bare.then(|| format!("write --server {with_scheme}, or https:// where TLS is in front of it"));
+            return Err(Failure { hint, ..failure });
+        };
         let tls = rustls::ClientConfig::with_platform_verifier()
             .map_err(|error| Failure::failed(format!("read the machine's trusted certificates: {error}")))?;
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls);
-        Ok(Self { client: build(client)?, place: base.to_string(), base, token: token.filter(is_given) })
+        Ok(Self { client: build(client)?, place: base.to_string(), base, socket: None, token: token.filter(is_given) })
     }
 
     fn behind(socket: PathBuf) -> Result<Self, Failure> {
@@ -65,9 +73,9 @@ impl Daemon {
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().unix_socket(socket);
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().unix_socket(socket.clone());
         let base = Url::parse("http://backstop/").expect("a constant URL");
-        Ok(Self { client: build(client)?, base, token: None, place })
+        Ok(Self { client: build(client)?, base, token: None, socket: Some(socket), place })
     }
 
     /// Reads `/api/v1` and these segments. `what` is what somebody tried by it, phrased to follow "failed to".
@@ -126,8 +134,16 @@ impl Daemon {
         while let Some(source) = cause.source() {
             cause = source;
         }
-        let hint =
-            "is `backstop run` running there? --socket, --server or the configuration (--config) say where to look";
+        let is_closed_to_us = cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+        let hint = match &self.socket {
+            Some(socket) if is_closed_to_us => permission::hint(socket),
+            _ => {
+                "is `backstop run` running there? --socket, --server or the configuration (--config) say where to look"
+                    .to_owned()
+            }
+        };
         let failure = Failure::failed(format!("reach the daemon at {}: {cause}", self.place)).with_hint(hint);
         Failure { unreached: true, ..failure }
     }

@@ -18,6 +18,7 @@ mod incident;
 mod manual;
 mod notify;
 pub(crate) mod output;
+mod permission;
 pub mod render;
 mod rollback;
 mod run;

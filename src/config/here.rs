@@ -10,6 +10,8 @@ use std::{
 
 use rustix::fs::{Access, access};
 
+use super::decode::shown;
+
 /// Where programs are looked for if there is no PATH, as the C library does.
 const PATH_OF_LAST_RESORT: &str = "/bin:/usr/bin";
 
@@ -34,6 +36,51 @@ pub(crate) fn program(name: &str, directory: Option<&Path>, path: Option<&OsStr>
     Some(found.unwrap_or_else(|| format!("{name} is in none of the directories of PATH")))
 }
 
+/// Why the symlink `link` names no release that is there, if it does not; words that follow the key.
+pub(crate) fn link(link: &Path) -> Option<String> {
+    let place = shown(&link.display().to_string());
+    let leads_to = |to: &Path| format!("the symlink {place} leads to {}", shown(&to.display().to_string()));
+    match fs::symlink_metadata(link) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("the symlink {place} is not there")),
+        Err(error) => Some(format!("the symlink {place} cannot be looked at: {error}")),
+        Ok(metadata) if !metadata.is_symlink() => Some(format!("{place} is there, and is no symlink")),
+        Ok(_) => match (fs::metadata(link), fs::read_link(link)) {
+            (Ok(metadata), _) if metadata.is_dir() => None,
+            (Ok(_), Ok(to)) => Some(format!("{}, which is no directory", leads_to(&to))),
+            (Err(error), Ok(to)) if error.kind() == io::ErrorKind::NotFound => {
+                Some(format!("{}, which is not there", leads_to(&to)))
+            }
+            (Err(error), _) | (_, Err(error)) => Some(format!("the symlink {place} cannot be followed: {error}")),
+        },
+    }
+}
+
+/// What somebody wants of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// To list what is in it.
+    Read,
+    /// To put something into it.
+    Write,
+}
+
+/// Why the directory cannot be used so, if it cannot; words that follow the key.
+pub(crate) fn directory(path: &Path, want: Want) -> Option<String> {
+    let place = shown(&path.display().to_string());
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("the directory {place} is not there")),
+        Err(error) => Some(format!("the directory {place} cannot be looked at: {error}")),
+        Ok(metadata) if !metadata.is_dir() => Some(format!("{place} is no directory")),
+        Ok(_) => {
+            let (access_wanted, what) = match want {
+                Want::Read => (Access::READ_OK | Access::EXEC_OK, "read"),
+                Want::Write => (Access::WRITE_OK | Access::EXEC_OK, "written to"),
+            };
+            access(path, access_wanted).err().map(|_| format!("the directory {place} may not be {what} by this user"))
+        }
+    }
+}
+
 fn unusable(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is not there".to_owned()),
@@ -51,6 +98,42 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn links_and_directories_are_looked_at_as_they_are() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let at = |below: &str| folder.path().join(below);
+        fs::create_dir(at("v1")).expect("made");
+        fs::write(at("file"), "").expect("written");
+        for (name, to) in [("good", "v1"), ("dangling", "v2"), ("astray", "file"), ("circle", "circle")] {
+            std::os::unix::fs::symlink(to, at(name)).expect("linked");
+        }
+        for (name, expected) in [
+            ("good", None),
+            ("none", Some("is not there")),
+            ("dangling", Some("leads to v2, which is not there")),
+            ("astray", Some("leads to file, which is no directory")),
+            ("circle", Some("cannot be followed")),
+            ("v1", Some("is no symlink")),
+        ] {
+            let said = link(&at(name));
+            assert_eq!(said.is_some(), expected.is_some(), "{name}: {said:?}");
+            assert!(said.is_none_or(|said| expected.is_some_and(|expected| said.contains(expected))), "{name}");
+        }
+        for (name, expected) in [("v1", None), ("none", Some("is not there")), ("file", Some("is no directory"))] {
+            for want in [Want::Read, Want::Write] {
+                let said = directory(&at(name), want);
+                assert_eq!(said.is_some(), expected.is_some(), "{name}: {said:?}");
+                assert!(said.is_none_or(|said| expected.is_some_and(|expected| said.ends_with(expected))), "{name}");
+            }
+        }
+        // What root may do anyway is no question of modes.
+        if !rustix::process::geteuid().is_root() {
+            fs::set_permissions(at("v1"), fs::Permissions::from_mode(0o500)).expect("mode set");
+            assert!(directory(&at("v1"), Want::Write).is_some_and(|said| said.ends_with("written to by this user")));
+            assert_eq!(directory(&at("v1"), Want::Read), None);
+        }
+    }
 
     #[test]
     fn programs_are_found_as_they_will_be_run() {

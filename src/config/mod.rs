@@ -7,6 +7,7 @@
 //! | `shape`, `value`, `later` | what the file may look like, and what this version cannot do yet |
 //! | `decode`, `secret` | the tree against the table; references resolved |
 //! | `compile` | cross checks, and the form |
+//! | `salvage` | what can be told of a file that is no YAML |
 //! | `here` | what the form names, looked for on this machine |
 //! | `schema` | the table as JSON Schema |
 
@@ -20,6 +21,7 @@ mod later;
 pub mod limits;
 mod node;
 mod reader;
+mod salvage;
 mod schema;
 mod secret;
 mod shape;
@@ -33,6 +35,7 @@ use std::path::{Path, PathBuf};
 pub use diagnostic::{Diagnostic, Diagnostics, Gravity, Place};
 pub use difference::{Difference, difference};
 use form::Config;
+pub use salvage::Salvaged;
 pub use schema::schema;
 pub use secret::{Secrets, SystemSecrets};
 
@@ -143,6 +146,15 @@ pub struct Paths {
     pub store: Option<PathBuf>,
     /// The history file.
     pub history: Option<PathBuf>,
+}
+
+/// Where the daemon's socket is if no configuration says otherwise.
+pub const DEFAULT_SOCKET: &str = shape::DEFAULT_SOCKET;
+
+/// What the file at `path` says of the daemon's socket, though [`paths`] could make nothing of it; [`Salvaged::Nothing`]
+/// where it cannot be read either.
+pub fn salvaged_socket(path: &Path) -> Salvaged {
+    reader::read_file(path).map_or(Salvaged::Nothing, |bytes| salvage::socket(&String::from_utf8_lossy(&bytes)))
 }
 
 /// The paths of the file at `path`, whatever else is wrong with it: a daemon may run that has read a better one. Secrets

@@ -22,23 +22,30 @@ fn the_schema_takes_the_reference_files() {
     assert!(schema_takes(&std::fs::read_to_string(in_tree("config/minimal.yaml")).expect("it is there")));
 }
 
+/// The name of every key below an object of the schema.
+fn keys_of(schema: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+    match schema {
+        serde_json::Value::Object(object) => {
+            if let Some(properties) = object.get("properties").and_then(serde_json::Value::as_object) {
+                found.extend(properties.keys().cloned());
+            }
+            object.values().for_each(|inner| keys_of(inner, found));
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|inner| keys_of(inner, found)),
+        _ => {}
+    }
+}
+
 #[test]
-fn of_the_reference_only_later_parts_are_refused() {
-    let checked = config::check_bytes("backstop.yaml", reference().into_bytes(), None);
-    assert!(checked.config.is_none());
-    let messages: Vec<&str> = checked.diagnostics.list.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
-    assert_eq!(
-        messages,
-        [
-            "notify.channels.pager.pagerduty: not in this version yet: PagerDuty channels",
-            "notify.channels.chat.slack: not in this version yet: Slack channels",
-            "notify.channels.mail.email: not in this version yet: mail channels",
-            "services(solvereign-api).target.kubernetes: not in this version yet: Kubernetes targets",
-            "services(solvereign-api).integrity: not in this version yet: integrity checks",
-            "services(solvereign-api).logs: not in this version yet: log watching",
-            "services(solvereign-api).database: not in this version yet: database rollbacks",
-        ]
-    );
+fn the_reference_holds_every_key() {
+    let mut keys = std::collections::BTreeSet::new();
+    keys_of(&config::schema(), &mut keys);
+    assert!(keys.len() > 100, "{keys:?}");
+    let text = reference();
+    let words: std::collections::BTreeSet<&str> =
+        text.split(|character: char| !character.is_alphanumeric() && character != '_').collect();
+    let missing: Vec<_> = keys.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "not in config/backstop.yaml: {missing:?}");
 }
 
 #[test]
@@ -112,6 +119,24 @@ fn warnings_are_no_errors() {
 }
 
 #[test]
+fn nobody_relies_on_an_acknowledgement_that_is_not_there_yet() {
+    let text = "severities: {S1: {repeat: 1m, until: acknowledged, acknowledge_expires: 30m}}\nservices: [{name: api, target: \
+                {command: {current: [a], previous: [b], roll_back: [c]}}, probes: {ready: {tcp: \"127.0.0.1:1\"}}}]\n";
+    let checked = crate::support::check(text);
+    assert!(checked.config.is_some(), "{}", checked.diagnostics);
+    let found = checked.diagnostics.list.iter().filter(|found| found.message.starts_with("severities"));
+    let found: Vec<_> = found.map(|found| (found.gravity, found.message.as_str(), found.help.as_deref())).collect();
+    let help = Some("leave it out; pages repeat until the incident is over");
+    assert_eq!(
+        found,
+        [
+            (Gravity::Warning, "severities.S1.until: not in this version yet: acknowledging", help),
+            (Gravity::Warning, "severities.S1.acknowledge_expires: not in this version yet: acknowledging", help),
+        ]
+    );
+}
+
+#[test]
 fn a_token_that_can_be_guessed_is_warned_of_and_not_shown() {
     let secrets = |token: &'static str| Tables {
         environment: [("SHORT", token.into())].into_iter().collect(),
@@ -142,43 +167,26 @@ fn the_schema_is_printed_as_json() {
 }
 
 #[test]
-fn the_reference_passes_once_later_parts_are_taken_out() {
-    // What comes later is exchanged for what is there; everything else of the reference stays.
-    let mut text = reference();
-    for (from, to) in [
-        (
-            "pagerduty: {routing_key: \"${env:PAGERDUTY_ROUTING_KEY}\"}",
-            "webhook: {url: https://hooks.example.com/pager}",
-        ),
-        ("slack: {url: \"${file:/etc/backstop/slack.url}\"}", "webhook: {url: https://hooks.example.com/chat}"),
-        (
-            "email: {smtp: smtps://mail.example.com, from: backstop@example.com, to: [oncall@example.com]}",
-            "webhook: {url: https://hooks.example.com/mail}",
-        ),
-    ] {
-        assert!(text.contains(from), "{from}");
-        text = text.replace(from, to);
-    }
-    let cut = |text: &str, from: &str, to: &str| {
-        let start = text.find(from).expect(from);
-        let end = start + text[start..].find(to).expect(to);
-        format!("{}{}", &text[..start], &text[end..])
-    };
-    let text = cut(&text, "    integrity:", "    # ---- defaults");
-    let releases = "      releases: {directory: /srv/releases, current: /srv/current, restart: [restart]}\n";
-    let text =
-        cut(&text, "      kubernetes:", "      #  ").replacen("    target:\n", &format!("    target:\n{releases}"), 1);
+fn the_reference_passes_as_it_is() {
     let secrets = Tables {
         environment: [
             ("BACKSTOP_CI_TOKEN", "0123456789abcdef-ci".into()),
+            ("PAGER_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s=".into()),
             ("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s=".into()),
         ]
         .into_iter()
         .collect(),
-        files: [("/etc/backstop/oncall.token".into(), b"0123456789abcdef\n".to_vec())].into_iter().collect(),
+        files: [
+            ("/etc/backstop/oncall.token".into(), b"0123456789abcdef\n".to_vec()),
+            ("/etc/backstop/chat.url".into(), b"https://hooks.example.com/chat\n".to_vec()),
+        ]
+        .into_iter()
+        .collect(),
     };
-    let checked = config::check_bytes("backstop.yaml", text.into_bytes(), Some(&secrets));
-    assert!(checked.config.is_some() && checked.diagnostics.list.is_empty(), "{}", checked.diagnostics);
+    for secrets in [None, Some(&secrets as &dyn config::Secrets)] {
+        let checked = config::check_bytes("backstop.yaml", reference().into_bytes(), secrets);
+        assert!(checked.config.is_some() && checked.diagnostics.list.is_empty(), "{}", checked.diagnostics);
+    }
 }
 
 #[test]

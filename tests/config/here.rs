@@ -81,6 +81,57 @@ fn programs_that_are_not_here_are_warned_of_where_they_are_named() {
 }
 
 #[test]
+fn places_that_are_not_here_are_warned_of_with_how_to_mend_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path().display();
+    let path = folder.path().join("backstop.yaml");
+    let text = format!(
+        "server: {{socket: {at}/run/b.sock}}
+store: {{path: {at}/lib/b.db}}
+history: {{file: {at}/history.json}}
+services:
+  - name: shop
+    target: {{releases: {{directory: {at}/shop/releases, current: {at}/shop/current, restart: ['true']}}}}
+    probes: {{ready: {{tcp: \"127.0.0.1:1\"}}}}
+"
+    );
+    fs::write(&path, text).expect("written");
+    let found = || {
+        let checked = config::check_here(&path, &tables());
+        assert!(checked.config.is_some(), "a warning refuses nothing: {}", checked.diagnostics);
+        let places = checked.diagnostics.list.into_iter().filter(|found| found.message.contains("/"));
+        places
+            .map(|found| {
+                assert_eq!(found.gravity, Gravity::Warning);
+                assert!(found.help.is_some_and(|help| !help.is_empty()), "how to mend it");
+                (found.place.expect("a place").line, found.message.replace(&at.to_string(), ""))
+            })
+            .collect::<Vec<_>>()
+    };
+    let starts = "is not there, so the daemon does not start";
+    let current = "services(shop).target.releases.current";
+    assert_eq!(
+        found(),
+        [
+            (1, format!("server.socket: the directory /run {starts}")),
+            (2, format!("store.path: the directory /lib {starts}")),
+            (6, "services(shop).target.releases.directory: the directory /shop/releases is not there".to_owned()),
+            (6, format!("{current}: the symlink /shop/current is not there")),
+            (6, format!("{current}: the directory /shop is not there, so the symlink could not be replaced")),
+        ]
+    );
+    for place in ["run", "lib", "shop/releases"] {
+        fs::create_dir_all(folder.path().join(place)).expect("made");
+    }
+    let link = folder.path().join("shop/current");
+    std::os::unix::fs::symlink("releases/v1", &link).expect("linked");
+    let dangling = "leads to releases/v1, which is not there";
+    assert_eq!(found(), [(6, format!("{current}: the symlink /shop/current {dangling}"))]);
+    fs::create_dir(folder.path().join("shop/releases/v1")).expect("made");
+    assert_eq!(found(), []);
+}
+
+#[test]
 fn a_history_that_nothing_can_be_added_to_is_warned_of() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("damaged.json"), "{\"rollbacks\": [").expect("written");

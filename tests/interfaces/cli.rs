@@ -265,6 +265,78 @@ async fn a_configuration_with_other_mistakes_still_leads_to_the_daemon() {
     assert!(stderr.contains("server.socket") && stderr.contains("--socket, or --server URL"), "{stderr}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_configuration_locks_nobody_out() {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("backstop.yaml");
+    let name = file.to_str().expect("text");
+    let socket = daemon.socket.display();
+    let broken = format!("server: {{socket: {socket}}}\nservices:\n  - name: [api\n");
+    std::fs::write(&file, broken).expect("written");
+    for (arguments, expected) in
+        [(&["status"][..], "solvereign-api"), (&["incident", "approve", "solvereign-api-17"], r#""approval":1"#)]
+    {
+        let (code, stdout, stderr) = with(&[arguments, &["--config", name]].concat(), &[]).await;
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        assert!(stdout.contains(expected), "{arguments:?}: {stdout}");
+        assert!(stderr.contains(&format!("{name}:")), "it names the file's fault: {stderr}");
+        let said =
+            format!("the configuration cannot be used; asking the daemon at {socket}, which the file's text names");
+        assert!(stderr.contains(&said), "{stderr}");
+    }
+    // Which daemon is meant is not guessed where the file does not say it.
+    for text in ["", "services: [", "a: {socket: /a}\nb: {socket: /b}\n]"] {
+        std::fs::write(&file, text).expect("written");
+        let (code, stdout, stderr) = with(&["status", "--config", name], &[]).await;
+        assert_eq!((code, stdout.as_str()), (78, ""), "{text:?}");
+        assert!(stderr.contains("use --socket (by default it is /run/backstop/backstop.sock)"), "{stderr}");
+    }
+    // With the socket or the server named, the file is not even looked at.
+    let named = socket.to_string();
+    let (code, _, stderr) = with(&["status", "--config", name, "--socket", &named], &[]).await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_server_without_a_scheme_is_told_of_it() {
+    for (server, hint) in [
+        ("127.0.0.1:9464", Some("write --server http://127.0.0.1:9464, or https://")),
+        ("backstop.example.com", Some("write --server http://backstop.example.com, or https://")),
+        ("localhost:9464", Some("write --server http://localhost:9464, or https://")),
+        ("ftp://backstop.example.com", None),
+    ] {
+        let (code, stdout, stderr) = output(&["status", "--server", server]);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{server}");
+        assert!(stderr.contains("expected an http or https URL"), "{stderr}");
+        assert_eq!(stderr.contains("hint: "), hint.is_some(), "{stderr}");
+        assert!(hint.is_none_or(|hint| stderr.contains(hint)), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_not_open_the_socket_is_told_who_may() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("mode set");
+    let socket = directory.path().join("backstop.sock");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    let mut command = backstop(&["status", "--socket", socket.to_str().expect("text")]);
+    // Root may open everything, and leaves that for this.
+    let mode = if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+        0o600
+    } else {
+        0o000
+    };
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(mode)).expect("mode set");
+    let (code, _, stderr) = told(&command.output().expect("it runs"));
+    assert_eq!(code, 1);
+    assert!(stderr.contains("Permission denied"), "{stderr}");
+    assert!(stderr.contains("is open to its user alone, and to no group: run it as `sudo -u "), "{stderr}");
+}
+
 #[test]
 fn a_variable_that_is_set_to_nothing_counts_as_not_set() {
     let run = |variable: Option<&str>| {

@@ -35,7 +35,10 @@ use super::{
     sink::Sink,
     value,
 };
-use crate::{core::policy::Policy, record::history::History};
+use crate::{
+    core::policy::Policy,
+    record::{atomic, history::History},
+};
 
 /// Compiles a decoded tree.
 pub(crate) fn compile(root: &Node, sink: &mut Sink) -> Config {
@@ -44,6 +47,8 @@ pub(crate) fn compile(root: &Node, sink: &mut Sink) -> Config {
     let store = path(&view.object("store"), "path");
     let history = path(&view.object("history"), "file");
     history_is_fit(&view.object("history"), sink);
+    directory_is_here(&view.object("store"), "path", "so the daemon does not start", sink);
+    directory_is_here(&view.object("server"), "socket", "so the daemon does not start", sink);
     let evidence = server::evidence(&view.object("evidence"));
     server::paths(&view, sink);
     let self_check = server::self_check(&view.object("self_check"));
@@ -97,6 +102,21 @@ fn history_is_fit(view: &View<'_>, sink: &mut Sink) {
         let default = if file.written { "" } else { ", by default" };
         let message = format!("{}{default}: failed to {error}", view.path_of("file"));
         sink.warn(&file.span, message, "the daemon does not start so: no rollback could be put on record");
+    }
+}
+
+/// Warns where the directory that a file is to be in is not here or cannot be written to, where that is to be told.
+fn directory_is_here(view: &View<'_>, key: &str, consequence: &str, sink: &mut Sink) {
+    let Some(file) = view.text(key).filter(|file| sink.looks_here() && file.shows()) else { return };
+    let directory = atomic::parent(Path::new(&file.value));
+    if let Some(why) = here::directory(directory, here::Want::Write) {
+        let default = if file.written { "" } else { ", by default" };
+        let message = format!("{}{default}: {why}, {consequence}", view.path_of(key));
+        let directory = directory.display();
+        let help = format!(
+            "`mkdir -p {directory}`, and let the daemon's user write to it; the unit for systemd makes its own"
+        );
+        sink.warn(&file.span, message, help);
     }
 }
 

@@ -108,6 +108,15 @@ fn severity_policy(view: &View<'_>, channels: &[&str], sink: &mut Sink) -> Sever
             }
         }
     }
+    if repeat.is_some() {
+        // Spelling the defaults out refuses nothing, but nobody may rely on a silence that does not come.
+        for key in ["until", "acknowledge_expires"] {
+            if view.usable(key).is_some() {
+                let message = format!("{}: not in this version yet: acknowledging", view.path_of(key));
+                sink.warn(&view.key_span(key), message, "leave it out; pages repeat until the incident is over");
+            }
+        }
+    }
     SeverityPolicy {
         notify,
         repeat: repeat.map(|repeat| repeat.value),

@@ -1,7 +1,12 @@
 //! What is rolled back.
 
-use super::{Sink, View, command_line, duration, path, program_is_here};
-use crate::config::form::{CommandLine, CommandTarget, ReleasesTarget, Target};
+use std::path::Path;
+
+use super::{At, Sink, View, command_line, duration, here, path, program_is_here};
+use crate::{
+    config::form::{CommandLine, CommandTarget, ReleasesTarget, Target},
+    record::atomic,
+};
 
 /// The target, if this version has its kind, and whether it can stop and start traffic.
 pub(super) fn target(view: &View<'_>, sink: &mut Sink) -> (Target, bool) {
@@ -20,6 +25,7 @@ pub(super) fn target(view: &View<'_>, sink: &mut Sink) -> (Target, bool) {
                 format!("{}: the symlink and the directory of releases are the same path", releases.path_of("current"));
             sink.error(&current.span, message, "let it stand beside the directory, as in `/srv/api/current`");
         }
+        releases_are_here(&releases, sink);
         for key in ["restart", "stop", "start"] {
             program_is_here(&releases, key, None, None, sink);
         }
@@ -40,6 +46,30 @@ pub(super) fn target(view: &View<'_>, sink: &mut Sink) -> (Target, bool) {
     }
     let can_stop = stop_and_start(&view, sink);
     (Target::Command(target), can_stop)
+}
+
+/// Warns of a directory of releases and a symlink that are not on this machine, where that is to be told.
+fn releases_are_here(view: &View<'_>, sink: &mut Sink) {
+    if !sink.looks_here() {
+        return;
+    }
+    if let Some(directory) = view.text("directory").filter(At::shows)
+        && let Some(why) = here::directory(Path::new(&directory.value), here::Want::Read)
+    {
+        let message = format!("{}: {why}", view.path_of("directory"));
+        sink.warn(&directory.span, message, "make it, or mend the path; until then there is nothing to go back to");
+    }
+    let Some(current) = view.text("current").filter(At::shows) else { return };
+    let link = Path::new(&current.value);
+    if let Some(why) = here::link(link) {
+        let message = format!("{}: {why}", view.path_of("current"));
+        let help = "`ln -s RELEASE CURRENT`, or mend the path; until then nobody knows which release is live";
+        sink.warn(&current.span, message, help);
+    }
+    if let Some(why) = here::directory(atomic::parent(link), here::Want::Write) {
+        let message = format!("{}: {why}, so the symlink could not be replaced", view.path_of("current"));
+        sink.warn(&current.span, message, "let the daemon's user write to it; until then no rollback would succeed");
+    }
 }
 
 /// What can be stopped must be started again, and the other way round.

@@ -17,7 +17,7 @@ mod tree;
 use std::{collections::BTreeSet, time::Duration};
 
 pub(crate) use condition::{QUANTILES, quantile_of};
-pub(crate) use server::ROOT;
+pub(crate) use server::{DEFAULT_SOCKET, ROOT};
 
 /// What a value may look like.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,9 @@ use super::{
 };
 use crate::config::limits::{CHANNELS_LIMIT, SERVICES_LIMIT};
 
+/// Where the socket is if the file does not say it.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/backstop/backstop.sock";
+
 /// The whole file.
 pub(crate) static ROOT: Object = object(
     "configuration",
@@ -54,13 +57,8 @@ static SERVER: Object = object(
     "server",
     "Where it listens and who may speak.",
     &[
-        default(
-            "listen",
-            Shape::Scalar(Scalar::SocketAddress),
-            "127.0.0.1:9464",
-            "Address of the API, the web page and /metrics.",
-        ),
-        default("socket", PATH, "/run/backstop/backstop.sock", "The command line's way in."),
+        default("listen", Shape::Scalar(Scalar::SocketAddress), "127.0.0.1:9464", "Address of the API and /metrics."),
+        default("socket", PATH, DEFAULT_SOCKET, "The command line's way in."),
         optional("external_url", URL, "For links in pages; the address of `listen` where it is not written."),
         default(
             "tokens",
