@@ -96,7 +96,7 @@ fn probes(criterion: &mut Criterion) {
             runtime.block_on(async {
                 let begin = cpu_time();
                 for _ in 0..count {
-                    assert_eq!(probe.look(Duration::from_secs(1)).await, Outcome::Passed);
+                    assert_eq!(probe.sample(Duration::from_secs(1)).await, Outcome::Passed);
                 }
                 cpu_time().checked_sub(begin).expect("time goes on")
             })

@@ -22,9 +22,9 @@ use backstop::core::{
 mod support;
 
 const EVERY: Duration = Duration::from_secs(5);
-const LOOKS_A_MINUTE: f64 = 12.0;
-const LOOKS_A_DAY: u64 = 17_280;
-const LOOKS_TO_FIND: u64 = 60;
+const POLLS_A_MINUTE: f64 = 12.0;
+const POLLS_A_DAY: u64 = 17_280;
+const POLLS_TO_FIND: u64 = 60;
 const RUNS: u64 = 20_000;
 const HONEST: f64 = 0.008;
 const BROKEN: f64 = 0.12;
@@ -78,27 +78,27 @@ struct Traffic {
 
 impl Traffic {
     fn new(requests_a_minute: f64, error_rate: f64) -> Self {
-        let a_look = requests_a_minute / LOOKS_A_MINUTE;
-        Self { good: Poisson::new(a_look * (1.0 - error_rate)), bad: Poisson::new(a_look * error_rate) }
+        let a_poll = requests_a_minute / POLLS_A_MINUTE;
+        Self { good: Poisson::new(a_poll * (1.0 - error_rate)), bad: Poisson::new(a_poll * error_rate) }
     }
 }
 
 /// A plain rule: more than 5 % of the last minute's requests failed.
 #[derive(Default)]
 struct Threshold {
-    looks: VecDeque<(u64, u64)>,
+    polls: VecDeque<(u64, u64)>,
     total: u64,
     errors: u64,
 }
 
 impl Threshold {
-    /// Whether it holds after this look.
-    fn look(&mut self, total: u64, errors: u64) -> bool {
-        self.looks.push_back((total, errors));
+    /// Whether it holds after this poll.
+    fn poll(&mut self, total: u64, errors: u64) -> bool {
+        self.polls.push_back((total, errors));
         self.total += total;
         self.errors += errors;
-        if self.looks.len() > LOOKS_A_MINUTE as usize
-            && let Some((total, errors)) = self.looks.pop_front()
+        if self.polls.len() > POLLS_A_MINUTE as usize
+            && let Some((total, errors)) = self.polls.pop_front()
         {
             self.total -= total;
             self.errors -= errors;
@@ -129,8 +129,8 @@ impl Service {
         Self { watch, threshold: Threshold::default(), now, sample, random: support::Random(seed) }
     }
 
-    /// The verdict after one more look, and what the plain threshold says.
-    fn look(&mut self, traffic: &Traffic) -> (VerdictKind, bool) {
+    /// The verdict after one more poll, and what the plain threshold says.
+    fn poll(&mut self, traffic: &Traffic) -> (VerdictKind, bool) {
         self.now = self.now.after(EVERY);
         let errors = traffic.bad.draw(&mut self.random);
         let total = traffic.good.draw(&mut self.random) + errors;
@@ -138,7 +138,7 @@ impl Service {
         self.sample.measurement = Measurement::Requests(RequestCounts { total, errors, latency: None });
         self.watch.record(self.now, &self.sample);
         let facts = Facts { rollout: RolloutState::Settled, reports: &[], operators_reports: &[], baseline: &[] };
-        (self.watch.evaluate(self.now, facts).kind, self.threshold.look(total, errors))
+        (self.watch.evaluate(self.now, facts).kind, self.threshold.poll(total, errors))
     }
 }
 
@@ -152,7 +152,7 @@ struct Honest {
     /// Days on which the plain threshold held at least once, and how often it began to.
     threshold_days: u64,
     threshold_alarms: u64,
-    /// Looks at which the answer to 5 % was no.
+    /// Polls at which the answer to 5 % was no.
     acquitted: u64,
 }
 
@@ -174,8 +174,8 @@ fn honest_days(days: u64, requests_a_minute: f64, seed: u64) -> Honest {
     let mut held_before = false;
     for _ in 0..days {
         let (mut worst, mut held_today) = (VerdictKind::Healthy, false);
-        for _ in 0..LOOKS_A_DAY {
-            let (verdict, holds) = service.look(&traffic);
+        for _ in 0..POLLS_A_DAY {
+            let (verdict, holds) = service.poll(&traffic);
             worst = worst.max(verdict);
             held_today |= holds;
             honest.threshold_alarms += u64::from(holds && !held_before);
@@ -190,7 +190,7 @@ fn honest_days(days: u64, requests_a_minute: f64, seed: u64) -> Honest {
     honest
 }
 
-/// Looks from the fault until it is found, by the tree and by the threshold, each sorted; faults not found in time are
+/// Polls from the fault until it is found, by the tree and by the threshold, each sorted; faults not found in time are
 /// absent.
 fn found(runs: u64, seed: u64) -> [Vec<u64>; 2] {
     let (healthy, broken) = (Traffic::new(60.0, HONEST), Traffic::new(60.0, BROKEN));
@@ -199,18 +199,18 @@ fn found(runs: u64, seed: u64) -> [Vec<u64>; 2] {
     for _ in 0..runs {
         service.watch.cut(service.now);
         service.threshold = Threshold::default();
-        for _ in 0..LOOKS_A_DAY / 24 {
-            service.look(&healthy);
+        for _ in 0..POLLS_A_DAY / 24 {
+            service.poll(&healthy);
         }
         let mut first = [None, None];
-        for look in 1..=LOOKS_TO_FIND {
-            let (verdict, holds) = service.look(&broken);
+        for poll in 1..=POLLS_TO_FIND {
+            let (verdict, holds) = service.poll(&broken);
             for (place, is_found) in [verdict == VerdictKind::RollBack, holds].into_iter().enumerate() {
-                first[place] = first[place].or(is_found.then_some(look));
+                first[place] = first[place].or(is_found.then_some(poll));
             }
         }
-        for (place, look) in first.into_iter().enumerate() {
-            found[place].extend(look);
+        for (place, poll) in first.into_iter().enumerate() {
+            found[place].extend(poll);
         }
     }
     found
@@ -229,7 +229,7 @@ fn main() -> std::io::Result<ExitCode> {
     writeln!(out, "Honest 0.8 % of errors, {} service-days at each rate (seeds 1 and 2):\n", 2 * half)?;
     writeln!(
         out,
-        "| requests a minute | days with a wrong `roll_back` | days with `consider` | looks at which \"> 5 %?\" is answered no \
+        "| requests a minute | days with a wrong `roll_back` | days with `consider` | polls at which \"> 5 %?\" is answered no \
          | \"> 5 % over 1m\": days with a wrong alarm | and alarms a day |\n|---|---|---|---|---|---|"
     )?;
     for requests_a_minute in [26.0, 100.0, 6_000.0] {
@@ -243,7 +243,7 @@ fn main() -> std::io::Result<ExitCode> {
             "| {requests_a_minute} | {} | {} | {:.1} % | {} | {:.1} |",
             honest.accused,
             honest.considered,
-            100.0 * honest.acquitted as f64 / (honest.days * LOOKS_A_DAY) as f64,
+            100.0 * honest.acquitted as f64 / (honest.days * POLLS_A_DAY) as f64,
             honest.threshold_days,
             honest.threshold_alarms as f64 / honest.days as f64
         )?;
@@ -258,7 +258,7 @@ fn main() -> std::io::Result<ExitCode> {
     }
     for (name, times) in ["Backstop", "\"> 5 % over 1m\""].into_iter().zip(&one) {
         let at = |share: f64| match times.get((share * RUNS as f64) as usize) {
-            Some(looks) => format!("{} s", looks * EVERY.as_secs()),
+            Some(polls) => format!("{} s", polls * EVERY.as_secs()),
             None => "later".to_owned(),
         };
         let share = times.len() as f64 / RUNS as f64;

@@ -46,7 +46,7 @@ const CLOCK_READERS: [(&str, &str); 13] = [
     ("src/runtime/child/receipt.rs", "a deadline on the runtime's timers"),
     ("src/runtime/child/step.rs", "a deadline on the runtime's timers"),
     ("src/serve/scrapes.rs", "the age of a text that several share"),
-    ("src/serve/tally.rs", "how long ago a flood was last told of"),
+    ("src/serve/throttle.rs", "how long ago a flood was last told of"),
     ("src/store/thread.rs", "how long a thread waits for more to write"),
     ("src/runtime/looks.rs", "when regular looks begin, on the runtime's timers"),
     ("src/target/blocking.rs", "how long a call to a file system takes"),

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 /// For programs that end by themselves.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-async fn look(run: &[&str], environment: &[(&str, &str)], timeout: Duration) -> Outcome {
+async fn sample(run: &[&str], environment: &[(&str, &str)], timeout: Duration) -> Outcome {
     child::set_supervisor(env!("CARGO_BIN_EXE_backstop"));
     let check = CommandCheck {
         run: CommandLine(run.iter().map(ToString::to_string).collect()),
@@ -23,11 +23,11 @@ async fn look(run: &[&str], environment: &[(&str, &str)], timeout: Duration) -> 
             .map(|(name, value)| ((*name).to_owned(), SecretString::from(*value)))
             .collect::<BTreeMap<_, _>>(),
     };
-    CommandProbe::new(&check).look(timeout).await
+    CommandProbe::new(&check).sample(timeout).await
 }
 
 async fn script(script: &str, timeout: Duration) -> Outcome {
-    look(&["sh", "-c", script], &[], timeout).await
+    sample(&["sh", "-c", script], &[], timeout).await
 }
 
 fn failed(outcome: Outcome) -> String {
@@ -41,14 +41,14 @@ fn failed(outcome: Outcome) -> String {
 async fn the_exit_status_decides() {
     assert_eq!(script("exit 0", PATIENCE).await, Outcome::Passed);
     assert_eq!(failed(script("echo one; echo two >&2; exit 3", PATIENCE).await), "exit status 3: two");
-    let outcome = look(&["sh", "-c", "test \"$KEY\" = s3cret"], &[("KEY", "s3cret")], PATIENCE).await;
+    let outcome = sample(&["sh", "-c", "test \"$KEY\" = s3cret"], &[("KEY", "s3cret")], PATIENCE).await;
     assert_eq!(outcome, Outcome::Passed);
 }
 
 #[tokio::test]
 async fn what_cannot_be_started_is_missed() {
     for program in ["/nowhere/to/be/found", "/etc/passwd"] {
-        let outcome = look(&[program], &[], PATIENCE).await;
+        let outcome = sample(&[program], &[], PATIENCE).await;
         let Outcome::Missed(reason) = outcome else { panic!("{outcome:?}") };
         assert!(reason.as_str().contains(program), "{reason}");
     }

@@ -41,8 +41,8 @@ async fn a_look_without_a_descriptor_is_missed_and_the_next_one_sees_again() {
     while let Ok(file) = File::open("/dev/null") {
         held.push(file);
     }
-    let outcomes = [tcp.look(patience).await, http.look(patience).await];
+    let outcomes = [tcp.sample(patience).await, http.sample(patience).await];
     drop(held);
     assert!(outcomes.iter().all(missed_for_descriptors), "{outcomes:?}");
-    assert_eq!(tcp.look(patience).await, Outcome::Passed);
+    assert_eq!(tcp.sample(patience).await, Outcome::Passed);
 }

@@ -183,20 +183,20 @@ fn a_wall_clock_once_far_ahead_silences_no_certificate() {
 fn a_wall_clock_once_far_ahead_puts_off_no_night() {
     const AHEAD_DAYS: i64 = 100;
     let mut bench = Bench::new(Mode::Act, as_it_is);
-    let looks = |bench: &Bench| {
-        let is_look = |fact: &Fact| matches!(fact, Fact::NightlyLook { .. });
+    let dry_runs = |bench: &Bench| {
+        let is_look = |fact: &Fact| matches!(fact, Fact::NightlyDryRun { .. });
         bench.journal.iter().filter(|(_, entry)| is_look(&entry.fact)).count()
     };
     bench.step_wall_clock(AHEAD_DAYS * 86_400);
     bench.pass(700);
     bench.step_wall_clock(-AHEAD_DAYS * 86_400);
     bench.pass(2);
-    let before = looks(&bench);
+    let before = dry_runs(&bench);
     for night in 1..=10 {
         bench.now = bench.now.after(DAY);
         bench.pass(700);
-        assert_eq!(looks(&bench), before + night);
-        // Back and forth over an hour, it stays one look a night.
+        assert_eq!(dry_runs(&bench), before + night);
+        // Back and forth over an hour, it stays one dry run a night.
         bench.step_wall_clock(-3600);
         bench.pass(2);
         bench.step_wall_clock(3600);

@@ -15,7 +15,7 @@ use backstop::{
         policy::Mode,
     },
     runtime::clock::Clock,
-    store::{Journal as _, Retention, SqliteStore, Tidied},
+    store::{CompactionBounds, Journal as _, SqliteStore, Tidied},
     testing::{Bench, SERVICE},
 };
 
@@ -89,8 +89,10 @@ fn years_of_rollbacks_are_kept_small() {
 
     let mut store = SqliteStore::open(&path).expect("opened");
     let limit = u64::try_from(count / 10).expect("small");
-    store
-        .retain(Retention { covered_limit: limit.min(50_000), ..Retention::keeping(Duration::from_secs(90 * 86_400)) });
+    store.compact_within(CompactionBounds {
+        covered_limit: limit.min(50_000),
+        ..CompactionBounds::keeping(Duration::from_secs(90 * 86_400))
+    });
     let (began, mut longest) = (clock.boot(), Duration::ZERO);
     loop {
         let asked = clock.boot();

@@ -133,13 +133,13 @@ struct Sum {
 }
 
 impl Sum {
-    /// Looks until `total` requests were counted.
+    /// Polls until `total` requests were counted.
     async fn reach(&mut self, probe: &mut PrometheusProbe, total: u64) {
         let clock = Clock::new();
         let waiting = Waiting::until("all requests are counted");
         while self.total < total {
-            for (at, counted) in probe.look(PATIENCE, &clock).await.expect("Prometheus answers") {
-                // The clocks may be compared anew between two looks, which moves a timestamp by a little.
+            for (at, counted) in probe.poll(PATIENCE, &clock).await.expect("Prometheus answers") {
+                // The clocks may be compared anew between two polls, which moves a timestamp by a little.
                 assert!(at.after(Duration::from_millis(100)) >= self.newest, "in the order of time");
                 assert!(at <= clock.boot(), "never of the future");
                 self.newest = at;
@@ -158,11 +158,11 @@ impl Sum {
     }
 }
 
-/// Looks until something was scraped.
+/// Polls until something was scraped.
 async fn first_look(probe: &mut PrometheusProbe) {
     let waiting = Waiting::until("the page is scraped");
     loop {
-        match probe.look(PATIENCE, &Clock::new()).await {
+        match probe.poll(PATIENCE, &Clock::new()).await {
             Ok(counted) => {
                 assert!(counted.iter().all(|(_, counted)| counted.counts.total == 0), "the first values are baselines");
                 return;
@@ -203,14 +203,14 @@ async fn counts_are_exact_from_the_first_error_to_the_end_of_the_server() {
     assert_eq!((sum.errors, sum.fast, sum.slow), (8, 34, 29), "{sum:?}");
 
     let mut nothing = prometheus.probe("no_such_metric", "http_requests_total{code=~\"5..\"}");
-    let error = nothing.look(PATIENCE, &Clock::new()).await.expect_err("no series");
+    let error = nothing.poll(PATIENCE, &Clock::new()).await.expect_err("no series");
     assert!(matches!(error, PrometheusError::Counter(CounterError::NoTotal)), "{error}");
 
     // The scraped process is gone: its last values are not taken for news.
     page.server.abort();
     let waiting = Waiting::until("what is known is stale");
     loop {
-        match probe.look(PATIENCE, &Clock::new()).await {
+        match probe.poll(PATIENCE, &Clock::new()).await {
             Ok(counted) => assert!(counted.iter().all(|(_, counted)| counted.counts.total == 0)),
             Err(PrometheusError::Stale(StaleError::Old { .. })) => break,
             Err(error) => panic!("{error}"),
@@ -222,7 +222,7 @@ async fn counts_are_exact_from_the_first_error_to_the_end_of_the_server() {
     let waiting = Waiting::until("nothing listens any more");
     loop {
         // A connection that was open may still be closed first.
-        let error = probe.look(PATIENCE, &Clock::new()).await.expect_err("no server").to_string();
+        let error = probe.poll(PATIENCE, &Clock::new()).await.expect_err("no server").to_string();
         if error == "prometheus: total: connection refused" {
             break;
         }
@@ -240,7 +240,7 @@ async fn a_query_that_the_server_refuses_is_missed_with_its_words() {
     let mut probe = prometheus.probe("http_requests_total", "http_requests_total{code=~\"5..\"}");
     let waiting = Waiting::until("there are too many samples for it");
     let told = loop {
-        match probe.look(PATIENCE, &Clock::new()).await {
+        match probe.poll(PATIENCE, &Clock::new()).await {
             Err(PrometheusError::Counter(CounterError::NoTotal)) | Ok(_) => waiting.pause().await,
             Err(error) => break error.to_string(),
         }

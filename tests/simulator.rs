@@ -355,7 +355,7 @@ fn an_ill_watchdog_decides_nothing() {
     assert!(rolled_back > 0, "a packet that is lost is no refusal");
 }
 
-/// A run that begins a minute before the night's look at the first service.
+/// A run that begins a minute before the night's dry run of the first service.
 fn night(seed: u64) -> Scenario {
     let mut scenario = Scenario::calm(seed, Fault::None);
     let name = "shop-0".into();

@@ -17,7 +17,7 @@ use backstop::{
         release::Mark,
         time::WallTime,
     },
-    store::{Retention, SqliteStore, StoreError, StoreEvent, spawn},
+    store::{CompactionBounds, SqliteStore, StoreError, StoreEvent, spawn},
 };
 
 /// Turns this test's program into the process that writes until it is killed.
@@ -36,7 +36,7 @@ fn entry(number: u64) -> Entry {
 fn write_for_ever(path: &Path) {
     let mut store = SqliteStore::open(path).expect("opened");
     if std::env::var_os(COMPACTS).is_some() {
-        store.retain(Retention { keep: Duration::ZERO, snapshot_after: 7, covered_limit: 3 });
+        store.compact_within(CompactionBounds { keep: Duration::ZERO, snapshot_after: 7, covered_limit: 3 });
     }
     let mut next = store.last().0 + 1;
     let (tell, told) = mpsc::channel();

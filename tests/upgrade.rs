@@ -19,7 +19,7 @@ use backstop::{
         release::Standing,
         time::WallTime,
     },
-    store::{Journal as _, Retention, SqliteStore, Tidied},
+    store::{CompactionBounds, Journal as _, SqliteStore, Tidied},
 };
 
 /// One of each form that was ever released.
@@ -31,7 +31,7 @@ fn fold(store: &SqliteStore) -> Durable {
 
 /// Makes a snapshot, and deletes what it covers.
 fn compact(store: &mut SqliteStore) {
-    store.retain(Retention { keep: Duration::ZERO, snapshot_after: 1, covered_limit: 0 });
+    store.compact_within(CompactionBounds { keep: Duration::ZERO, snapshot_after: 1, covered_limit: 0 });
     loop {
         match store.tidy() {
             Tidied::Nothing => return,

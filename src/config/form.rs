@@ -195,7 +195,7 @@ pub struct VersionSource {
     pub pointer: String,
     /// How often.
     pub every: Duration,
-    /// How long one look may take.
+    /// How long one sample may take.
     pub timeout: Duration,
 }
 

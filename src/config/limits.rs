@@ -15,11 +15,11 @@ pub const NODES_LIMIT: usize = 500_000;
 pub const ALIAS_EVENTS_LIMIT: usize = 100_000;
 /// Most services: one process watches so many on two cores.
 pub const SERVICES_LIMIT: usize = 2_000;
-/// Most signals of one service: its state is walked on each look.
+/// Most signals of one service: its state is walked on each sample.
 pub const SIGNALS_LIMIT: usize = 256;
 /// Most own conditions of one service; their places are kept in 16 bits together with the built-in ones.
 pub const CONDITIONS_LIMIT: usize = 256;
-/// Most parts (`any`, `all`, `not` and facts) in all own conditions of one service: each is evaluated on each look.
+/// Most parts (`any`, `all`, `not` and facts) in all own conditions of one service: each is evaluated on each sample.
 pub const EXPRESSION_PARTS_LIMIT: usize = 2_048;
 /// Deepest nesting of `any`, `all` and `not`: more cannot be read by a person at night.
 pub const EXPRESSION_DEPTH_LIMIT: usize = 8;

@@ -21,7 +21,7 @@ pub enum Action {
         /// The entry.
         entry: Arc<Entry>,
     },
-    /// From now on take this signal so often; the next look comes one such interval after the last one.
+    /// From now on take this signal so often; the next sample comes one such interval after the last one.
     SetCadence {
         /// Whose.
         service: ServiceIndex,

@@ -28,7 +28,7 @@ pub struct RequestId(pub u64);
 pub enum Event {
     /// The process began; the journal has been folded. Comes once, first.
     Started,
-    /// A signal was looked at.
+    /// A signal was sampled.
     Sample(Sample),
     /// A signal is taken over TLS, and its server's certificate was trusted.
     CertificateSeen {
@@ -39,7 +39,7 @@ pub enum Event {
         /// When that certificate expires.
         expires: WallTime,
     },
-    /// The watchdog's own network was looked at.
+    /// The watchdog's own network was checked.
     SelfCheck(Outcome),
     /// A wake that was asked for, or the runtime's regular one.
     Woke,
@@ -52,7 +52,7 @@ pub enum Event {
         /// What was found.
         look: Look,
     },
-    /// The service's own version endpoint, looked at.
+    /// The service's own version endpoint, sampled.
     VersionSeen {
         /// Whose.
         service: ServiceIndex,

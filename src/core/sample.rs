@@ -93,7 +93,7 @@ pub enum Measurement {
     RequestsMissed(Reason),
 }
 
-/// One look at one signal.
+/// One sample of one signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Whose.

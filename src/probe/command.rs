@@ -29,7 +29,7 @@ impl CommandProbe {
     }
 
     /// Runs it once; after `timeout` it and everything it started is ended.
-    pub async fn look(&self, timeout: Duration) -> Outcome {
+    pub async fn sample(&self, timeout: Duration) -> Outcome {
         match child::run(ChildSpec { deadline: timeout, ..self.spec.clone() }).await {
             Ok(end) => judge(&end, timeout),
             Err(error) => Outcome::Missed(Reason::new(&error.to_string())),

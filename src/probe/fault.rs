@@ -1,4 +1,4 @@
-//! Whose fault it was that a look did not pass.
+//! Whose fault it was that a sample did not pass.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use crate::core::sample::{Outcome, Reason};
 
-/// A look's deadline that is noticed so much too late was not missed by the service: this process did not run.
+/// A sample's deadline that is noticed so much too late was not missed by the service: this process did not run.
 pub const STALL_LIMIT: Duration = Duration::from_millis(500);
 
-/// Why a look did not pass, and whose fault that is.
+/// Why a sample did not pass, and whose fault that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The service's.
@@ -36,7 +36,7 @@ impl From<Fault> for Outcome {
     }
 }
 
-/// When a look has to be over.
+/// When a sample has to be over.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     at: Instant,

@@ -1,6 +1,6 @@
-//! Looks at the world: http, tcp, command, Prometheus, exposition pages, the version endpoint.
+//! Takes samples of the world: http, tcp, command, Prometheus, exposition pages, the version endpoint.
 //!
-//! Every look ends as passed, failed or missed. The line between the last two is drawn in one place, [`fault::Fault`]:
+//! Every sample ends as passed, failed or missed. The line between the last two is drawn in one place, [`fault::Fault`]:
 //! whatever the watchdog's own machine, resolver or metrics server did wrong is missed, and never the service's failure.
 
 pub mod command;

@@ -66,10 +66,10 @@ pub async fn off_the_loop<T: Send + 'static>(body: Vec<u8>, decode: impl FnOnce(
     }
 }
 
-/// The buckets of a look, or why there are none although they were asked for; [`None`] where no histogram is configured.
+/// The buckets of a poll, or why there are none although they were asked for; [`None`] where no histogram is configured.
 pub type Latency = Option<Result<Vec<BucketValue>, Reason>>;
 
-/// Counts one look. What is wrong with the histogram alone does not make errors invisible: it is told beside the counts.
+/// Counts one poll. What is wrong with the histogram alone does not make errors invisible: it is told beside the counts.
 pub fn observe(
     tracker: &mut CounterTracker,
     total: &[SeriesValue],
@@ -102,7 +102,7 @@ impl Teller {
         Self { name, told: None }
     }
 
-    /// The measurements of one look.
+    /// The measurements of one poll.
     pub fn measurements(&mut self, counted: Vec<(BootTime, Counted)>) -> Vec<(BootTime, Measurement)> {
         let missed = counted.last().and_then(|(_, counted)| counted.latency_missed().cloned());
         if missed != self.told {

@@ -1,4 +1,4 @@
-//! Is it us? Looks at places that must always accept a connection; while none does, the watchdog's own network is ill.
+//! Is it us? Connects to places that must always accept a connection; while none does, the watchdog's own network is ill.
 
 use std::time::Duration;
 
@@ -24,13 +24,13 @@ impl SelfCheck {
     }
 
     /// Asks all of them at once. Passed as soon as one accepts; failed, with every reason, if none did.
-    pub async fn look(&self, timeout: Duration) -> Outcome {
-        let mut looks = JoinSet::new();
+    pub async fn sample(&self, timeout: Duration) -> Outcome {
+        let mut samples = JoinSet::new();
         for place in self.places.clone() {
-            looks.spawn(async move { place.look(timeout).await });
+            samples.spawn(async move { place.sample(timeout).await });
         }
         let mut reasons = Vec::new();
-        while let Some(outcome) = looks.join_next().await {
+        while let Some(outcome) = samples.join_next().await {
             match outcome {
                 Ok(Outcome::Passed) => return Outcome::Passed,
                 Ok(Outcome::Failed(reason) | Outcome::Missed(reason)) => reasons.push(reason.as_str().to_owned()),
@@ -55,9 +55,9 @@ mod tests {
         let closed = HostPort { host: "nowhere.invalid".into(), port: 53 };
         let network = Network::new();
         let both = SelfCheck::new(&[closed.clone(), open.clone()], &network).expect("places");
-        assert_eq!(both.look(TIMEOUT).await, Outcome::Passed);
+        assert_eq!(both.sample(TIMEOUT).await, Outcome::Passed);
         drop(listener);
-        let Outcome::Failed(reason) = both.look(TIMEOUT).await else { panic!("none accepts") };
+        let Outcome::Failed(reason) = both.sample(TIMEOUT).await else { panic!("none accepts") };
         assert!(reason.as_str().contains("connection refused"), "{reason}");
         assert!(reason.as_str().contains("resolver: nowhere.invalid"), "{reason}");
         assert!(SelfCheck::new(&[], &network).is_none());

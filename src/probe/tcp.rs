@@ -20,7 +20,7 @@ pub struct TcpProbe {
 }
 
 impl TcpProbe {
-    /// A probe of `target`; names are resolved at each look.
+    /// A probe of `target`; names are resolved at each sample.
     pub fn new(target: &HostPort, network: &Network) -> Self {
         let HostPort { host, port } = target;
         let shown = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
@@ -28,7 +28,7 @@ impl TcpProbe {
     }
 
     /// Connects once, within `timeout` after the name was resolved, and closes again.
-    pub async fn look(&self, timeout: Duration) -> Outcome {
+    pub async fn sample(&self, timeout: Duration) -> Outcome {
         self.attempt(timeout).await.map_or_else(Outcome::from, |()| Outcome::Passed)
     }
 
@@ -65,17 +65,17 @@ mod tests {
     async fn an_open_port_passes_and_a_closed_one_fails() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        assert_eq!(probe("127.0.0.1", port).look(TIMEOUT).await, Outcome::Passed);
-        assert_eq!(probe("localhost", port).look(TIMEOUT).await, Outcome::Passed);
+        assert_eq!(probe("127.0.0.1", port).sample(TIMEOUT).await, Outcome::Passed);
+        assert_eq!(probe("localhost", port).sample(TIMEOUT).await, Outcome::Passed);
         drop(listener);
-        let outcome = probe("127.0.0.1", port).look(TIMEOUT).await;
+        let outcome = probe("127.0.0.1", port).sample(TIMEOUT).await;
         let expected = format!("connect to 127.0.0.1:{port}: connection refused");
         assert_eq!(outcome, Outcome::Failed(Reason::new(&expected)));
     }
 
     #[tokio::test]
     async fn a_name_that_cannot_be_resolved_is_missed() {
-        let outcome = probe("nowhere.invalid", 80).look(TIMEOUT).await;
+        let outcome = probe("nowhere.invalid", 80).sample(TIMEOUT).await;
         let Outcome::Missed(reason) = outcome else { panic!("{outcome:?}") };
         assert!(reason.as_str().starts_with("resolver: nowhere.invalid"), "{reason}");
     }
@@ -95,7 +95,7 @@ mod tests {
             }
         }
         let outcome = loop {
-            match probe("127.0.0.1", address.port()).look(Duration::from_millis(100)).await {
+            match probe("127.0.0.1", address.port()).sample(Duration::from_millis(100)).await {
                 // This machine is under load; once more.
                 Outcome::Missed(reason) if reason.as_str().contains("stalled") => {}
                 outcome => break outcome,

@@ -33,7 +33,7 @@ impl VersionProbe {
     }
 
     /// Asks once.
-    pub async fn look(&self) -> Result<Version, Reason> {
+    pub async fn sample(&self) -> Result<Version, Reason> {
         let body = self.http.fetch(self.timeout, ANSWER_LIMIT_BYTES).await;
         let body = body.map_err(|error| error.fault().reason())?;
         version_in(&body, &self.pointer).map_err(|why| Reason::new(&why))
@@ -86,10 +86,10 @@ mod tests {
         let every = Duration::from_secs(30);
         let source = VersionSource { http, pointer: "/version".into(), every, timeout: every };
         let probe = VersionProbe::new(&source, &Network::new()).expect("a valid source");
-        assert_eq!(probe.look().await, Err(Reason::new("status 404, wanted 200 to 299")));
+        assert_eq!(probe.sample().await, Err(Reason::new("status 404, wanted 200 to 299")));
         let answer = ResponseTemplate::new(200).set_body_string(r#"{"version": "v7"}"#);
         Mock::given(matchers::path("/health")).respond_with(answer).mount(&server).await;
-        assert_eq!(probe.look().await, Ok(Version::from("v7")));
+        assert_eq!(probe.sample().await, Ok(Version::from("v7")));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Looks at targets and version endpoints, and at the watchdog's own network: one task each, that never overlaps itself.
+//! Looks at targets, samples of version endpoints, and checks of the watchdog's own network: one task each, that never overlaps itself.
 
 use std::{
     sync::{
@@ -31,7 +31,7 @@ use crate::{
 const LOOK_DEADLINE: Duration = Duration::from_secs(30);
 /// A link is glanced at so often.
 pub(super) const GLANCE_EVERY: Duration = Duration::from_secs(1);
-/// The watchdog's own network is looked at so often, and one look may take half of it.
+/// The watchdog's own network is checked so often, and one check may take half of it.
 const SELF_CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// Looks at one target: at once, from `apart` later on regularly, and when asked.
@@ -122,19 +122,19 @@ pub(super) fn watch_version(
         regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             regular.tick().await;
-            completions.version_seen(&service, probe.look().await);
+            completions.version_seen(&service, probe.sample().await);
         }
     });
 }
 
-/// Looks at the watchdog's own network.
+/// Checks the watchdog's own network.
 pub(super) fn watch_self(tasks: &mut JoinSet<()>, check: SelfCheck, completions: Completions) {
     tasks.spawn(async move {
         let mut regular = interval(SELF_CHECK_EVERY);
         regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             regular.tick().await;
-            let outcome = check.look(SELF_CHECK_EVERY / 2).await;
+            let outcome = check.sample(SELF_CHECK_EVERY / 2).await;
             completions.send(Event::SelfCheck(outcome));
         }
     });

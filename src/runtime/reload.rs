@@ -1,6 +1,6 @@
 //! The configuration file is watched, and put in force anew when it changed or when somebody asks (SIGHUP).
 //!
-//! It is looked at by its content, every few seconds: that sees editors' renames and the swapped symlinks of mounted
+//! It is compared by its content, every few seconds: that sees editors' renames and the swapped symlinks of mounted
 //! `ConfigMaps` alike, needs nothing of the file system, and survives the file being away for a while. Files that the
 //! configuration refers to (`${file:…}`, certificates) are read again with it, and do not count as its content.
 
@@ -24,9 +24,9 @@ use crate::{
     serve::metrics::Metrics,
 };
 
-/// The file is looked at so often. What it says must stand for one such interval before it is taken, so that a file
+/// The file is read so often. What it says must stand for one such interval before it is taken, so that a file
 /// which is still being written is not; somebody who asks is not made to wait.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const READ_EVERY: Duration = Duration::from_secs(2);
 
 /// Where the configuration came from, and how it is asked for anew.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ enum Tried {
     Applied,
     /// It will be refused again until something changes.
     Refused(String),
-    /// It is tried again at each look.
+    /// It is tried again at each reading.
     Waits(String),
 }
 
@@ -110,8 +110,8 @@ impl Reloader {
     }
 
     async fn watch(&mut self) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut readings = interval(READ_EVERY);
+        readings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let asked = Arc::clone(&self.file.asked);
         let mut in_force = Seen::Content(self.file.content);
         let mut settled = in_force.clone();
@@ -119,7 +119,7 @@ impl Reloader {
         let mut waits = false;
         loop {
             let by_hand = tokio::select! {
-                _ = looks.tick() => false,
+                _ = readings.tick() => false,
                 () = asked.notified() => true,
             };
             let read = self.read().await;

@@ -33,7 +33,7 @@ use crate::{
     probe::{http::SetupError, net::tls::TlsError, schedule::SpawnError},
     record::history::{History, HistoryError},
     serve::{self, Board, ServeError, Server, board, metrics::Metrics},
-    store::{self, DamagedStore, Retention, SqliteStore, StoreError, StoreEvent},
+    store::{self, CompactionBounds, DamagedStore, SqliteStore, StoreError, StoreEvent},
 };
 
 /// Locks and receipts of steps are removed at start when they are older: an unfinished plan is resumed within minutes or
@@ -237,7 +237,7 @@ fn journal(path: &Path, keep: Duration, metrics: &Metrics) -> Result<(Opened, Du
     match opened.and_then(|store| store.recover().map(|durable| (store, durable))) {
         Ok((mut store, durable)) => {
             metrics.recovered(&durable);
-            store.retain(Retention::keeping(keep));
+            store.compact_within(CompactionBounds::keeping(keep));
             Ok((Opened::Well(Box::new(store)), durable))
         }
         Err(error) if error.is_damage() => {

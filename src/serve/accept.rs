@@ -21,7 +21,7 @@ use super::{
     metrics::Metrics,
     routes,
     scrapes::Scrapes,
-    tally::Tally,
+    throttle::LogThrottle,
 };
 use crate::config::form::Token;
 
@@ -197,7 +197,7 @@ struct Serving {
 impl Serving {
     async fn accept(self: Arc<Self>, limit: usize, door: impl Door) {
         let room = Arc::new(Semaphore::new(limit));
-        let (full, failed) = (Tally::default(), Tally::default());
+        let (full, failed) = (LogThrottle::default(), LogThrottle::default());
         let accepting = async {
             loop {
                 if room.available_permits() == 0

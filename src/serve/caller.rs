@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use tokio::sync::Semaphore;
 
-use super::{Problem, tally::Tally};
+use super::{Problem, throttle::LogThrottle};
 use crate::config::form::{Role, Token};
 
 /// A wrong token is answered after this: guessing pays with time.
@@ -77,7 +77,7 @@ impl Caller {
 pub struct Tokens {
     known: RwLock<Arc<[Known]>>,
     waiting: Semaphore,
-    wrong: Tally,
+    wrong: LogThrottle,
 }
 
 /// A token's digest, whose it is, and what it may do.
@@ -94,7 +94,7 @@ impl Tokens {
         Self {
             known: RwLock::new(known(tokens)),
             waiting: Semaphore::new(WRONG_TOKENS_WAITING_LIMIT),
-            wrong: Tally::default(),
+            wrong: LogThrottle::default(),
         }
     }
 

@@ -16,7 +16,7 @@ pub mod metrics;
 mod problem;
 mod routes;
 mod scrapes;
-mod tally;
+mod throttle;
 
 pub use accept::{Limits, Server};
 pub use bind::{Listeners, ServeError};

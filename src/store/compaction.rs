@@ -39,9 +39,9 @@ const FREE_KEPT_PAGES: i64 = 1024;
 /// `SQLite`'s word for a file that gives free pages back when it is told to.
 pub(super) const INCREMENTAL: i64 = 2;
 
-/// How much of the journal is kept.
+/// Within what bounds the journal is compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
+pub struct CompactionBounds {
     /// Entries are kept for so long, beside the snapshot that covers them.
     pub keep: Duration,
     /// A snapshot is made after so many entries.
@@ -50,7 +50,7 @@ pub struct Retention {
     pub covered_limit: u64,
 }
 
-impl Retention {
+impl CompactionBounds {
     /// Entries are kept for so long, within the usual bounds.
     pub const fn keeping(keep: Duration) -> Self {
         Self { keep, snapshot_after: SNAPSHOT_AFTER, covered_limit: COVERED_LIMIT }
@@ -71,7 +71,7 @@ pub enum Tidied {
 /// How far the work has come.
 #[derive(Debug, Default)]
 pub(super) struct Compaction {
-    retention: Option<Retention>,
+    bounds: Option<CompactionBounds>,
     stage: Stage,
     /// Not before the journal has come so far.
     not_before: Sequence,
@@ -97,8 +97,8 @@ enum Stage {
 
 impl SqliteStore {
     /// From here on it is kept small.
-    pub fn retain(&mut self, retention: Retention) {
-        self.compaction.retention = Some(retention);
+    pub fn compact_within(&mut self, bounds: CompactionBounds) {
+        self.compaction.bounds = Some(bounds);
     }
 
     /// The entry up to which the snapshot covers the journal; 0 without one.
@@ -107,15 +107,15 @@ impl SqliteStore {
     }
 
     pub(super) fn compact(&mut self) -> Tidied {
-        let Some(retention) = self.compaction.retention else { return Tidied::Nothing };
+        let Some(bounds) = self.compaction.bounds else { return Tidied::Nothing };
         let (done, doing) = match std::mem::take(&mut self.compaction.stage) {
-            Stage::Idle => (self.begin(&retention), "begin"),
+            Stage::Idle => (self.begin(&bounds), "begin"),
             Stage::Folding(folding) if !folding.is_finished() => {
                 self.compaction.stage = Stage::Folding(folding);
                 return Tidied::Waits;
             }
             Stage::Folding(folding) => (self.snapshot(folding), "make a snapshot in"),
-            Stage::Deleting => (self.delete(&retention), "delete from"),
+            Stage::Deleting => (self.delete(&bounds), "delete from"),
         };
         done.unwrap_or_else(|error| {
             // Nothing is lost by it but room; what cannot be written at all is told by the next append.
@@ -129,14 +129,13 @@ impl SqliteStore {
         self.compaction.not_before = Sequence(self.last().0 + AGAIN_AFTER);
     }
 
-    fn begin(&mut self, retention: &Retention) -> Result<Tidied, StoreError> {
+    fn begin(&mut self, bounds: &CompactionBounds) -> Result<Tidied, StoreError> {
         let last = self.last();
-        if last < self.compaction.not_before || last.0 - self.covered.0 < retention.snapshot_after {
+        if last < self.compaction.not_before || last.0 - self.covered.0 < bounds.snapshot_after {
             return Ok(Tidied::Nothing);
         }
-        let (path, covered, retention) = (self.path.clone(), self.covered, *retention);
-        let folding =
-            thread::Builder::new().name("compaction".to_owned()).spawn(move || fold(&path, covered, &retention));
+        let (path, covered, bounds) = (self.path.clone(), self.covered, *bounds);
+        let folding = thread::Builder::new().name("compaction".to_owned()).spawn(move || fold(&path, covered, &bounds));
         let refused = |error: std::io::Error| StoreError::Open { path: self.path.clone(), reason: error.to_string() };
         self.compaction.stage = Stage::Folding(folding.map_err(refused)?);
         Ok(Tidied::Waits)
@@ -158,9 +157,9 @@ impl SqliteStore {
         Ok(Tidied::More)
     }
 
-    fn delete(&mut self, retention: &Retention) -> Result<Tidied, StoreError> {
+    fn delete(&mut self, bounds: &CompactionBounds) -> Result<Tidied, StoreError> {
         // The last entry that is covered stays: with nothing before it, a journal without its snapshot has a gap.
-        let too_many = Sequence(self.covered.0.saturating_sub(retention.covered_limit));
+        let too_many = Sequence(self.covered.0.saturating_sub(bounds.covered_limit));
         let last = self.compaction.old.max(too_many).min(Sequence(self.covered.0.saturating_sub(1)));
         let more = self.write(|connection| delete(connection, last))?;
         if !more {
@@ -173,15 +172,15 @@ impl SqliteStore {
 
 /// The state that is on the disk, and what of the journal is old. None if it is not the moment to write it: a plan is
 /// under way, and its commits come first.
-fn fold(path: &Path, covered: Sequence, retention: &Retention) -> Result<Option<Folded>, StoreError> {
+fn fold(path: &Path, covered: Sequence, bounds: &CompactionBounds) -> Result<Option<Folded>, StoreError> {
     let store = SqliteStore::open_read_only(path)?;
     let durable = store.recover()?;
     let is_acting = durable.incidents.values().any(|incident| incident.active_plan().is_some());
-    let is_long = durable.last.0 - covered.0 >= retention.snapshot_after * PATIENCE;
+    let is_long = durable.last.0 - covered.0 >= bounds.snapshot_after * PATIENCE;
     if is_acting && !is_long {
         return Ok(None);
     }
-    let old = old(store.readable()?, retention.keep).map_err(StoreError::read)?;
+    let old = old(store.readable()?, bounds.keep).map_err(StoreError::read)?;
     Ok(Some(Folded { snapshot: Snapshot::of(&durable), old }))
 }
 

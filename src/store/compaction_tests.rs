@@ -6,7 +6,7 @@ use crate::{
         time::{BootStamp, BootTime, MachineStart, WallTime},
         verdict::{Path as Asked, PlanKind, VerdictKind},
     },
-    store::Retention,
+    store::CompactionBounds,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -56,13 +56,13 @@ fn rows(path: &Path) -> (i64, i64) {
     connection.query_row("SELECT min(sequence), count(*) FROM journal", [], first_and_count).expect("read")
 }
 
-const SMALL: Retention = Retention { keep: DAY, snapshot_after: 100, covered_limit: 1000 };
+const SMALL: CompactionBounds = CompactionBounds { keep: DAY, snapshot_after: 100, covered_limit: 1000 };
 
 #[test]
 fn what_is_old_goes_and_what_is_known_stays() {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     append(&mut store, 1..=99);
     tidy(&mut store);
     assert_eq!((store.covered(), rows(&path)), (Sequence(0), (1, 99)), "too few for a snapshot");
@@ -93,7 +93,7 @@ fn a_wall_clock_once_far_ahead_makes_nothing_old() {
     const AHEAD: Duration = Duration::from_secs(100 * 86_400);
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     let stamped = |number: u64| {
         let passed = Duration::from_secs(3600 * number);
         let boot = BootTime::from_nanos(u64::try_from(passed.as_nanos()).expect("few"));
@@ -119,7 +119,7 @@ fn a_wall_clock_once_far_ahead_makes_nothing_old() {
 fn the_young_are_bounded_too() {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(Retention { keep: 10_000 * DAY, ..SMALL });
+    store.compact_within(CompactionBounds { keep: 10_000 * DAY, ..SMALL });
     append(&mut store, 1..=900);
     tidy(&mut store);
     assert_eq!((store.covered(), rows(&path)), (Sequence(900), (1, 900)), "all of them are to be kept");
@@ -133,7 +133,7 @@ fn the_young_are_bounded_too() {
 fn at_least_the_last_entry_stays() {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(Retention { keep: Duration::ZERO, snapshot_after: 1, covered_limit: 0 });
+    store.compact_within(CompactionBounds { keep: Duration::ZERO, snapshot_after: 1, covered_limit: 0 });
     append(&mut store, 1..=10);
     tidy(&mut store);
     assert_eq!(rows(&path), (10, 1));
@@ -143,7 +143,7 @@ fn at_least_the_last_entry_stays() {
 fn a_plan_under_way_puts_it_off() {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     let at = WallTime::from_millis(0);
     let asked = Asked { verdict: VerdictKind::RollBack, questions: Vec::new(), because: String::new(), plan: None };
     let opened = Fact::IncidentOpened {
@@ -184,7 +184,7 @@ fn a_plan_under_way_puts_it_off() {
 fn damaged(statement: &str) -> StoreError {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     append(&mut store, 1..=500);
     tidy(&mut store);
     drop(store);
@@ -210,7 +210,7 @@ fn a_damaged_snapshot_is_never_a_fresh_start() {
     // The last entry that is covered is the first that would be missed.
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     append(&mut store, 1..=500);
     tidy(&mut store);
     append(&mut store, 501..=510);
@@ -222,7 +222,7 @@ fn a_damaged_snapshot_is_never_a_fresh_start() {
 fn what_a_later_version_wrote_is_no_damage() {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     append(&mut store, 1..=500);
     tidy(&mut store);
     append(&mut store, 501..=502);
@@ -260,7 +260,7 @@ fn what_a_later_version_wrote_is_no_damage() {
 fn a_snapshot_that_cannot_be_written_leaves_all_as_it_was() {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     append(&mut store, 1..=500);
     let refuse = "CREATE TRIGGER full BEFORE INSERT ON snapshot BEGIN SELECT RAISE(ABORT, 'full'); END";
     Connection::open(&path).and_then(|raw| raw.execute_batch(refuse)).expect("made");
@@ -279,7 +279,7 @@ fn a_snapshot_that_cannot_be_written_leaves_all_as_it_was() {
 fn room_is_given_back() {
     let (_directory, path) = place();
     let mut store = SqliteStore::open(&path).expect("made");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     for first in (1..=60_000).step_by(4000) {
         append(&mut store, first..=first + 3999);
     }
@@ -301,7 +301,7 @@ fn a_store_of_the_first_form_is_written_anew_once_it_is_mostly_empty() {
     raw.pragma_update(None, "user_version", 1).expect("made");
     drop(raw);
     let mut store = SqliteStore::open(&path).expect("opened");
-    store.retain(SMALL);
+    store.compact_within(SMALL);
     for first in (1..=44_000).step_by(4000) {
         append(&mut store, first..=first + 3999);
     }

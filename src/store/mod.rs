@@ -10,7 +10,7 @@ mod thread;
 
 use std::sync::Arc;
 
-pub use compaction::{Retention, Tidied};
+pub use compaction::{CompactionBounds, Tidied};
 pub use damaged::DamagedStore;
 pub use error::StoreError;
 pub use sqlite::SqliteStore;

@@ -181,11 +181,11 @@ impl Invariants {
                     self.accused_by_people.insert(service.clone());
                 }
             }
-            Fact::NightlyLook { .. } => {
+            Fact::NightlyDryRun { .. } => {
                 let name = moment.service()?;
                 let last = before.service(name).night.as_ref().map(|night| night_of(name, night.at));
                 if last >= Some(night_of(name, entry.at)) {
-                    return violated(format!("{name}: two looks in one night"));
+                    return violated(format!("{name}: two dry runs in one night"));
                 }
             }
             Fact::PlanEnded { outcome, .. } => {

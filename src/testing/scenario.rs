@@ -80,11 +80,11 @@ pub struct Chaos {
     pub delivery_refused: u64,
     /// Deliveries of which nothing is heard.
     pub delivery_hangs: u64,
-    /// Looks at the version endpoint that are not answered.
+    /// Samples of the version endpoint that are not answered.
     pub version_unanswered: u64,
-    /// Looks at the version endpoint that an instance of the release before answers.
+    /// Samples of the version endpoint that an instance of the release before answers.
     pub version_contradicts: u64,
-    /// Looks at the watchdog's own network that fail; what failed once goes on failing for a while.
+    /// Checks of the watchdog's own network that fail; what failed once goes on failing for a while.
     pub self_check_fails: u64,
     /// Operations during which the process is killed.
     pub killed_mid_plan: u64,

@@ -67,7 +67,7 @@ pub struct Report {
     pub rolled_back: Vec<ServiceName>,
     /// Pages that reached people, in the order of their queueing.
     pub told: Vec<Told>,
-    /// Nightly looks: whose, and whether it was told.
+    /// Nightly dry runs: whose, and whether it was told.
     pub nights: Vec<(ServiceName, bool)>,
     /// Incidents opened.
     pub incidents: u64,
@@ -149,9 +149,9 @@ struct Simulation<'a> {
     state: Option<State>,
     worlds: Vec<World>,
     cadence: Vec<Vec<Duration>>,
-    /// Where in the queue each signal's next look is: there is one at a time.
+    /// Where in the queue each signal's next sample is: there is one at a time.
     takes: BTreeMap<(ServiceIndex, SignalIndex), (BootTime, u64)>,
-    /// Up to when each service's requests were counted by this process; its first look only takes the counters' values.
+    /// Up to when each service's requests were counted by this process; its first poll only takes the counters' values.
     counted_to: Vec<Option<BootTime>>,
     /// What is durable: the entries, and their fold.
     journal: Vec<(Sequence, Arc<Entry>)>,
@@ -236,7 +236,7 @@ impl Simulation<'_> {
         self.queue.insert((self.boot.after(after), self.ticket), happening);
     }
 
-    /// Plans the next look at a signal, in place of the one that was planned.
+    /// Plans the next sample of a signal, in place of the one that was planned.
     fn plan_take(&mut self, after: Duration, service: ServiceIndex, signal: SignalIndex) {
         let epoch = self.epoch;
         if let Some(planned) = self.takes.remove(&(service, signal)) {

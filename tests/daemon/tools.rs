@@ -113,7 +113,7 @@ fn a_restart_that_leaves_the_service_on_its_own_output_is_no_obstacle() {
 }
 
 #[test]
-fn a_restart_that_prints_a_gigabyte_is_read_and_forgotten() {
+fn a_restart_that_prints_a_gigabyte_is_read_and_discarded() {
     let (world, mut daemon) = broken_with(&format!("head -c 1000000000 /dev/zero\n{RESTART}"), LONG);
     let world_ended = world.wait_for_outcome("api-1", "verified");
     assert_eq!(world_ended["plans"][0]["outcome"], "verified");

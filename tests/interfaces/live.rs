@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backstop::store::{Journal as _, Retention, SqliteStore, Tidied};
+use backstop::store::{CompactionBounds, Journal as _, SqliteStore, Tidied};
 use serde_json::Value;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
@@ -114,7 +114,7 @@ async fn from_a_fault_to_the_person_at_the_command_line() {
     // And so it does when its entries are gone, and only their snapshot is there.
     let shown = run(&["incident", "show", &incident, "--json", "--config", config]).await.1;
     let mut store = SqliteStore::open(&at.join("b.db")).expect("opened");
-    store.retain(Retention { keep: Duration::ZERO, snapshot_after: 1, covered_limit: 0 });
+    store.compact_within(CompactionBounds { keep: Duration::ZERO, snapshot_after: 1, covered_limit: 0 });
     while store.tidy() != Tidied::Nothing {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -142,7 +142,7 @@ impl Limits {
         }
     }
 
-    /// How long something must hold, which must be longer than one look takes.
+    /// How long something must hold, which must be longer than one sample takes.
     pub(super) fn held_for(&self, view: &View<'_>, sink: &mut Sink) -> Option<Duration> {
         let held = view.duration("for")?;
         if let Some(every) =
@@ -217,7 +217,7 @@ pub(super) fn thresholds(view: &View<'_>, signals: &Signals, sink: &mut Sink) ->
                 shown_duration(confirm),
                 shown_duration(every)
             );
-            sink.error(&confirm.span, message, "confirming is done sooner than the next look: shorten it");
+            sink.error(&confirm.span, message, "confirming is done sooner than the next sample: shorten it");
         }
     }
     error_rates(view, sink);

@@ -63,13 +63,13 @@ fn index(place: usize) -> SignalIndex {
     SignalIndex(u16::try_from(place).expect("signals are bounded"))
 }
 
-/// How often, and how long one look may take.
+/// How often, and how long one sample may take.
 struct Times {
     every: Option<At<Duration>>,
     timeout: Duration,
 }
 
-/// A look never overlaps the next. A default timeout gives way to a shorter interval; a written one is a mistake.
+/// A sample never overlaps the next. A default timeout gives way to a shorter interval; a written one is a mistake.
 fn times(view: &View<'_>, sink: &mut Sink) -> Times {
     let every = view.duration("every");
     let timeout = view.duration("timeout");
@@ -85,7 +85,7 @@ fn times(view: &View<'_>, sink: &mut Sink) -> Times {
                 shown_duration(timeout),
                 shown_duration(every)
             );
-            sink.error(&timeout.span, message, "one look never overlaps the next: shorten it, or lengthen `every`");
+            sink.error(&timeout.span, message, "one sample never overlaps the next: shorten it, or lengthen `every`");
         }
     }
     Times { every, timeout: allowed }

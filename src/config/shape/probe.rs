@@ -19,8 +19,8 @@ pub(super) static PROBE: Object = choice(
         HTTP,
         TCP,
         COMMAND_CHECK,
-        default("every", duration(100, HOUR), "2s", "How often it looks."),
-        default("timeout", duration(10, HOUR), "1s", "How long one look may take; not longer than `every`."),
+        default("every", duration(100, HOUR), "2s", "How often it is sampled."),
+        default("timeout", duration(10, HOUR), "1s", "How long one sample may take; not longer than `every`."),
         default("critical", FLAG, "true", "Whether its failure takes the system for down."),
     ],
 );

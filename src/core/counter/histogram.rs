@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{BucketValue, SeriesKey, series::Look};
+use super::{BucketValue, SeriesKey, series::Poll};
 use crate::core::sample::LATENCY_BUCKETS_LIMIT;
 
 /// The last cumulative buckets of each histogram series, all with the same bounds.
@@ -18,7 +18,7 @@ struct Last {
     cumulative: Box<[f64]>,
 }
 
-/// Why one look gives no latency. Baselines were dropped, but for [`LatencyGap::Empty`].
+/// Why one poll gives no latency. Baselines were dropped, but for [`LatencyGap::Empty`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum LatencyGap {
     #[error("the latency histogram answered nothing; check its selector")]
@@ -42,7 +42,7 @@ impl Histograms {
         self.bounds.as_ref()
     }
 
-    pub(super) fn forget(&mut self, oldest_millis: i64) {
+    pub(super) fn evict(&mut self, oldest_millis: i64) {
         self.last.retain(|_, last| last.at_millis >= oldest_millis);
     }
 
@@ -50,7 +50,7 @@ impl Histograms {
         *self = Self::default();
     }
 
-    /// Checks the buckets of `points`, sorted by time, series and bound, and takes their bounds. On a gap the look
+    /// Checks the buckets of `points`, sorted by time, series and bound, and takes their bounds. On a gap the poll
     /// gives no latency; where the buckets merely changed, `points` are still to be observed, as baselines.
     pub(super) fn prepare(&mut self, points: &[BucketValue]) -> Result<(), LatencyGap> {
         if points.is_empty() {
@@ -75,7 +75,7 @@ impl Histograms {
     /// Takes points sorted by time, series and bound, and gives each scrape's increments, one a bucket, to `count`.
     pub(super) fn observe(
         &mut self,
-        look: &Look<'_>,
+        poll: &Poll<'_>,
         points: &[BucketValue],
         mut count: impl FnMut(i64, &mut dyn Iterator<Item = f64>),
     ) {
@@ -84,11 +84,11 @@ impl Histograms {
             let last = self.last.get(&first.series);
             let before = match last {
                 Some(last) if first.at_millis <= last.at_millis => continue,
-                Some(last) if first.at_millis.saturating_sub(last.at_millis) > look.longest_gap_millis => None,
+                Some(last) if first.at_millis.saturating_sub(last.at_millis) > poll.longest_gap_millis => None,
                 // One bucket that fell: the process began anew, and so did every other bucket of this series.
                 Some(last) if group.iter().zip(&last.cumulative).any(|(now, &then)| now.value < then) => Some(None),
                 Some(last) => Some(Some(&last.cumulative)),
-                None => look.known.contains_key(&first.target).then_some(None),
+                None => poll.known.contains_key(&first.target).then_some(None),
             };
             if let Some(before) = before {
                 let mut below = 0.0;

@@ -1,4 +1,4 @@
-//! Counters to counts: exact increments of Prometheus counters and histograms, however often they are looked at.
+//! Counters to counts: exact increments of Prometheus counters and histograms, however often they are polled.
 //!
 //! A caller reads raw series (never a `rate()`), hands over every point it got, and gets whole numbers back:
 //!
@@ -9,10 +9,10 @@
 //! let series = SeriesKey::of([("__name__", "requests_total"), ("code", "200"), ("instance", "a:80"), ("job", "api")]);
 //! let target = TargetKey::of("a:80", "api");
 //! let point = |at_millis, value| SeriesValue { series, target, at_millis, value };
-//! // The first look gives baselines only.
-//! assert!(tracker.observe(&[point(1_000, 70.0)], &[], None).expect("a look").is_empty());
+//! // The first poll gives baselines only.
+//! assert!(tracker.observe(&[point(1_000, 70.0)], &[], None).expect("a poll").is_empty());
 //! // Points that were seen before may come again; only what is new counts.
-//! let counted = tracker.observe(&[point(1_000, 70.0), point(6_000, 75.0)], &[], None).expect("a look");
+//! let counted = tracker.observe(&[point(1_000, 70.0), point(6_000, 75.0)], &[], None).expect("a poll");
 //! assert_eq!((counted[0].at_millis, counted[0].counts.total, counted[0].counts.errors), (6_000, 5, 0));
 //! ```
 //!
@@ -20,9 +20,9 @@
 //! - A value below the one before it is a reset (the process began anew): the value itself is the increment.
 //! - A series first seen on a target already known counts from 0 (the first error after hours without one); on a new
 //!   target its first value is the baseline, because nobody knows what it counted before.
-//! - An empty `errors` beside a `total` is no errors; an empty `total` is an error of the look, which is *missed*.
-//! - Errors that run ahead of `total` (a scrape fell between the two queries) wait for the next look.
-//! - A look that fails changes nothing, so that the next one counts what this one did not, except where the variant of
+//! - An empty `errors` beside a `total` is no errors; an empty `total` is an error of the poll, which is *missed*.
+//! - Errors that run ahead of `total` (a scrape fell between the two queries) wait for the next poll.
+//! - A poll that fails changes nothing, so that the next one counts what this one did not, except where the variant of
 //!   [`CounterError`] says that baselines were dropped.
 
 mod histogram;
@@ -36,7 +36,7 @@ pub use tracker::{CounterTracker, LONGEST_GAP_AT_LEAST};
 
 use super::sample::{Reason, RequestCounts};
 
-/// Most series that one look may bring, those of `total`, `errors` and `latency` together (each bucket is a series):
+/// Most series that one poll may bring, those of `total`, `errors` and `latency` together (each bucket is a series):
 /// enough for a large service, little enough that a runaway label costs no more than a few megabytes.
 pub const SERIES_LIMIT: usize = 10_000;
 
@@ -120,7 +120,7 @@ impl Counted {
     }
 }
 
-/// Why a look could not be counted; it is *missed*. Follows "failed to".
+/// Why a poll could not be counted; it is *missed*. Follows "failed to".
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CounterError {
     /// `total` answered nothing. Nothing was changed.
@@ -128,7 +128,7 @@ pub enum CounterError {
         "count requests: the series of all requests answered nothing; check its selector, and whether it is scraped"
     )]
     NoTotal,
-    /// Too many series in one look, or too many that come and go. In the second case all baselines were dropped.
+    /// Too many series in one poll, or too many that come and go. In the second case all baselines were dropped.
     #[error("count requests: {series} series are more than {SERIES_LIMIT}; narrow the selectors by labels")]
     TooManySeries {
         /// How many there are.
@@ -140,7 +140,7 @@ pub enum CounterError {
         /// The value.
         value: f64,
     },
-    /// More errors than requests, look after look: the two selectors do not fit. This look and the excess were dropped.
+    /// More errors than requests, poll after poll: the two selectors do not fit. This poll and the excess were dropped.
     #[error("count requests: {excess} more errors than requests; `errors` must select among the series of `total`")]
     ErrorsExceedTotal {
         /// Errors without a request.

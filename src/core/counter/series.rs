@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{SeriesKey, SeriesValue, TargetKey};
 
 /// What decides on increments, the same for counters and histograms.
-pub(super) struct Look<'a> {
-    /// Targets known before this look.
+pub(super) struct Poll<'a> {
+    /// Targets known before this poll.
     pub(super) known: &'a BTreeMap<TargetKey, i64>,
     /// Over a longer gap the time of an increment says nothing: the series begins anew.
     pub(super) longest_gap_millis: i64,
@@ -30,19 +30,19 @@ impl Counters {
     }
 
     /// Drops series that were last seen before `oldest_millis`.
-    pub(super) fn forget(&mut self, oldest_millis: i64) {
+    pub(super) fn evict(&mut self, oldest_millis: i64) {
         self.last.retain(|_, last| last.at_millis >= oldest_millis);
     }
 
     /// Takes points in ascending order of time and gives each increment to `count`.
-    pub(super) fn observe(&mut self, look: &Look<'_>, points: &[SeriesValue], mut count: impl FnMut(i64, f64)) {
+    pub(super) fn observe(&mut self, poll: &Poll<'_>, points: &[SeriesValue], mut count: impl FnMut(i64, f64)) {
         for point in points {
             let increment = match self.last.get(&point.series) {
                 Some(last) if point.at_millis <= last.at_millis => continue,
-                Some(last) if point.at_millis.saturating_sub(last.at_millis) > look.longest_gap_millis => None,
+                Some(last) if point.at_millis.saturating_sub(last.at_millis) > poll.longest_gap_millis => None,
                 Some(last) if point.value < last.value => Some(point.value),
                 Some(last) => Some(point.value - last.value),
-                None => look.known.contains_key(&point.target).then_some(point.value),
+                None => poll.known.contains_key(&point.target).then_some(point.value),
             };
             if let Some(increment) = increment {
                 count(point.at_millis, increment);

@@ -12,7 +12,7 @@ use crate::core::{
 /// finer than a second.
 const SLOT_MILLIS_AT_LEAST: i64 = 1_000;
 
-/// One look's increments, oldest slot first; the last slot ends at the newest point.
+/// One poll's increments, oldest slot first; the last slot ends at the newest point.
 #[derive(Debug)]
 pub(super) struct Slots {
     newest_millis: i64,
@@ -29,7 +29,7 @@ struct Slot {
     latency: Vec<f64>,
 }
 
-/// What is left over between looks.
+/// What is left over between polls.
 #[derive(Debug, Default)]
 pub(super) struct Remainders {
     /// Errors that have no request yet.

@@ -1,22 +1,22 @@
-//! One source of request counts, look after look.
+//! One source of request counts, poll after poll.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     BucketValue, Counted, CounterError, SERIES_LIMIT, SeriesValue, TargetKey,
     histogram::Histograms,
-    series::{Counters, Look},
+    series::{Counters, Poll},
     slots::{Remainders, Slots},
 };
 use crate::core::{sample::Reason, statistics::whole_part};
 
-/// A series or target unseen for longer than this (or than three intervals) is forgotten, and an increment over a longer
+/// A series or target unseen for longer than this (or than three intervals) is evicted, and an increment over a longer
 /// gap is not counted: it would put old requests into a new window. Five minutes is Prometheus' own lookback.
 pub const LONGEST_GAP_AT_LEAST: Duration = Duration::from_mins(5);
 
-/// Looks with new requests for which errors may run ahead of them. A scrape between two queries is made good by the
-/// next look; one more is for a second such accident.
-const LOOKS_AHEAD_LIMIT: u32 = 2;
+/// Polls with new requests for which errors may run ahead of them. A scrape between two queries is made good by the
+/// next poll; one more is for a second such accident.
+const POLLS_AHEAD_LIMIT: u32 = 2;
 
 /// Turns points of counters into counts. See the [module](super).
 #[derive(Debug)]
@@ -28,11 +28,11 @@ pub struct CounterTracker {
     errors: Counters,
     latency: Histograms,
     remainders: Remainders,
-    looks_ahead: u32,
+    polls_ahead: u32,
 }
 
 impl CounterTracker {
-    /// A tracker that has seen nothing, for a source that is looked at every `every`.
+    /// A tracker that has seen nothing, for a source that is polled every `every`.
     pub fn new(every: Duration) -> Self {
         let longest_gap = LONGEST_GAP_AT_LEAST.max(every.saturating_mul(3));
         Self {
@@ -43,16 +43,16 @@ impl CounterTracker {
             errors: Counters::default(),
             latency: Histograms::default(),
             remainders: Remainders::default(),
-            looks_ahead: 0,
+            polls_ahead: 0,
         }
     }
 
-    /// One look: every point that the source gave, in any order, old ones too. `latency` is [`None`] where no histogram
+    /// One poll: every point that the source gave, in any order, old ones too. `latency` is [`None`] where no histogram
     /// is configured.
     ///
     /// Gives what is new, oldest first, at most [`REQUEST_POINTS_LIMIT`](crate::core::sample::REQUEST_POINTS_LIMIT)
     /// entries; the last one is at the newest point of `total`, with zeros where nothing happened since. Empty on a first
-    /// look that gives only baselines.
+    /// poll that gives only baselines.
     pub fn observe(
         &mut self,
         total: &[SeriesValue],
@@ -72,16 +72,16 @@ impl CounterTracker {
         let before = self.newest_millis.unwrap_or(i64::MIN);
         let oldest_new = total.iter().map(|point| point.at_millis).find(|&at| at > before).unwrap_or(newest_millis);
         let mut slots = Slots::new(oldest_new, newest_millis, self.latency.bounds().map_or(0, |bounds| bounds.len()));
-        let look = Look { known: &self.targets, longest_gap_millis: self.longest_gap_millis };
-        self.total.observe(&look, &total, |at, increment| slots.add_total(at, increment));
-        self.errors.observe(&look, &errors, |at, increment| slots.add_errors(at, increment));
+        let poll = Poll { known: &self.targets, longest_gap_millis: self.longest_gap_millis };
+        self.total.observe(&poll, &total, |at, increment| slots.add_total(at, increment));
+        self.errors.observe(&poll, &errors, |at, increment| slots.add_errors(at, increment));
         if let Some(points) = buckets.as_deref().filter(|_| self.latency.bounds().is_some()) {
-            self.latency.observe(&look, points, |at, increments| slots.add_latency(at, increments));
+            self.latency.observe(&poll, points, |at, increments| slots.add_latency(at, increments));
         }
 
         self.remember_targets(&total, &errors, buckets.as_deref().unwrap_or_default());
         self.newest_millis = Some(newest_millis.max(before));
-        self.forget()?;
+        self.evict()?;
         if first && slots.is_untouched() {
             return Ok(Vec::new());
         }
@@ -106,11 +106,11 @@ impl CounterTracker {
     fn check_errors_ahead(&mut self, news: bool) -> Result<(), CounterError> {
         let excess = self.remainders.errors_ahead();
         if excess < 1.0 {
-            self.looks_ahead = 0;
+            self.polls_ahead = 0;
         } else if news {
-            self.looks_ahead += 1;
-            if self.looks_ahead > LOOKS_AHEAD_LIMIT {
-                self.looks_ahead = 0;
+            self.polls_ahead += 1;
+            if self.polls_ahead > POLLS_AHEAD_LIMIT {
+                self.polls_ahead = 0;
                 self.remainders.drop_errors_ahead();
                 return Err(CounterError::ErrorsExceedTotal { excess: whole_part(excess) });
             }
@@ -128,12 +128,12 @@ impl CounterTracker {
 
     /// A series that comes back on a target that was there all the time was gone because the process began anew: it
     /// counts from 0 again. A target that comes back after so long is a new one.
-    fn forget(&mut self) -> Result<(), CounterError> {
+    fn evict(&mut self) -> Result<(), CounterError> {
         let oldest_millis = self.newest_millis.unwrap_or(i64::MIN).saturating_sub(self.longest_gap_millis);
         self.targets.retain(|_, last| *last >= oldest_millis);
-        self.total.forget(oldest_millis);
-        self.errors.forget(oldest_millis);
-        self.latency.forget(oldest_millis);
+        self.total.evict(oldest_millis);
+        self.errors.evict(oldest_millis);
+        self.latency.evict(oldest_millis);
         let series = self.total.len() + self.errors.len() + self.latency.len();
         if series > 2 * SERIES_LIMIT {
             self.begin_anew();
@@ -149,7 +149,7 @@ impl CounterTracker {
         self.errors = Counters::default();
         self.latency.clear();
         self.remainders = Remainders::default();
-        self.looks_ahead = 0;
+        self.polls_ahead = 0;
     }
 }
 

@@ -140,7 +140,7 @@ impl Fold<'_> {
                 }
                 Ok(())
             }
-            Fact::NightlyLook { held, told } => {
+            Fact::NightlyDryRun { held, told } => {
                 let at = self.at;
                 let record = self.service()?;
                 let before = record.night.as_ref().and_then(|night| night.told_at);

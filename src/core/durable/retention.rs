@@ -1,4 +1,5 @@
-//! What is no longer kept, so that the state is bounded however long the daemon lives.
+//! Retention: what is over for longer than it is kept is forgotten, so that the state is bounded however long the daemon
+//! lives.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -56,7 +56,7 @@ pub struct ServiceRecord {
     pub paused: Option<PauseRecord>,
     /// Findings outside incidents that are not over.
     pub findings: BTreeSet<Finding>,
-    /// The last nightly look at the gates.
+    /// The last nightly dry run of the gates.
     pub night: Option<NightRecord>,
     /// Certificates that people were told of and that are still seen, by the signal that sees each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
@@ -72,7 +72,7 @@ pub struct ServiceRecord {
     pub verification: Option<VerificationRecord>,
 }
 
-/// A nightly look at the gates.
+/// A nightly dry run of the gates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NightRecord {

@@ -22,7 +22,7 @@ use crate::core::{
 pub const TOLD_WITHIN_DAYS: [u16; 3] = [14, 3, 1];
 
 /// A certificate counts as renewed once no signal has seen it for so long. Several instances may stand behind one address,
-/// each with its own: they take turns with every look, and an old one that is still served is seen within the hour.
+/// each with its own: they take turns with every sample, and an old one that is still served is seen within the hour.
 const RENEWED_AFTER: Duration = Duration::from_secs(3600);
 
 /// A wall clock that is wrong by less than this brings no bound so near that it has to be told again.
@@ -59,11 +59,11 @@ impl Certificates {
         }
     }
 
-    /// Whether that one was seen by no signal for long enough, while `signal` was looking.
+    /// Whether that one was seen by no signal for long enough, while `signal` was sampled.
     fn is_renewed(&self, now: BootTime, signal: SignalIndex, expires: WallTime) -> bool {
         let is_late = |at: BootTime| now.since(at) >= RENEWED_AFTER;
-        let looked = self.0.get(&signal).is_some_and(|seen| is_late(seen.begun) && seen.last != expires);
-        looked && self.0.values().all(|seen| seen.lately.get(&expires).is_none_or(|at| is_late(*at)))
+        let sampled = self.0.get(&signal).is_some_and(|seen| is_late(seen.begun) && seen.last != expires);
+        sampled && self.0.values().all(|seen| seen.lately.get(&expires).is_none_or(|at| is_late(*at)))
     }
 }
 
@@ -101,7 +101,7 @@ impl Service {
         for (signal, expires) in &seen {
             self.certificate_expires(turn, *signal, *expires);
         }
-        self.forget_certificates(turn);
+        self.drop_certificates(turn);
     }
 
     fn certificate_replaced(&self, turn: &mut Turn<'_>, signal: SignalIndex, expires: WallTime) {
@@ -140,7 +140,7 @@ impl Service {
     }
 
     /// Of signals that are no longer taken nothing is known any more.
-    fn forget_certificates(&self, turn: &mut Turn<'_>) {
+    fn drop_certificates(&self, turn: &mut Turn<'_>) {
         let told = turn.record(&self.name).certificates.keys();
         let gone: Vec<SignalName> =
             told.filter(|signal| self.policy.signal_index(signal.as_str()).is_none()).cloned().collect();

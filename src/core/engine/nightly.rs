@@ -19,21 +19,21 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// What has not changed is told again after this; a little less than a week, so that it comes in the same night.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400 - 3600);
 
-/// A wall clock that is set back by less than a night makes no second look.
+/// A wall clock that is set back by less than a night makes no second dry run.
 const NIGHTS_AHEAD: i64 = 1;
 
-/// The nightly look, as far as it is not in the journal.
+/// The nightly dry run, as far as it is not in the journal.
 #[derive(Debug, Default)]
 pub(super) struct Night {
     /// The night in which the process began: where none is in the journal, the next one is the first.
     begun: Option<i64>,
-    /// Since when a gate that cannot tell has put the look off.
+    /// Since when a gate that cannot tell has put the dry run off.
     unsure_since: Option<BootTime>,
 }
 
 impl Service {
     /// Asks the gates what they would say tonight, once a night, and tells what is new.
-    pub(super) fn look_tonight(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn dry_run_tonight(&mut self, turn: &mut Turn<'_>) {
         let tonight = night_of(&self.name, turn.now.wall);
         // A night that has not come yet was counted by a clock that was wrong: it must not put off those until then.
         let has_come = |night: &i64| *night <= tonight + NIGHTS_AHEAD;
@@ -63,7 +63,7 @@ impl Service {
         let is_due = told_at
             .is_none_or(|at| turn.now.wall.since(at) >= TOLD_AGAIN_AFTER || !has_come(&night_of(&self.name, at)));
         let told = !gates.is_empty() && (is_new || is_due);
-        turn.append(Some(&self.name), Fact::NightlyLook { held: gates, told });
+        turn.append(Some(&self.name), Fact::NightlyDryRun { held: gates, told });
         let Some(first) = held.first().filter(|_| told) else { return };
         let lines = held.iter().map(|report| format!("{} says {}: {}", report.gate, report.answer, report.why));
         let summary = format!("{}: a rollback tonight would be refused: {}", self.name, first.why);

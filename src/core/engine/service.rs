@@ -204,7 +204,7 @@ impl Service {
         }
         let assessed_at = std::mem::replace(&mut self.assessed_at, turn.now.boot);
         if turn.now.boot.since(assessed_at) >= STOOD_STILL_AT_LEAST {
-            self.forget_how_long(turn.now.boot);
+            self.restart_durations(turn.now.boot);
         }
         self.evaluate(turn);
         self.slow_down_long_confirmations(turn);
@@ -214,7 +214,7 @@ impl Service {
         self.follow_incident(turn);
         self.tell_neighbours(turn);
         self.act(turn);
-        self.look_tonight(turn);
+        self.dry_run_tonight(turn);
         self.follow_certificates(turn);
         self.follow_verification(turn);
         if let Some(wake) = self.watch.next_wake(turn.now) {
@@ -224,7 +224,7 @@ impl Service {
     }
 
     /// Nobody judged for a while: nothing has lasted, neither trouble nor health, and no time for a proof has run out.
-    fn forget_how_long(&mut self, now: BootTime) {
+    fn restart_durations(&mut self, now: BootTime) {
         self.calm_since = None;
         self.held_since = None;
         self.due_since = None;

@@ -265,8 +265,9 @@ pub enum Fact {
         #[serde(skip_serializing_if = "String::is_empty", default)]
         why: String,
     },
-    /// The nightly look at the gates was made.
-    NightlyLook {
+    /// The nightly dry run of the gates was made.
+    #[serde(rename = "nightly_look")]
+    NightlyDryRun {
         /// Gates that would have held a rollback.
         held: Vec<Gate>,
         /// Whether people were told of them.

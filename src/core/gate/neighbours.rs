@@ -104,7 +104,7 @@ impl Neighbours {
             neighbours.turned.extend(turned.map(|at| (at, index)));
             neighbours.unknown.extend(open.is_none().then_some((moment(now), index)));
         }
-        neighbours.forget(now);
+        neighbours.evict(now);
         neighbours
     }
 
@@ -121,7 +121,7 @@ impl Neighbours {
         let places = || (0..).map(ServiceIndex).zip(&next.all);
         next.turned = places().filter_map(|(index, one)| Some((one.turned?, index))).collect();
         next.unknown = places().filter_map(|(index, one)| Some((one.unknown_since?, index))).collect();
-        next.forget(now);
+        next.evict(now);
         next
     }
 
@@ -151,7 +151,7 @@ impl Neighbours {
             }
             self.turned.insert((moment(now), index));
         }
-        self.forget(now);
+        self.evict(now);
         true
     }
 
@@ -162,8 +162,8 @@ impl Neighbours {
         }
     }
 
-    /// Forgets what turned bad, is over, and is too long before now and before everything that is still bad to count.
-    fn forget(&mut self, now: Now) {
+    /// Evicts what turned bad, is over, and is too long before now and before everything that is still bad to count.
+    fn evict(&mut self, now: Now) {
         let oldest_bad = self.turned.iter().find(|(_, index)| self.all[index.get()].is_bad).map(|(at, _)| *at);
         let kept_from = oldest_bad.unwrap_or(Moment::MAX).min(moment(now)).saturating_sub(self.longest);
         while let Some(&(at, index)) = self.turned.first()

@@ -10,15 +10,15 @@ use std::time::Duration;
 use super::{Gate, GateReport};
 use crate::core::{answer::Answer, name::ServiceName, time::WallTime};
 
-/// When the night's look is due, in UTC.
+/// When the night's dry run is due, in UTC.
 pub const NIGHTLY: Duration = Duration::from_secs(3 * 3600);
 
-/// The looks of all services are spread over this.
+/// The dry runs of all services are spread over this.
 const SPREAD_MS: u64 = 30 * 60 * 1000;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// The number of the night that a moment belongs to; it grows by one at the service's own time of looking.
+/// The number of the night that a moment belongs to; it grows by one at the service's own time of the dry run.
 pub fn night_of(service: &ServiceName, at: WallTime) -> i64 {
     let begins = i64::try_from(NIGHTLY.as_millis()).expect("less than a day") + offset_ms(service);
     (at.as_millis() - begins).div_euclid(DAY_MS)

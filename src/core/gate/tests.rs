@@ -664,7 +664,7 @@ fn a_shared_cause_is_left_to_people() {
 }
 
 #[test]
-fn the_nightly_look_tells_only_what_would_hold_whatever_broke() {
+fn the_nightly_dry_run_tells_only_what_would_hold_whatever_broke() {
     let held = |change: fn(&mut Case)| -> Vec<Gate> {
         let mut case = Case::new();
         change(&mut case);

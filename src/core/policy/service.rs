@@ -96,7 +96,7 @@ pub struct SignalPolicy {
     pub kind: SignalKind,
     /// How often it is taken.
     pub every: Duration,
-    /// How long one look may take.
+    /// How long one sample may take.
     pub timeout: Duration,
 }
 

@@ -8,30 +8,30 @@ use crate::core::{answer::Answer, policy::RateLimit};
 /// A day, over which false alarms are bounded.
 pub const SECONDS_A_DAY: f64 = 86_400.0;
 
-/// Looks for one sample: the window's sums change when it enters, and again when it leaves.
-const LOOKS_A_SAMPLE: f64 = 2.0;
+/// Tests for one poll: the window's sums change when it enters, and again when it leaves.
+const TESTS_A_POLL: f64 = 2.0;
 
 /// A service whose true error rate is at most this share of the limit is called honest, and the chance that it is
 /// falsely accused on any one day is bounded.
 ///
-/// Chosen by computation for a limit of 5 %, 60 requests a minute and a look every 5 s. A true 12 % is found within five
+/// Chosen by computation for a limit of 5 %, 60 requests a minute and a poll every 5 s. A true 12 % is found within five
 /// minutes in 84 % of runs with one half, 93 % with 0.4, and 97 % with 0.35: the largest that reaches the goal of 95 %.
-/// A smaller share gains nothing, because the evidence of a single look asks for as many errors by then.
+/// A smaller share gains nothing, because the evidence of a single test asks for as many errors by then.
 pub const HONEST_FRACTION: f64 = 0.35;
 
 /// What was above the limit counts as below again only at this share of it.
 pub const EXIT_FRACTION: f64 = 0.8;
 
-/// Numbers of errors whose test is remembered; with more, each look is computed (about a microsecond).
+/// Numbers of errors whose test is remembered; with more, each test is computed (about a microsecond).
 const REMEMBERED_ERRORS: usize = 64;
 
 /// The test of one error rate against its limit.
 ///
 /// *Yes* needs, besides `min_requests` and `min_errors`, both of
-/// - one look's evidence: P(X ≥ k | n, limit) ≤ 1 − confidence, the exact (Clopper–Pearson) one-sided binomial test;
-/// - all looks' evidence: P(X ≥ k | n, honest) ≤ (1 − confidence) / looks a day, where honest is [`HONEST_FRACTION`] of
+/// - one test's evidence: P(X ≥ k | n, limit) ≤ 1 − confidence, the exact (Clopper–Pearson) one-sided binomial test;
+/// - all tests' evidence: P(X ≥ k | n, honest) ≤ (1 − confidence) / tests a day, where honest is [`HONEST_FRACTION`] of
 ///   the limit. By Boole's inequality the chance of a false alarm on a day is then at most 1 − confidence, however the
-///   windows overlap: Bonferroni's correction, the error spent evenly over the day's looks.
+///   windows overlap: Bonferroni's correction, the error spent evenly over the day's tests.
 ///
 /// *No* needs `min_requests` and P(X ≤ k | n, limit) ≤ 1/2: the median-unbiased estimate of the rate lies at or below
 /// the limit. That is deliberately less than `yes` needs, so that a healthy service of low traffic can be called healthy.
@@ -39,8 +39,8 @@ const REMEMBERED_ERRORS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Evidence {
     limit: f64,
-    one_look: f64,
-    every_look: f64,
+    one_test: f64,
+    each_of_a_day: f64,
     min_requests: u64,
     min_errors: u64,
     /// By number of errors: the most requests among which so many are evidence, plus one; 0 where not yet computed.
@@ -50,14 +50,14 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// The test for a source that is looked at every `every`.
+    /// The test for a source that is polled every `every`.
     pub fn new(limit: &RateLimit, every: Duration) -> Self {
-        let looks = (LOOKS_A_SAMPLE * SECONDS_A_DAY / every.as_secs_f64().max(1e-3)).max(1.0);
-        let one_look = 1.0 - limit.confidence;
+        let tests = (TESTS_A_POLL * SECONDS_A_DAY / every.as_secs_f64().max(1e-3)).max(1.0);
+        let one_test = 1.0 - limit.confidence;
         Self {
             limit: limit.above,
-            one_look,
-            every_look: one_look / looks,
+            one_test,
+            each_of_a_day: one_test / tests,
             min_requests: limit.min_requests.max(1),
             min_errors: limit.min_errors.max(1),
             most_requests: None,
@@ -124,8 +124,8 @@ impl Evidence {
     }
 
     fn proves(&self, errors: u64, requests: u64) -> bool {
-        at_least(errors, requests, self.limit) <= self.one_look
-            && at_least(errors, requests, HONEST_FRACTION * self.limit) <= self.every_look
+        at_least(errors, requests, self.limit) <= self.one_test
+            && at_least(errors, requests, HONEST_FRACTION * self.limit) <= self.each_of_a_day
     }
 
     /// The most requests among which so many errors are evidence; 0 if none are.
@@ -202,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_a_day_is_spent_over_its_looks() {
-        // Whatever the table says: a day of looks at an honest service costs at most one percent.
+    fn the_error_of_a_day_is_spent_over_its_tests() {
+        // Whatever the table says: a day of tests at an honest service costs at most one percent.
         let evidence = Evidence::new(&limit(0.05), EVERY);
-        let looks = SECONDS_A_DAY / EVERY.as_secs_f64() * LOOKS_A_SAMPLE;
+        let tests = SECONDS_A_DAY / EVERY.as_secs_f64() * TESTS_A_POLL;
         for requests in [100, 104, 250, 500, 6_000] {
             let needed = evidence.needed(requests).expect("enough requests");
-            let day = looks * at_least(needed, requests, HONEST_FRACTION * 0.05);
+            let day = tests * at_least(needed, requests, HONEST_FRACTION * 0.05);
             assert!(day <= 0.01 * (1.0 + 1e-9), "{requests}: {day}");
         }
     }

@@ -1,4 +1,4 @@
-//! Evidence in numbers: exact binomial tails, and the bound that many looks at a sliding window need.
+//! Evidence in numbers: exact binomial tails, and the bound that many tests of a sliding window need.
 
 mod binomial;
 mod evidence;

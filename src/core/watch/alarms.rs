@@ -48,7 +48,7 @@ impl Service {
         arrivals
     }
 
-    fn look(&mut self, requests_a_minute: f64, error_rate: f64) -> VerdictKind {
+    fn poll(&mut self, requests_a_minute: f64, error_rate: f64) -> VerdictKind {
         let mean = requests_a_minute / LOOKS_A_MINUTE;
         let errors = self.poisson(mean * error_rate);
         // Many good requests need no randomness of their own.
@@ -77,7 +77,7 @@ fn an_honest_service_is_not_accused() {
     const LOOKS_A_DAY: u32 = 17_280;
     for (seed, requests_a_minute) in (1..).zip([26.0, 100.0, 6_000.0]) {
         let mut service = Service::new(seed);
-        let accused = (0..3 * LOOKS_A_DAY).filter(|_| service.look(requests_a_minute, 0.008) == VerdictKind::RollBack);
+        let accused = (0..3 * LOOKS_A_DAY).filter(|_| service.poll(requests_a_minute, 0.008) == VerdictKind::RollBack);
         assert_eq!(accused.count(), 0, "{requests_a_minute} requests a minute");
     }
 }
@@ -89,9 +89,9 @@ fn a_broken_release_is_found_within_five_minutes() {
     let found = (0..RUNS).filter(|_| {
         service.watch.cut(service.now);
         for _ in 0..120 {
-            service.look(60.0, 0.008);
+            service.poll(60.0, 0.008);
         }
-        (0..60).any(|_| service.look(60.0, 0.12) == VerdictKind::RollBack)
+        (0..60).any(|_| service.poll(60.0, 0.12) == VerdictKind::RollBack)
     });
     let found = found.count();
     assert!(found as f64 >= 0.95 * f64::from(RUNS), "{found} of {RUNS}");

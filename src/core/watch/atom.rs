@@ -22,9 +22,9 @@ pub(super) const PASSES_TO_CLEAR: u32 = 3;
 /// A rate that was above its limit must stay below the exit threshold for this share of its window.
 pub(super) const CLEAR_SHARE: u32 = 4;
 
-/// A no is a statement about a stretch of time: it takes so many looks that were heard, or as many as a window surely
+/// A no is a statement about a stretch of time: it takes so many polls that were heard, or as many as a window surely
 /// holds where those are fewer.
-const LOOKS_FOR_NO: u64 = 3;
+const POLLS_FOR_NO: u64 = 3;
 
 /// No wake is needed.
 pub(super) const NEVER: BootTime = BootTime::from_nanos(u64::MAX);
@@ -64,11 +64,11 @@ pub(super) struct RateSeen {
     /// Perhaps bad; more than `bad` only where a histogram's bucket holds both.
     pub(super) perhaps_bad: u64,
     pub(super) span: Duration,
-    /// Share of the expected looks that are missing.
+    /// Share of the expected polls that are missing.
     pub(super) blind: f64,
     /// Whether it is past the budget, or nearly nothing was heard yet.
     pub(super) is_blind: bool,
-    /// When it could look otherwise by time alone.
+    /// When it could be another by time alone.
     pub(super) changes_at: BootTime,
 }
 
@@ -173,7 +173,7 @@ impl AtomState {
     fn rate(&mut self, atom: &Atom, signal: &Signal, limit: &RateLimit, now: BootTime) -> Answer {
         let Some(stale) = signal.stale_at().filter(|&stale| stale > now) else { return Answer::Unknown };
         let Some(requests) = signal.requests.as_deref() else { return Answer::Unknown };
-        let Some(seen) = look(atom, signal, requests, self.slow_limit.0, now) else { return Answer::Unknown };
+        let Some(seen) = view_at(atom, signal, requests, self.slow_limit.0, now) else { return Answer::Unknown };
         let Some(evidence) = self.evidence.as_mut() else { return Answer::Unknown };
         self.due = stale.min(seen.changes_at);
         if self.slow_limit.1 {
@@ -296,7 +296,7 @@ fn slow_limit(limit: &LatencyLimit, label: Option<&str>, facts: &Facts<'_>) -> (
 }
 
 /// What is in an atom's window; nothing where its source has no histogram, or has none any more.
-pub(super) fn look(
+pub(super) fn view_at(
     atom: &Atom,
     signal: &Signal,
     requests: &Requests,
@@ -321,27 +321,27 @@ pub(super) fn look(
     let (begin, span_nanos, changes_at) = window;
     let from = begin.max(expected_since);
     let heard = requests.counts.heard_since(from, durations);
-    let looks = Looks { every: signal.every, from, heard };
-    let (blind, is_past_budget) = looks.blind(now);
+    let polls = Polls { every: signal.every, from, heard };
+    let (blind, is_past_budget) = polls.blind(now);
     Some(RateSeen {
         requests: seen.0,
         bad: seen.1,
         perhaps_bad: seen.2,
         span: Duration::from_nanos(span_nanos).min(now.since(expected_since)),
         blind,
-        is_blind: is_past_budget || heard < LOOKS_FOR_NO.min(looks.fit_into(limit.over).saturating_sub(1)).max(1),
-        changes_at: if is_past_budget { changes_at } else { changes_at.min(looks.blind_at()) },
+        is_blind: is_past_budget || heard < POLLS_FOR_NO.min(polls.fit_into(limit.over).saturating_sub(1)).max(1),
+        changes_at: if is_past_budget { changes_at } else { changes_at.min(polls.blind_at()) },
     })
 }
 
-/// The looks of a window: those that were heard among those that were expected since `from`.
-struct Looks {
+/// The polls of a window: those that were heard among those that were expected since `from`.
+struct Polls {
     every: Duration,
     from: BootTime,
     heard: u64,
 }
 
-impl Looks {
+impl Polls {
     fn fit_into(&self, duration: Duration) -> u64 {
         u64::try_from(duration.as_nanos() / self.every.as_nanos().max(1)).unwrap_or(u64::MAX)
     }

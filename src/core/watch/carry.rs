@@ -12,7 +12,7 @@ use crate::core::{
 
 impl Watch {
     /// The watch of the changed `policy`. A signal keeps its windows and its streak where neither its own policy nor the
-    /// windows that are asked of it changed, and it is not among the `redefined`: those look at something else by now.
+    /// windows that are asked of it changed, and it is not among the `redefined`: those measure something else by now.
     /// An atom keeps its hysteresis where it is the same question about such a signal. A "for" goes on only where no
     /// condition changed; otherwise it begins anew.
     #[must_use]

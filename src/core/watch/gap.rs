@@ -22,7 +22,7 @@ const RESTORED_AFTER_SAMPLES: u32 = 5;
 /// The last expected samples, a bit each: heard or not.
 ///
 /// A signal is lost once more than a fifth of the last twenty is missing, two at least. It is restored once the last five
-/// were all heard; what was missing before them is then forgotten. If it is lost again before twenty more were heard, it
+/// were all heard; what was missing before them then no longer counts. If it is lost again before twenty more were heard, it
 /// takes twice as many in a row to be restored, twenty at most: a signal of which a fourth is missing stays lost.
 #[derive(Debug)]
 pub(super) struct GapBudget {

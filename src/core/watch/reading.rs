@@ -105,7 +105,7 @@ impl Watch {
         let seen = signal
             .requests
             .as_deref()
-            .and_then(|requests| atom::look(atom, signal, requests, state.slow_limit.0, now.boot));
+            .and_then(|requests| atom::view_at(atom, signal, requests, state.slow_limit.0, now.boot));
         let requests = signal.requests.as_deref().filter(|_| matches!(atom, Atom::Latency { .. }));
         let latency_reason = requests.and_then(|requests| requests.latency_reason.as_ref());
         let reason = match (&seen, &signal.reason) {

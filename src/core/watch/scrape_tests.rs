@@ -1,4 +1,4 @@
-//! A source of requests that has something new less often than it is looked at, as a Prometheus server does.
+//! A source of requests that has something new less often than it is polled, as a Prometheus server does.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,16 +13,16 @@ use crate::core::{
     time::{BootTime, Now, WallTime},
 };
 
-/// Looks come every 5 s; counts of 40 requests a second, scraped every `scrape_seconds`. Gives the answers to "error rate
+/// Polls come every 5 s; counts of 40 requests a second, scraped every `scrape_seconds`. Gives the answers to "error rate
 /// above 5% over a minute" once the window is full, each together with whether the signal counts as lost.
 fn answers(scrape_seconds: u64) -> Vec<(Answer, bool)> {
     let mut now = Now { boot: BootTime::from_nanos(1_000_000_000_000), wall: WallTime::from_millis(1_767_781_800_000) };
     let mut watch = Watch::new(Arc::new(policy()), now);
     let (began, mut counted) = (now.boot, 0);
     let mut answers = Vec::new();
-    for look in 1..=120_u64 {
+    for poll in 1..=120_u64 {
         now = now.after(Duration::from_secs(5));
-        let scrapes = look * 5 / scrape_seconds;
+        let scrapes = poll * 5 / scrape_seconds;
         let total = scrapes * scrape_seconds * 40;
         let counts = RequestCounts { total: total - counted, errors: 0, latency: None };
         counted = total;
@@ -38,7 +38,7 @@ fn answers(scrape_seconds: u64) -> Vec<(Answer, bool)> {
             now,
             Facts { rollout: RolloutState::Settled, reports: &[], operators_reports: &[], baseline: &[] },
         );
-        if look > 30 {
+        if poll > 30 {
             let answer = watch.condition_answers().find(|(name, _)| name.as_str() == "error_rate_critical");
             let lost = watch.lost(now).iter().any(|(name, _)| name.as_str() == "requests");
             answers.push((answer.expect("a condition").1, lost));
@@ -50,8 +50,8 @@ fn answers(scrape_seconds: u64) -> Vec<(Answer, bool)> {
 #[test]
 fn between_two_scrapes_nothing_is_blind() {
     for scrape_seconds in [1, 5, 15, 30] {
-        for (look, (answer, lost)) in answers(scrape_seconds).into_iter().enumerate() {
-            assert_eq!((answer, lost), (Answer::No, false), "scrapes every {scrape_seconds} s, look {look}");
+        for (poll, (answer, lost)) in answers(scrape_seconds).into_iter().enumerate() {
+            assert_eq!((answer, lost), (Answer::No, false), "scrapes every {scrape_seconds} s, poll {poll}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Streak {
     pub(super) passing: u32,
     /// First and last of `failing`.
     pub(super) failed: Option<(BootTime, BootTime)>,
-    /// How much of the time between those two was looked at, see [`Signal::longest_step`].
+    /// How much of the time between those two was seen, see [`Signal::longest_step`].
     pub(super) seen_failing: Duration,
     /// The last pass, cuts notwithstanding.
     pub(super) passed_at: Option<BootTime>,
@@ -52,11 +52,11 @@ pub(super) struct Requests {
     pub(super) counts: CountWindow,
     pub(super) latency: Option<LatencyWindow>,
     latency_views: Box<[View]>,
-    /// What was counted up to here is not looked at: the watch's start, or the last cut.
+    /// What was counted up to here is left out: the watch's start, or the last cut.
     pub(super) since: BootTime,
-    /// Looks are expected in the windows from here on, see [`Signal::counted`].
+    /// Polls are expected in the windows from here on, see [`Signal::counted`].
     pub(super) begun: Option<BootTime>,
-    /// The same of looks with durations.
+    /// The same of polls with durations.
     pub(super) latency_begun: Option<BootTime>,
     /// The next sample's counts began before `since`: nobody knows how many belong after it.
     straddles: bool,
@@ -133,8 +133,8 @@ impl Signal {
         self.cadence = every;
     }
 
-    /// No more than this between two failed samples was looked at: the next look begins one cadence after the last one,
-    /// and takes its timeout at most. Whatever is longer holds looks that were missed, and nobody knows what those would
+    /// No more than this between two failed samples was seen: the next sample begins one cadence after the last one,
+    /// and takes its timeout at most. Whatever is longer holds samples that were missed, and nobody knows what those would
     /// have seen.
     fn longest_step(&self) -> Duration {
         self.cadence + self.timeout
@@ -229,8 +229,8 @@ impl Signal {
 
     /// Takes counts in.
     ///
-    /// Looks are expected in a window from the first one on that was heard in it, after the start, after a cut, or after
-    /// a lost signal was restored: what nobody could have heard is no gap. The counts of that look, and so the window,
+    /// Polls are expected in a window from the first one on that was heard in it, after the start, after a cut, or after
+    /// a lost signal was restored: what nobody could have heard is no gap. The counts of that poll, and so the window,
     /// began one interval before.
     fn counted(&mut self, now: BootTime, at: BootTime, counts: &RequestCounts) -> Recorded {
         // What is expected is that the source answers; its own timestamp may stand still between two scrapes.
@@ -248,7 +248,7 @@ impl Signal {
             requests.counted_at = Some(at);
             return Recorded::default();
         }
-        // Our looks have our own times: between two scrapes nothing is blind, however far those are apart. And a source
+        // Our polls have our own times: between two scrapes nothing is blind, however far those are apart. And a source
         // that remembers fills in what was not seen when it happened.
         let filled_in = hearing == Hearing::Between
             && requests.counted_at.is_none_or(|counted| at >= counted.after(self.every / 2));
@@ -341,7 +341,7 @@ impl Signal {
 }
 
 impl Requests {
-    /// Notes whether durations came with a look, where they are asked for.
+    /// Notes whether durations came with a poll, where they are asked for.
     fn hear_latency(&mut self, every: Duration, timeout: Duration, now: BootTime, counts: &RequestCounts) -> Hearing {
         let Some(latency) = &counts.latency else { return Hearing::Between };
         let gap = self.latency_gap.get_or_insert_with(|| GapBudget::new(every, timeout, now));
@@ -358,7 +358,7 @@ impl Requests {
     }
 }
 
-/// Windows begin anew where a lost signal was restored, and else with the first look that was heard.
+/// Windows begin anew where a lost signal was restored, and else with the first poll that was heard.
 fn begin(begun: &mut Option<BootTime>, hearing: Hearing, heard: Option<BootTime>) {
     match hearing {
         Hearing::Restoring(at) if begun.is_some() => *begun = (*begun).max(Some(at)),

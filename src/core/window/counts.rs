@@ -9,11 +9,11 @@ const HEARD: usize = 2;
 const LATENCY_HEARD: usize = 3;
 const COLUMNS: usize = 4;
 
-/// Requests, errors and looks in slots of time.
+/// Requests, errors and polls in slots of time.
 #[derive(Debug)]
 pub struct CountWindow(Ring<u64>);
 
-/// When one look was heard, if it is one that was expected.
+/// When one poll was heard, if it is one that was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Heard {
     /// Its counts.
@@ -43,7 +43,7 @@ impl CountWindow {
         Self(Ring::new(Division::of(views, COUNT_ROWS_LIMIT), COLUMNS, now))
     }
 
-    /// Adds one look's counts; false if they are too old. Where the look is one that was expected, `heard` tells when it
+    /// Adds one poll's counts; false if they are too old. Where the poll is one that was expected, `heard` tells when it
     /// was heard.
     pub fn record(&mut self, time: BootTime, total: u64, errors: u64, heard: Heard) -> bool {
         match heard {
@@ -73,12 +73,12 @@ impl CountWindow {
         }
     }
 
-    /// Looks heard since `begin`, with durations where `latency`. Reaches back no further than the ring.
+    /// Polls heard since `begin`, with durations where `latency`. Reaches back no further than the ring.
     pub fn heard_since(&self, begin: BootTime, latency: bool) -> u64 {
         self.0.since(self.0.last_until(begin), if latency { LATENCY_HEARD } else { HEARD })
     }
 
-    /// Forgets everything.
+    /// Drops everything.
     pub fn clear(&mut self) {
         self.0.clear();
     }

@@ -44,7 +44,7 @@ impl LatencyWindow {
         Self { bounds, ring, views: views.into() }
     }
 
-    /// Adds one look's histogram; false if it is too old. Other bounds than before begin anew.
+    /// Adds one poll's histogram; false if it is too old. Other bounds than before begin anew.
     pub fn record(&mut self, time: BootTime, latency: &LatencyCounts) -> bool {
         if !Arc::ptr_eq(&self.bounds, &latency.bounds) && self.bounds != latency.bounds {
             *self = Self::new(&self.views, Arc::clone(&latency.bounds), time);
@@ -103,7 +103,7 @@ impl LatencyWindow {
         Some(upper - (upper - lower) * from_above)
     }
 
-    /// Forgets everything but the bounds.
+    /// Drops everything but the bounds.
     pub fn clear(&mut self) {
         self.ring.clear();
     }

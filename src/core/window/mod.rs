@@ -31,7 +31,7 @@ const COUNT_ROWS_LIMIT: u64 = 112;
 /// 11.5 KiB, which leaves room for the counts and the rest of a signal within 16 KiB.
 const LATENCY_ROWS_LIMIT: u64 = 92;
 
-/// What one question looks through: `over`, lengthened slot by slot up to `widen_to` until enough requests are in it.
+/// What one question polls through: `over`, lengthened slot by slot up to `widen_to` until enough requests are in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
     /// The window itself.

@@ -22,7 +22,7 @@ fn view(over: u64, widen_to: u64, min_requests: u64) -> View {
     View { over: millis(over), widen_to: millis(widen_to), min_requests }
 }
 
-/// A look that was expected.
+/// A poll that was expected.
 fn heard(time: u64) -> Heard {
     Heard { counts: Some(at(time)), latency: None }
 }
@@ -85,11 +85,11 @@ fn at_any_phase_a_window_is_as_long_as_asked_for_but_for_less_than_a_slot() {
         let mut window = CountWindow::new(&views, at(0));
         let division = Division::of(&views, COUNT_ROWS_LIMIT);
         let mut taken = Vec::new();
-        for look in 1..=3 * widen_to / every {
-            let time = 12_345 + look * every + look * 7_919 % 97;
+        for poll in 1..=3 * widen_to / every {
+            let time = 12_345 + poll * every + poll * 7_919 % 97;
             assert!(window.record(at(time), 1, 0, heard(time)));
             taken.push(at(time));
-            if look * every < 2 * widen_to {
+            if poll * every < 2 * widen_to {
                 continue;
             }
             for phase in 0..5 {
@@ -116,8 +116,8 @@ fn at_any_phase_a_window_is_as_long_as_asked_for_but_for_less_than_a_slot() {
 #[test]
 fn a_window_widens_slot_by_slot_until_enough_is_in_it() {
     let mut window = CountWindow::new(&[view(60_000, 600_000, 100)], at(0));
-    for look in 0..120 {
-        assert!(window.record(at(look * 5_000 + 1), 2, 0, heard(look * 5_000 + 1)));
+    for poll in 0..120 {
+        assert!(window.record(at(poll * 5_000 + 1), 2, 0, heard(poll * 5_000 + 1)));
     }
     let seen = |min_requests| {
         let sums = window.sums(at(599_000), &view(60_000, 600_000, min_requests));

@@ -105,7 +105,7 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// Why a look did not pass, in words that follow "failed:" or "missed:".
+/// Why a sample did not pass, in words that follow "failed:" or "missed:".
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The name could not be resolved.

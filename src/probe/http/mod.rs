@@ -51,7 +51,7 @@ use crate::{
 /// to be bigger, and ten thousand probes may read at once.
 pub const BODY_LIMIT_BYTES: usize = 256 * 1024;
 
-/// What an answer must be to pass, and how to ask for it. Made once, used for every look.
+/// What an answer must be to pass, and how to ask for it. Made once, used for every sample.
 #[derive(Clone)]
 pub struct HttpProbe(Arc<Plan>);
 
@@ -66,7 +66,7 @@ struct Plan {
     tls: Option<Arc<ClientConfig>>,
     server_name: Option<ServerName<'static>>,
     network: Network,
-    /// The earliest end of a certificate seen by the last look, in milliseconds of Unix time; or [`NO_CERTIFICATE`].
+    /// The earliest end of a certificate seen by the last sample, in milliseconds of Unix time; or [`NO_CERTIFICATE`].
     certificate_expires: AtomicI64,
 }
 
@@ -83,7 +83,7 @@ impl std::fmt::Debug for HttpProbe {
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("backstop/", env!("CARGO_PKG_VERSION")));
 
 impl HttpProbe {
-    /// Prepares all that can be known before the first look: address, request, TLS configuration.
+    /// Prepares all that can be known before the first sample: address, request, TLS configuration.
     pub fn new(check: &HttpCheck, network: &Network) -> Result<Self, SetupError> {
         let endpoint = Endpoint::parse(&check.url, &network.resolver)?;
         let method = Method::from_bytes(check.method.as_bytes())
@@ -129,7 +129,7 @@ impl HttpProbe {
 
     /// Asks once and judges the answer. `timeout` begins when the name is resolved, so that a slow resolver is never
     /// taken for a slow service; resolving itself may take as long.
-    pub async fn look(&self, timeout: Duration) -> Outcome {
+    pub async fn sample(&self, timeout: Duration) -> Outcome {
         match self.check(timeout).await {
             Ok(()) => Outcome::Passed,
             Err(error) => error.fault().into(),
@@ -154,7 +154,7 @@ impl HttpProbe {
         if answer.cut { Err(HttpError::BodyTooLarge { limit }) } else { Ok(answer.body) }
     }
 
-    /// When the first of the certificates expires that the last look saw and trusted; none if it saw none.
+    /// When the first of the certificates expires that the last sample saw and trusted; none if it saw none.
     pub fn certificate_expires(&self) -> Option<WallTime> {
         let millis = self.0.certificate_expires.load(Ordering::Relaxed);
         (millis != NO_CERTIFICATE).then(|| WallTime::from_millis(millis))
@@ -190,7 +190,7 @@ impl Plan {
         let answer = self.hop(&self.endpoint, &addresses, self.first_request(), wish, deadline, phase).await?;
         match self.redirect(&answer) {
             None => judged(answer, wish),
-            // On the heap, as the TLS session below: most looks need neither, and none is to keep room for both.
+            // On the heap, as the TLS session below: most samples need neither, and none is to keep room for both.
             Some(location) => Box::pin(self.redirected(&location, answer.status, wish, deadline, phase)).await,
         }
     }

@@ -18,10 +18,10 @@ use crate::{
 
 const FINE: &[u8] = b"HTTP/1.0 200 OK\r\n\r\nfine";
 
-/// For looks that end by themselves.
+/// For samples that end by themselves.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// For looks that only the deadline ends.
+/// For samples that only the deadline ends.
 const SHORT: Duration = Duration::from_millis(150);
 
 fn check(url: &str) -> HttpCheck {
@@ -36,10 +36,10 @@ fn check(url: &str) -> HttpCheck {
     }
 }
 
-async fn look(check: &HttpCheck, timeout: Duration) -> Outcome {
+async fn sample(check: &HttpCheck, timeout: Duration) -> Outcome {
     let probe = HttpProbe::new(check, &Network::new()).expect("a valid check");
     loop {
-        match probe.look(timeout).await {
+        match probe.sample(timeout).await {
             // This machine is under load; once more.
             Outcome::Missed(reason) if reason.as_str().contains("stalled") => {}
             outcome => return outcome,
@@ -101,24 +101,24 @@ async fn what_passes() {
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ] {
         let address = fixed(answer).await;
-        assert_eq!(look(&check(&format!("http://{address}/")), PATIENCE).await, Outcome::Passed);
+        assert_eq!(sample(&check(&format!("http://{address}/")), PATIENCE).await, Outcome::Passed);
     }
 }
 
 #[tokio::test]
 async fn a_server_that_keeps_the_connection_is_not_waited_for() {
     let address = holding(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok").await;
-    assert_eq!(look(&check(&format!("http://{address}/")), PATIENCE).await, Outcome::Passed);
+    assert_eq!(sample(&check(&format!("http://{address}/")), PATIENCE).await, Outcome::Passed);
 }
 
 #[tokio::test]
 async fn what_never_ends_fails_by_the_deadline_and_names_the_phase() {
     let silent = holding(b"").await;
     let expected = failed("first byte: no complete head of an answer within 150ms");
-    assert_eq!(look(&check(&format!("http://{silent}/")), SHORT).await, expected);
+    assert_eq!(sample(&check(&format!("http://{silent}/")), SHORT).await, expected);
 
     let half = holding(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhalf").await;
-    assert_eq!(look(&check(&format!("http://{half}/")), SHORT).await, failed("body: not complete within 150ms"));
+    assert_eq!(sample(&check(&format!("http://{half}/")), SHORT).await, failed("body: not complete within 150ms"));
 
     let trickling = server(|mut stream, _| async move {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
@@ -127,7 +127,7 @@ async fn what_never_ends_fails_by_the_deadline_and_names_the_phase() {
         }
     })
     .await;
-    assert_eq!(look(&check(&format!("http://{trickling}/")), SHORT).await, failed("body: not complete within 150ms"));
+    assert_eq!(sample(&check(&format!("http://{trickling}/")), SHORT).await, failed("body: not complete within 150ms"));
 
     let hinting = server(|mut stream, _| async move {
         while stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await.is_ok() {
@@ -135,11 +135,11 @@ async fn what_never_ends_fails_by_the_deadline_and_names_the_phase() {
         }
     })
     .await;
-    assert_eq!(look(&check(&format!("http://{hinting}/")), SHORT).await, expected);
+    assert_eq!(sample(&check(&format!("http://{hinting}/")), SHORT).await, expected);
 
     let mute = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = mute.local_addr().expect("bound");
-    let outcome = look(&check(&format!("https://{address}/")), SHORT).await;
+    let outcome = sample(&check(&format!("https://{address}/")), SHORT).await;
     assert_eq!(outcome, failed("TLS handshake: not done within 150ms"));
 }
 
@@ -152,10 +152,10 @@ async fn a_hundred_megabytes_are_cut_and_the_status_decides() {
     })
     .await;
     let mut check = check(&format!("http://{big}/"));
-    assert_eq!(look(&check, PATIENCE).await, Outcome::Passed);
+    assert_eq!(sample(&check, PATIENCE).await, Outcome::Passed);
     check.body_contains = Some("needle".into());
     let expected = failed("the body does not contain \"needle\" in its first 262144 bytes");
-    assert_eq!(look(&check, PATIENCE).await, expected);
+    assert_eq!(sample(&check, PATIENCE).await, expected);
     let probe = HttpProbe::new(&check, &Network::new()).expect("a valid check");
     let error = probe.fetch(PATIENCE, 1000).await.expect_err("too large");
     assert_eq!(error.to_string(), "the body is larger than 1000 bytes");
@@ -166,30 +166,30 @@ async fn the_body_must_contain_the_text() {
     let address = fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nstatus: (fine)").await;
     let mut check = check(&format!("http://{address}/"));
     check.body_contains = Some("(fine)".into());
-    assert_eq!(look(&check, PATIENCE).await, Outcome::Passed);
+    assert_eq!(sample(&check, PATIENCE).await, Outcome::Passed);
     check.body_contains = Some("ready".into());
-    assert_eq!(look(&check, PATIENCE).await, failed("the body does not contain \"ready\""));
+    assert_eq!(sample(&check, PATIENCE).await, failed("the body does not contain \"ready\""));
 }
 
 #[tokio::test]
 async fn statuses_that_pass_are_those_configured() {
     let address = fixed(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
     let mut check = check(&format!("http://{address}/"));
-    assert_eq!(look(&check, PATIENCE).await, failed("status 503, wanted 200 to 299"));
+    assert_eq!(sample(&check, PATIENCE).await, failed("status 503, wanted 200 to 299"));
     check.status = vec![401, 503];
-    assert_eq!(look(&check, PATIENCE).await, Outcome::Passed);
+    assert_eq!(sample(&check, PATIENCE).await, Outcome::Passed);
     check.status = vec![200, 401];
-    assert_eq!(look(&check, PATIENCE).await, failed("status 503, wanted 200, 401"));
+    assert_eq!(sample(&check, PATIENCE).await, failed("status 503, wanted 200, 401"));
 }
 
 #[tokio::test]
 async fn redirects_are_followed_so_far_and_no_further() {
     let forever = fixed(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n").await;
     let mut check = check(&format!("http://{forever}/"));
-    assert_eq!(look(&check, PATIENCE).await, failed("status 302, wanted 200 to 299"));
+    assert_eq!(sample(&check, PATIENCE).await, failed("status 302, wanted 200 to 299"));
     for redirects in [1, 5] {
         check.redirects = redirects;
-        assert_eq!(look(&check, PATIENCE).await, failed(&format!("more than {redirects} redirects")));
+        assert_eq!(sample(&check, PATIENCE).await, failed(&format!("more than {redirects} redirects")));
     }
 
     let once = server(|mut stream, head| async move {
@@ -203,11 +203,11 @@ async fn redirects_are_followed_so_far_and_no_further() {
     .await;
     check.url = format!("http://{once}/");
     check.redirects = 1;
-    assert_eq!(look(&check, PATIENCE).await, Outcome::Passed);
+    assert_eq!(sample(&check, PATIENCE).await, Outcome::Passed);
 
     let nowhere = fixed(b"HTTP/1.1 302 Found\r\nLocation: http://\r\nContent-Length: 0\r\n\r\n").await;
     check.url = format!("http://{nowhere}/");
-    assert!(reason(&look(&check, PATIENCE).await).starts_with("follow the redirect: read the URL: "));
+    assert!(reason(&sample(&check, PATIENCE).await).starts_with("follow the redirect: read the URL: "));
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn secrets_go_to_the_configured_origin_alone() {
     let mut check = check(&format!("http://user:word@{first}/"));
     check.headers = vec![("X-Key".into(), SecretString::from("t0ken"))];
     check.redirects = 1;
-    assert_eq!(look(&check, PATIENCE).await, Outcome::Passed);
+    assert_eq!(sample(&check, PATIENCE).await, Outcome::Passed);
     let head = heads.recv().await.expect("the first request").to_lowercase();
     assert!(head.contains("x-key: t0ken") && head.contains("authorization: basic dxnlcjp3b3jk"), "{head}");
     assert!(head.contains("connection: close") && head.contains(&format!("host: {first}")), "{head}");
@@ -255,7 +255,7 @@ async fn what_is_no_http_fails() {
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nha", "body: the connection was closed before"),
     ] {
         let address = fixed(answer).await;
-        let outcome = look(&check(&format!("http://{address}/")), PATIENCE).await;
+        let outcome = sample(&check(&format!("http://{address}/")), PATIENCE).await;
         assert!(reason(&outcome).starts_with(start), "{}: {outcome:?}", String::from_utf8_lossy(answer));
     }
 }
@@ -267,7 +267,7 @@ async fn huge_heads_are_refused() {
         while stream.write_all(b"X-Filler: ..............................................\r\n").await.is_ok() {}
     })
     .await;
-    let outcome = look(&check(&format!("http://{long}/")), PATIENCE).await;
+    let outcome = sample(&check(&format!("http://{long}/")), PATIENCE).await;
     assert_eq!(outcome, failed("first byte: the answer's headers are larger than 65536 bytes or too many"));
 
     let line = server(|mut stream, _| async move {
@@ -275,7 +275,7 @@ async fn huge_heads_are_refused() {
         while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
     })
     .await;
-    let outcome = look(&check(&format!("http://{line}/")), PATIENCE).await;
+    let outcome = sample(&check(&format!("http://{line}/")), PATIENCE).await;
     assert_eq!(outcome, failed("first byte: the answer's headers are larger than 65536 bytes or too many"));
 }
 
@@ -285,7 +285,7 @@ async fn resets_and_refusals_fail() {
         stream.set_zero_linger().expect("a socket");
     })
     .await;
-    let outcome = look(&check(&format!("http://{resetting}/")), PATIENCE).await;
+    let outcome = sample(&check(&format!("http://{resetting}/")), PATIENCE).await;
     assert_eq!(outcome, failed("first byte: connection reset by peer"));
 
     let resetting_late = server(|mut stream, _| async move {
@@ -294,31 +294,31 @@ async fn resets_and_refusals_fail() {
         stream.set_zero_linger().expect("a socket");
     })
     .await;
-    let outcome = look(&check(&format!("http://{resetting_late}/")), PATIENCE).await;
+    let outcome = sample(&check(&format!("http://{resetting_late}/")), PATIENCE).await;
     assert_eq!(outcome, failed("body: connection reset by peer"));
 
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = closed.local_addr().expect("bound");
     drop(closed);
-    let outcome = look(&check(&format!("http://{address}/")), PATIENCE).await;
+    let outcome = sample(&check(&format!("http://{address}/")), PATIENCE).await;
     assert_eq!(outcome, failed(&format!("connect to {address}: connection refused")));
 }
 
 #[tokio::test]
 async fn a_resolver_that_fails_is_missed() {
-    let outcome = look(&check("http://nowhere.invalid/"), PATIENCE).await;
+    let outcome = sample(&check("http://nowhere.invalid/"), PATIENCE).await;
     let Outcome::Missed(reason) = outcome else { panic!("{outcome:?}") };
     assert!(reason.as_str().starts_with("resolver: nowhere.invalid: "), "{reason}");
 
     let address = fixed(b"HTTP/1.1 302 Found\r\nLocation: http://nowhere.invalid/\r\nContent-Length: 0\r\n\r\n").await;
     let mut check = check(&format!("http://{address}/"));
     check.redirects = 2;
-    assert!(matches!(look(&check, PATIENCE).await, Outcome::Missed(_)));
+    assert!(matches!(sample(&check, PATIENCE).await, Outcome::Missed(_)));
 }
 
 #[tokio::test]
 async fn every_look_closes_its_connection() {
-    const LOOKS: usize = 50;
+    const SAMPLES: usize = 50;
     let (closed, mut closings) = tokio::sync::mpsc::unbounded_channel();
     let address = server(move |mut stream, _| {
         let closed = closed.clone();
@@ -330,11 +330,11 @@ async fn every_look_closes_its_connection() {
     })
     .await;
     let probe = HttpProbe::new(&check(&format!("http://{address}/")), &Network::new()).expect("a valid check");
-    for _ in 0..LOOKS {
-        assert_eq!(probe.look(PATIENCE).await, Outcome::Passed);
+    for _ in 0..SAMPLES {
+        assert_eq!(probe.sample(PATIENCE).await, Outcome::Passed);
     }
-    for _ in 0..LOOKS {
-        closings.recv().await.expect("one for each look");
+    for _ in 0..SAMPLES {
+        closings.recv().await.expect("one for each sample");
     }
 }
 
@@ -362,26 +362,26 @@ async fn certificates_are_verified() {
 
     let good = authority.serve(&["127.0.0.1"], false, FINE, true).await;
     check.url = format!("https://{good}/");
-    let unknown = look(&check, PATIENCE).await;
+    let unknown = sample(&check, PATIENCE).await;
     assert_eq!(unknown, failed("TLS handshake: invalid peer certificate: UnknownIssuer"));
     check.tls.ca_file = Some(authority.file());
-    assert_eq!(look(&check, PATIENCE).await, Outcome::Passed);
+    assert_eq!(sample(&check, PATIENCE).await, Outcome::Passed);
 
     let unannounced = authority.serve(&["127.0.0.1"], false, FINE, false).await;
     check.url = format!("https://{unannounced}/");
-    assert_eq!(look(&check, PATIENCE).await, Outcome::Passed, "closed without saying so");
+    assert_eq!(sample(&check, PATIENCE).await, Outcome::Passed, "closed without saying so");
 
     let expired = authority.serve(&["127.0.0.1"], true, FINE, true).await;
     check.url = format!("https://{expired}/");
-    let outcome = look(&check, PATIENCE).await;
+    let outcome = sample(&check, PATIENCE).await;
     assert!(reason(&outcome).contains("expired"), "{outcome:?}");
 
     let other = authority.serve(&["other.example"], false, FINE, true).await;
     check.url = format!("https://{other}/");
-    let outcome = look(&check, PATIENCE).await;
+    let outcome = sample(&check, PATIENCE).await;
     assert!(reason(&outcome).contains("not valid for name"), "{outcome:?}");
     check.tls.server_name = Some("other.example".into());
-    assert_eq!(look(&check, PATIENCE).await, Outcome::Passed);
+    assert_eq!(sample(&check, PATIENCE).await, Outcome::Passed);
 }
 
 #[tokio::test]
@@ -389,12 +389,12 @@ async fn a_certificate_that_signs_itself_and_a_server_without_tls_fail() {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let address = serve(cert.der().clone(), signing_key.serialize_der(), FINE, true).await;
-    let outcome = look(&check(&format!("https://{address}/")), PATIENCE).await;
+    let outcome = sample(&check(&format!("https://{address}/")), PATIENCE).await;
     assert!(reason(&outcome).starts_with("TLS handshake: invalid peer certificate: "), "{outcome:?}");
 
     let plain = fixed(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     // Its request is never complete for that server, which then waits for more; a wrong first byte ends it at once.
-    let outcome = look(&check(&format!("https://{plain}/")), SHORT).await;
+    let outcome = sample(&check(&format!("https://{plain}/")), SHORT).await;
     assert!(reason(&outcome).starts_with("TLS handshake: "), "{outcome:?}");
 
     let loud = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -404,6 +404,6 @@ async fn a_certificate_that_signs_itself_and_a_server_without_tls_fail() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });
-    let outcome = look(&check(&format!("https://{address}/")), PATIENCE).await;
+    let outcome = sample(&check(&format!("https://{address}/")), PATIENCE).await;
     assert!(reason(&outcome).starts_with("TLS handshake: received corrupt message"), "{outcome:?}");
 }

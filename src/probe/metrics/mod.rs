@@ -33,7 +33,7 @@ pub const PAGE_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// What is asked for: the older text format, which every exporter speaks, before anything else.
 const ACCEPT: &str = "text/plain;version=0.0.4,*/*;q=0.1";
 
-/// Why a look brought no counts: it is *missed*, whoever's fault it is. Availability probes say whether the service is down.
+/// Why a poll brought no counts: it is *missed*, whoever's fault it is. Availability probes say whether the service is down.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
     /// The page cannot be had.
@@ -85,8 +85,8 @@ impl MetricsProbe {
         &self.http
     }
 
-    /// Reads the page once. Counts are of the moment at which the look began.
-    pub async fn look(&mut self, timeout: Duration, clock: &Clock) -> Result<Vec<(BootTime, Counted)>, MetricsError> {
+    /// Reads the page once. Counts are of the moment at which the poll began.
+    pub async fn poll(&mut self, timeout: Duration, clock: &Clock) -> Result<Vec<(BootTime, Counted)>, MetricsError> {
         let at = clock.boot();
         let at_millis = i64::try_from(at.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
         let page = self.http.fetch(timeout, PAGE_LIMIT_BYTES).await.map_err(MetricsError::Fetch)?;

@@ -31,7 +31,7 @@ fn probe(source: &MetricsSource) -> MetricsProbe {
 }
 
 /// Shows one page after the other, and counts each.
-async fn looks(pages: &[&str]) -> Vec<Result<Vec<Counted>, String>> {
+async fn polls(pages: &[&str]) -> Vec<Result<Vec<Counted>, String>> {
     let server = MockServer::start().await;
     let mut probe = probe(&source(&server));
     let clock = Clock::new();
@@ -42,7 +42,7 @@ async fn looks(pages: &[&str]) -> Vec<Result<Vec<Counted>, String>> {
         let asked =
             Mock::given(matchers::path("/metrics")).and(matchers::header_regex("accept", "^text/plain;version=0.0.4"));
         asked.respond_with(answer).mount(&server).await;
-        let counted = probe.look(PATIENCE, &clock).await.map_err(|error| error.to_string());
+        let counted = probe.poll(PATIENCE, &clock).await.map_err(|error| error.to_string());
         seen.push(counted.map(|counted| counted.into_iter().map(|(_, counted)| counted).collect()));
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -56,7 +56,7 @@ fn sums(counted: &Result<Vec<Counted>, String>) -> (u64, u64) {
 
 #[tokio::test]
 async fn counts_grow_from_page_to_page() {
-    let seen = looks(&[
+    let seen = polls(&[
         "requests_total{app=\"shop\",code=\"200\"} 100\nrequests_total{app=\"other\",code=\"500\"} 9\n\
          latency_seconds_bucket{le=\"0.1\"} 90\nlatency_seconds_bucket{le=\"+Inf\"} 100\n",
         "requests_total{app=\"shop\",code=\"200\"} 110\nrequests_total{app=\"shop\",code=\"503\"} 3\n\
@@ -86,7 +86,7 @@ async fn what_cannot_be_counted_is_missed_and_says_why() {
         ("requests_total{app=\"shop\"} -1\n", "-1"),
         (&many, "more than 10000 series"),
     ] {
-        let seen = looks(&[page]).await;
+        let seen = polls(&[page]).await;
         let error = seen[0].as_ref().expect_err(part);
         assert!(error.contains(part), "{error}");
     }
@@ -95,7 +95,7 @@ async fn what_cannot_be_counted_is_missed_and_says_why() {
 #[tokio::test]
 async fn a_histogram_without_bounds_hides_no_errors() {
     let page = "requests_total{app=\"shop\"} 1\nlatency_seconds_bucket 1\n";
-    let seen = looks(&[page, "requests_total{app=\"shop\"} 3\nlatency_seconds_bucket 1\n"]).await;
+    let seen = polls(&[page, "requests_total{app=\"shop\"} 3\nlatency_seconds_bucket 1\n"]).await;
     assert_eq!(sums(&seen[1]), (2, 0));
     let last = seen[1].as_ref().expect("counts").last().expect("one");
     assert!(last.latency_missed().expect("told").as_str().contains("\"le\""));
@@ -105,12 +105,12 @@ async fn a_histogram_without_bounds_hides_no_errors() {
 async fn a_page_that_cannot_be_had_is_missed_whoever_is_to_blame() {
     let server = MockServer::start().await;
     let mut probe = probe(&source(&server));
-    let error = probe.look(PATIENCE, &Clock::new()).await.expect_err("not found").to_string();
+    let error = probe.poll(PATIENCE, &Clock::new()).await.expect_err("not found").to_string();
     assert_eq!(error, "metrics page: status 404, wanted 200 to 299");
     server.reset().await;
     let large = ResponseTemplate::new(200).set_body_bytes(vec![b'#'; PAGE_LIMIT_BYTES + 1]);
     Mock::given(matchers::any()).respond_with(large).mount(&server).await;
-    let error = probe.look(PATIENCE, &Clock::new()).await.expect_err("too large").to_string();
+    let error = probe.poll(PATIENCE, &Clock::new()).await.expect_err("too large").to_string();
     assert_eq!(error, "metrics page: the body is larger than 8388608 bytes");
 }
 
@@ -120,6 +120,6 @@ async fn a_large_page_is_read_whole() {
     assert!(page.len() > requests::DECODE_HERE_LIMIT_BYTES);
     page.push_str("requests_total{app=\"shop\"} 5\n");
     let grown = page.replace(" 5\n", " 9\n");
-    let seen = looks(&[&page, &grown]).await;
+    let seen = polls(&[&page, &grown]).await;
     assert_eq!(sums(&seen[1]), (4, 0));
 }

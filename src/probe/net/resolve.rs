@@ -118,7 +118,7 @@ fn literal(text: &str) -> Option<IpAddr> {
 }
 
 impl Host {
-    /// The host's addresses. A failure is the resolver's, so the look that needed them was missed.
+    /// The host's addresses. A failure is the resolver's, so the sample that needed them was missed.
     pub async fn addresses(&self, timeout: Duration) -> Result<Addresses, Reason> {
         match &self.0 {
             Kind::Address(address) => Ok(Addresses { first: *address, all: None }),

@@ -39,7 +39,7 @@ use crate::{
     runtime::clock::Clock,
 };
 
-/// Why a look brought no counts: it is *missed*.
+/// Why a poll brought no counts: it is *missed*.
 #[derive(Debug, thiserror::Error)]
 pub enum PrometheusError {
     /// A query had no whole answer.
@@ -73,7 +73,7 @@ pub struct PrometheusProbe {
     timing: Timing,
 }
 
-/// What one look brought.
+/// What one poll brought.
 struct Answers {
     total: Points,
     errors: Points,
@@ -92,8 +92,8 @@ impl PrometheusProbe {
     }
 
     /// Asks once. Every count has the boot time at which Prometheus scraped it. If nothing was scraped since the last
-    /// look, and what there is is still fresh, it is zeros at the last scrape's time: the source was heard.
-    pub async fn look(
+    /// poll, and what there is is still fresh, it is zeros at the last scrape's time: the source was heard.
+    pub async fn poll(
         &mut self,
         timeout: Duration,
         clock: &Clock,

@@ -43,13 +43,13 @@ fn probe(source: &PrometheusSource) -> PrometheusProbe {
     PrometheusProbe::new(source, EVERY, &Network::new()).expect("a valid source")
 }
 
-async fn look(answer: Answer) -> Result<Vec<(BootTime, Counted)>, PrometheusError> {
+async fn poll(answer: Answer) -> Result<Vec<(BootTime, Counted)>, PrometheusError> {
     let server = server(answer).await;
-    probe(&source(&server)).look(PATIENCE, &Clock::new()).await
+    probe(&source(&server)).poll(PATIENCE, &Clock::new()).await
 }
 
 async fn missed(answer: Answer) -> String {
-    look(answer).await.expect_err("missed").to_string()
+    poll(answer).await.expect_err("missed").to_string()
 }
 
 fn json(body: &str) -> ResponseTemplate {
@@ -82,7 +82,7 @@ fn healthy(which: &str) -> ResponseTemplate {
 
 #[tokio::test]
 async fn an_empty_errors_beside_a_fresh_total_is_zero_errors() {
-    let counted = look(healthy).await.expect("counts");
+    let counted = poll(healthy).await.expect("counts");
     let sums = counted
         .iter()
         .fold((0, 0), |sums, (_, counted)| (sums.0 + counted.counts.total, sums.1 + counted.counts.errors));
@@ -98,10 +98,10 @@ async fn nothing_is_counted_twice_and_each_look_is_heard() {
     let server = server(healthy).await;
     let mut probe = probe(&source(&server));
     let clock = Clock::new();
-    let first = probe.look(PATIENCE, &clock).await.expect("counts");
+    let first = probe.poll(PATIENCE, &clock).await.expect("counts");
     assert!(!first.is_empty());
     // The double's samples move on with each second; within one they are the same.
-    let again = probe.look(PATIENCE, &clock).await.expect("counts");
+    let again = probe.poll(PATIENCE, &clock).await.expect("counts");
     assert!(!again.is_empty());
     assert!(again.iter().all(|(_, counted)| counted.counts.total == 0), "{again:?}");
 }
@@ -150,7 +150,7 @@ async fn what_is_wrong_with_the_histogram_alone_hides_no_errors() {
         other => healthy(other),
     };
     for (answer, part) in [(native, "native histogram"), (no_bound, "without the label \"le\"")] {
-        let counted = look(answer).await.expect("counts");
+        let counted = poll(answer).await.expect("counts");
         let (_, last) = counted.last().expect("two scrapes");
         assert_eq!(last.counts.total, 20);
         let reason = last.latency_missed().expect("told");
@@ -174,7 +174,7 @@ async fn a_slow_server_is_missed_by_the_deadline() {
     let server = server(slow).await;
     let mut probe = probe(&source(&server));
     let error = loop {
-        match probe.look(Duration::from_millis(150), &Clock::new()).await.expect_err("slow") {
+        match probe.poll(Duration::from_millis(150), &Clock::new()).await.expect_err("slow") {
             // This machine is under load; once more.
             PrometheusError::Stalled(_) => {}
             error => break error.to_string(),
@@ -199,7 +199,7 @@ async fn credentials_are_sent_and_never_shown() {
     let mut source = source(&server);
     source.server.bearer_token = Some(SecretString::from("t0ken"));
     let mut probe = probe(&source);
-    let error = probe.look(PATIENCE, &Clock::new()).await.expect_err("no answer").to_string();
+    let error = probe.poll(PATIENCE, &Clock::new()).await.expect_err("no answer").to_string();
     assert!(error.starts_with("prometheus: total: status 401"), "{error}");
     assert!(!format!("{error} {probe:?}").contains("t0ken"));
 }
@@ -222,7 +222,7 @@ async fn its_certificate_is_verified_for_the_configured_name() {
         latency: None,
     };
     let told = async |source: PrometheusSource| {
-        probe(&source).look(PATIENCE, &Clock::new()).await.expect_err("refused").to_string()
+        probe(&source).poll(PATIENCE, &Clock::new()).await.expect_err("refused").to_string()
     };
     let unknown = told(with(None, Some("prometheus.example"))).await;
     assert!(unknown.contains("UnknownIssuer"), "{unknown}");

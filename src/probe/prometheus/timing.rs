@@ -15,14 +15,14 @@ pub const RANGE_AT_LEAST: Duration = Duration::from_secs(30);
 /// the scrapes are, and after answers without any sample.
 pub const LOOKBACK: Duration = Duration::from_mins(5);
 
-/// Scrapes, or looks, that may fail in a row before what is known counts as stale.
+/// Scrapes, or polls, that may fail in a row before what is known counts as stale.
 const STALE_AFTER: u32 = 3;
 
 /// Series whose samples tell how far apart the scrapes are; all of a server's are usually alike.
 const SERIES_ASKED: usize = 64;
 
 /// The two clocks may drift apart by so much (the wall clock is slewed to keep time) before they are compared anew: an
-/// earlier comparison keeps one timestamp at one boot time, look after look.
+/// earlier comparison keeps one timestamp at one boot time, poll after poll.
 const DRIFT_LIMIT: Duration = Duration::from_millis(20);
 
 /// The newest sample is not of now.
@@ -72,7 +72,7 @@ impl Timing {
         RANGE_AT_LEAST.max(4 * self.every).max(STALE_AFTER * self.scrape.unwrap_or_default())
     }
 
-    /// A look failed. The next one asks further back, unless that may have been the trouble.
+    /// A poll failed. The next one asks further back, unless that may have been the trouble.
     pub(super) const fn failed(&mut self, too_much: bool) {
         self.widen = !too_much;
         if too_much {

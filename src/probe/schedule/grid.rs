@@ -1,4 +1,4 @@
-//! When a signal is looked at: a fixed grid, shifted by a hash of its name. Pure, so that it is tested without waiting.
+//! When a signal is sampled: a fixed grid, shifted by a hash of its name. Pure, so that it is tested without waiting.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -10,11 +10,11 @@ use crate::core::{
     time::BootTime,
 };
 
-/// A look that is due for longer than this, and than its own interval, was not merely late: the process or the machine
+/// A sample that is due for longer than this, and than its own interval, was not merely late: the process or the machine
 /// stood still, and nothing was seen meanwhile.
 pub const GAP_FLOOR: Duration = Duration::from_secs(1);
 
-/// The plan of one signal's looks.
+/// The plan of one signal's samples.
 #[derive(Debug, Clone)]
 pub(super) struct Grid {
     every: Duration,
@@ -22,15 +22,15 @@ pub(super) struct Grid {
     began: Option<BootTime>,
 }
 
-/// What is to be done now that a look is due.
+/// What is to be done now that a sample is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Look; it begins so much later than planned.
-    Look {
+    /// Sample; it begins so much later than planned.
+    Sample {
         /// The lag.
         lag: Duration,
     },
-    /// Nothing was seen for so long; the next look is planned.
+    /// Nothing was seen for so long; the next sample is planned.
     Gap {
         /// How long.
         lag: Duration,
@@ -38,18 +38,18 @@ pub(super) enum Due {
 }
 
 impl Grid {
-    /// The first look is at the first place of the grid after `now`; every place is `offset` after a multiple of `every`
+    /// The first sample is at the first place of the grid after `now`; every place is `offset` after a multiple of `every`
     /// since the machine's start, so that a restart of the daemon changes nothing.
     pub(super) fn new(now: BootTime, every: Duration, offset: Duration) -> Self {
         Self { every, planned: next_place(now, every, offset), began: None }
     }
 
-    /// How long until the next look.
+    /// How long until the next sample.
     pub(super) fn wait(&self, now: BootTime) -> Duration {
         self.planned.since(now)
     }
 
-    /// The next look is due.
+    /// The next sample is due.
     pub(super) fn begin(&mut self, now: BootTime) -> Due {
         let lag = now.since(self.planned);
         if lag > self.every.max(GAP_FLOOR) {
@@ -59,16 +59,16 @@ impl Grid {
             return Due::Gap { lag };
         }
         self.began = Some(now);
-        Due::Look { lag }
+        Due::Sample { lag }
     }
 
-    /// The look is over; the next one is planned. One that outlasted its interval is followed at once, so that a service
+    /// The sample is over; the next one is planned. One that outlasted its interval is followed at once, so that a service
     /// that hangs is known after three timeouts, and never by two at a time.
     pub(super) fn end(&mut self, now: BootTime) {
         self.planned = self.planned.after(self.every).max(now);
     }
 
-    /// From now on the looks come so often, the next one such an interval after the last one began.
+    /// From now on the samples come so often, the next one such an interval after the last one began.
     pub(super) fn set_every(&mut self, now: BootTime, every: Duration) {
         self.every = every;
         self.planned = match self.began {
@@ -105,11 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn looks_keep_to_the_grid_however_late_each_begins() {
+    fn samples_keep_to_the_grid_however_late_each_begins() {
         let mut grid = Grid::new(at(10_300), SECOND, Duration::from_millis(500));
         assert_eq!(grid.wait(at(10_300)), Duration::from_millis(200));
         for (begin, lag) in [(10_500, 0), (11_507, 7), (12_900, 400), (13_500, 0)] {
-            assert_eq!(grid.begin(at(begin)), Due::Look { lag: Duration::from_millis(lag) });
+            assert_eq!(grid.begin(at(begin)), Due::Sample { lag: Duration::from_millis(lag) });
             grid.end(at(begin + 50));
         }
         assert_eq!(grid.wait(at(13_550)), Duration::from_millis(950));
@@ -121,7 +121,7 @@ mod tests {
         grid.begin(at(1000));
         grid.end(at(3400));
         assert_eq!(grid.wait(at(3400)), Duration::ZERO);
-        assert_eq!(grid.begin(at(3401)), Due::Look { lag: Duration::from_millis(1) });
+        assert_eq!(grid.begin(at(3401)), Due::Sample { lag: Duration::from_millis(1) });
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
     fn a_new_cadence_counts_from_the_last_look() {
         let mut grid = Grid::new(at(0), 2 * SECOND, Duration::ZERO);
         grid.set_every(at(100), Duration::from_millis(250));
-        assert_eq!(grid.wait(at(100)), Duration::from_millis(250), "before the first look");
+        assert_eq!(grid.wait(at(100)), Duration::from_millis(250), "before the first sample");
         grid.begin(at(350));
         grid.end(at(360));
         grid.set_every(at(400), 2 * SECOND);

@@ -1,8 +1,8 @@
 //! The prober: one task for each signal, on a fixed grid, that never overlaps itself and never waits for the loop.
 
 mod grid;
-mod look;
 mod outlet;
+mod sampler;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -17,8 +17,8 @@ use tokio::{
 pub use self::{grid::GAP_FLOOR, outlet::Sink};
 use self::{
     grid::{Grid, offset},
-    look::{Look, Seen},
     outlet::Outlet,
+    sampler::{Sampler, Seen},
     task::Signal,
 };
 use super::{SetupError, net::Network};
@@ -72,7 +72,7 @@ impl Prober {
         network: &Network,
         clock: &Clock,
     ) -> Result<Self, SpawnError> {
-        // Both are compiled from one configuration; a signal without its policy would never be looked at.
+        // Both are compiled from one configuration; a signal without its policy would never be sampled.
         assert_eq!(services.len(), policy.services.len(), "each service has its policy");
         let mut errors = Vec::new();
         let mut prepared = Vec::with_capacity(services.len());
@@ -81,12 +81,12 @@ impl Prober {
             let mut signals = Vec::with_capacity(service.signals.len());
             for (source, signal) in service.signals.iter().zip(&service_policy.signals) {
                 let name = format!("{}/{}", service.name, signal.name);
-                match Look::new(source, name, signal.every, network) {
-                    Ok(look) => signals.push(Prepared {
-                        counts_requests: look.counts_requests(),
+                match Sampler::new(source, name, signal.every, network) {
+                    Ok(sampler) => signals.push(Prepared {
+                        counts_requests: sampler.counts_requests(),
                         signal: Arc::new(Signal {
-                            http: look.http().cloned(),
-                            look: Mutex::new(look),
+                            http: sampler.http().cloned(),
+                            sampler: Mutex::new(sampler),
                             timeout: signal.timeout,
                             clock: clock.clone(),
                         }),
@@ -121,7 +121,7 @@ impl Prober {
         }
     }
 
-    /// Begins to look. Samples go to `sink`; it is never waited for.
+    /// Begins to take samples. They go to `sink`; it is never waited for.
     pub fn spawn(self, sink: &Sink) -> Handle {
         let mut tasks = JoinSet::new();
         let now = self.clock.boot();
@@ -144,7 +144,7 @@ impl Prober {
     }
 }
 
-/// The running prober. Dropping it ends every look.
+/// The running prober. Dropping it ends every sample.
 #[derive(Debug)]
 pub struct Handle {
     _tasks: JoinSet<()>,
@@ -153,30 +153,30 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// From now on this signal is looked at so often; the next look comes one such interval after the last one began.
+    /// From now on this signal is sampled so often; the next sample comes one such interval after the last one began.
     pub fn set_cadence(&self, service: ServiceIndex, signal: SignalIndex, every: Duration) {
         if let Some(cadence) = self.cadences.get(service.get()).and_then(|signals| signals.get(signal.get())) {
             cadence.send_if_modified(|current| std::mem::replace(current, every) != every);
         }
     }
 
-    /// Looks asked for by hand.
+    /// Samples asked for by hand.
     pub fn checker(&self) -> Checker {
         self.checker.clone()
     }
 }
 
-/// Looks at a probe beside its schedule, as a plan's health check does. Cheap to clone.
+/// Takes samples of a probe beside its schedule, as a plan's health check does. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Checker(Arc<[Vec<Arc<Signal>>]>);
 
 impl Checker {
-    /// Looks once, after a look that is under way. The sample is the caller's; the schedule goes on by itself.
+    /// Takes one sample, after one that is under way. The sample is the caller's; the schedule goes on by itself.
     pub async fn check(&self, service: ServiceIndex, signal: SignalIndex) -> Outcome {
         let Some(signal) = self.0.get(service.get()).and_then(|signals| signals.get(signal.get())) else {
             return Outcome::Missed(Reason::new("there is no such signal"));
         };
-        match signal.look().await {
+        match signal.sample().await {
             Ok(Seen::Check(outcome)) => outcome,
             Ok(Seen::Requests(_)) => Outcome::Missed(Reason::new("request counts neither pass nor fail")),
             Err(reason) => Outcome::Missed(reason),

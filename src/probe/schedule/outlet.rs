@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::look::missed;
+use super::sampler::missed;
 use crate::core::{
     event::Event,
     name::{ServiceIndex, SignalIndex},

@@ -1,4 +1,4 @@
-//! The life of one signal: wait for its place in the grid, look, hand over what was seen.
+//! The life of one signal: wait for its place in the grid, take a sample, hand over what was seen.
 
 use std::{
     future::poll_fn,
@@ -16,8 +16,8 @@ use tokio::{
 
 use super::{
     grid::{Due, Grid},
-    look::{Look, Seen, missed},
     outlet::{Closed, Outlet},
+    sampler::{Sampler, Seen, missed},
 };
 use crate::{
     core::sample::{Measurement, Outcome, Reason},
@@ -25,27 +25,27 @@ use crate::{
     runtime::clock::Clock,
 };
 
-/// What a signal's own task and a check asked for by hand share: one look at a time.
+/// What a signal's own task and a check asked for by hand share: one sample at a time.
 #[derive(Debug)]
 pub(super) struct Signal {
-    pub look: Mutex<Look>,
-    /// Knows which certificate the last look saw, where it asks by HTTP.
+    pub sampler: Mutex<Sampler>,
+    /// Knows which certificate the last sample saw, where it asks by HTTP.
     pub http: Option<HttpProbe>,
     pub timeout: Duration,
     pub clock: Clock,
 }
 
 impl Signal {
-    /// Looks once. A probe that panics has missed; one during which the machine slept has not failed.
-    pub(super) async fn look(&self) -> Result<Seen, Reason> {
-        let mut look = self.look.lock().await;
+    /// Takes one sample. A probe that panics has missed; one during which the machine slept has not failed.
+    pub(super) async fn sample(&self) -> Result<Seen, Reason> {
+        let mut sampler = self.sampler.lock().await;
         let (boot, instant) = (self.clock.boot(), Instant::now());
-        // On the heap, so that ten thousand waiting tasks do not each keep room for a running look.
-        let seen = caught(Box::pin(look.look(self.timeout, &self.clock))).await?;
+        // On the heap, so that ten thousand waiting tasks do not each keep room for a running sample.
+        let seen = caught(Box::pin(sampler.sample(self.timeout, &self.clock))).await?;
         let slept = self.clock.boot().since(boot).saturating_sub(instant.elapsed());
         match seen {
             Seen::Check(Outcome::Failed(reason)) if slept > STALL_LIMIT => {
-                Err(Reason::new(&format!("the machine slept for {slept:.1?} during the look: {reason}")))
+                Err(Reason::new(&format!("the machine slept for {slept:.1?} during the sample: {reason}")))
             }
             seen => Ok(seen),
         }
@@ -62,7 +62,7 @@ async fn caught<T>(mut work: Pin<Box<impl Future<Output = T>>>) -> Result<T, Rea
     .await
 }
 
-/// Looks until the loop or the handle is gone.
+/// Takes samples until the loop or the handle is gone.
 pub(super) async fn run(
     signal: Arc<Signal>,
     mut grid: Grid,
@@ -93,14 +93,14 @@ pub(super) async fn run(
 async fn turn(signal: &Signal, grid: &mut Grid, outlet: &mut Outlet) -> Result<(), Closed> {
     let began = signal.clock.boot();
     let lag = match grid.begin(began) {
-        Due::Look { lag } => lag,
+        Due::Sample { lag } => lag,
         Due::Gap { lag } => {
             let reason =
-                Reason::new(&format!("nothing was looked at for {lag:.1?}: the watchdog or its machine stood still"));
+                Reason::new(&format!("nothing was sampled for {lag:.1?}: the watchdog or its machine stood still"));
             return outlet.send(began, lag, missed(outlet.counts_requests, reason));
         }
     };
-    let seen = signal.look().await;
+    let seen = signal.sample().await;
     grid.end(signal.clock.boot());
     if let Some(expires) = signal.http.as_ref().and_then(HttpProbe::certificate_expires) {
         outlet.certificate(began, expires)?;

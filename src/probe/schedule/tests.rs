@@ -109,7 +109,7 @@ async fn next(queue: &mut mpsc::Receiver<Event>) -> Sample {
     }
 }
 
-/// The next sample that was not missed: on a machine under load a look may come very late.
+/// The next sample that was not missed: on a machine under load a sample may come very late.
 async fn seen(queue: &mut mpsc::Receiver<Event>) -> Sample {
     loop {
         let sample = next(queue).await;
@@ -174,7 +174,7 @@ async fn a_hanging_target_is_looked_at_once_at_a_time_and_holds_up_nobody() {
     }
     assert!(passed > hanging, "{passed} passed beside {hanging} that hung");
     // The end of one connection and the begin of the next may be seen the other way round.
-    assert!(most.load(Ordering::SeqCst) <= 2, "looks overlapped");
+    assert!(most.load(Ordering::SeqCst) <= 2, "samples overlapped");
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn a_waiting_signal_is_small_and_a_running_look_is_bounded() {
     let grid = Grid::new(Clock::new().boot(), SECOND, SECOND);
     let waiting = size_of_val(&task::run(Arc::clone(signal), grid, told, outlet)) + size_of_val(&**signal);
     assert!(waiting <= 1024, "{waiting} bytes");
-    let mut look = signal.look.lock().await;
-    let running = size_of_val(&look.look(SECOND, &signal.clock));
+    let mut sampler = signal.sampler.lock().await;
+    let running = size_of_val(&sampler.sample(SECOND, &signal.clock));
     assert!(running <= 6 * 1024, "{running} bytes");
 }

@@ -41,7 +41,7 @@ pub fn set_supervisor(path: impl Into<PathBuf>) {
 ///
 /// The child has no input, its output is bounded, and what of its process group it leaves behind is ended, unless it is a
 /// plan's step and exited with 0: then it may have started something in background. What that writes to the output that it
-/// inherited is read and forgotten by its supervisor, which stays for as long.
+/// inherited is read and discarded by its supervisor, which stays for as long.
 ///
 /// # Errors
 /// [`ChildError::Start`] if the program could not be started: then nothing happened. [`ChildError::Supervisor`] if the

@@ -82,7 +82,7 @@ async fn supervise() -> io::Result<()> {
 /// Output that somebody still holds open after the child's end.
 type Held = (Option<ChildStdout>, Option<ChildStderr>);
 
-/// Reads and forgets until whoever writes has ended, or until told to end.
+/// Reads and discards until whoever writes has ended, or until told to end.
 async fn linger((stdout, stderr): Held) -> io::Result<()> {
     let mut signals = Signals::caught()?;
     // Whatever is orphaned from now on is for the machine's own reaper, not for us.

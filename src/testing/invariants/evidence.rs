@@ -22,7 +22,7 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(75);
 /// What once said yes to a rate clears only below this share of it.
 const CLEARS_BELOW: f64 = 0.8;
-/// A look takes no longer: what is more than this and the pace at which looks are taken was not looked at.
+/// A sample takes no longer: what is more than this and the pace at which samples are taken was not seen.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// Of a signal that is taken every two seconds nothing is known after this.
 const STALE_AFTER: Duration = Duration::from_secs(7);
@@ -37,7 +37,7 @@ struct Seen {
     failing_since: Option<BootTime>,
     /// Failures that were seen without a break, from the first to the last.
     unbroken_failures: Option<(BootTime, BootTime)>,
-    /// How much of the time between those was looked at.
+    /// How much of the time between those was seen.
     watched_failing: Duration,
     passed_at: Option<BootTime>,
     counted_at: Option<BootTime>,
@@ -56,14 +56,14 @@ impl Evidence {
     }
 
     /// A process that begins knows nothing of what another one saw.
-    pub(in crate::testing) fn forget(&mut self) {
+    pub(in crate::testing) fn clear(&mut self) {
         for service in 0..self.0.len() {
-            self.forget_of(service);
+            self.clear_of(service);
         }
     }
 
     /// After a panic in its step, what was seen of a service is not to be trusted.
-    pub(in crate::testing) fn forget_of(&mut self, service: usize) {
+    pub(in crate::testing) fn clear_of(&mut self, service: usize) {
         let seen = &mut self.0[service];
         *seen = Seen { failed_probes: std::mem::take(&mut seen.failed_probes), ..Seen::default() };
     }

@@ -32,7 +32,7 @@ pub(super) struct Pages {
     pub(in crate::testing) most: usize,
 }
 
-/// Notes a moment, and forgets what is longer ago than is counted. Returns how many are left.
+/// Notes a moment, and drops what is longer ago than is counted. Returns how many are left.
 fn count(times: &mut VecDeque<BootTime>, at: BootTime) -> usize {
     times.push_back(at);
     while times.front().is_some_and(|first| at.since(*first) > OVER) {

@@ -91,7 +91,7 @@ impl Simulation<'_> {
 
     pub(super) fn nights(&self) -> Vec<(ServiceName, bool)> {
         let looks = self.journal.iter().filter_map(|(_, entry)| match (&entry.fact, &entry.service) {
-            (Fact::NightlyLook { told, .. }, Some(service)) => Some((service.clone(), *told)),
+            (Fact::NightlyDryRun { told, .. }, Some(service)) => Some((service.clone(), *told)),
             _ => None,
         });
         looks.collect()

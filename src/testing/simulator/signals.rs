@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Looks at the watchdog's own network in a thousand that fail after one that failed.
+/// Checks of the watchdog's own network in a thousand that fail after one that failed.
 const SELF_CHECK_GOES_ON_FAILING: u64 = 700;
 /// The longest that a sample takes to come back: its timeout.
 const SLOWEST_SAMPLE: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ const LAST_PLAN_ENDS_WITHIN: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// And the version endpoint.
 const VERSION_EVERY: Duration = Duration::from_secs(2);
-/// The watchdog's own network is looked at so often.
+/// The watchdog's own network is checked so often.
 pub(super) const SELF_CHECK_EVERY: Duration = Duration::from_secs(2);
 
 impl Simulation<'_> {
@@ -97,7 +97,7 @@ impl Simulation<'_> {
     fn fold(&mut self) -> Result<(), Violation> {
         let durable = self.durable()?;
         self.ordinary_pace();
-        self.invariants.evidence.forget();
+        self.invariants.evidence.clear();
         self.state = Some(State::new(Arc::clone(&self.policy), "sim", MachineStart(1), durable, self.now()));
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Simulation<'_> {
     pub(super) fn fold_anew(&mut self, in_hand: ServiceIndex) -> Result<(), Violation> {
         let durable = self.durable()?;
         self.ordinary_pace();
-        self.invariants.evidence.forget_of(in_hand.get());
+        self.invariants.evidence.clear_of(in_hand.get());
         let Some(broken) = self.state.take() else { return Ok(()) };
         let mut actions = Actions::new();
         let policy = Arc::clone(&self.policy);

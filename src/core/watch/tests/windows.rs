@@ -13,7 +13,7 @@ use crate::core::{
 };
 
 /// The bench's service with one more question: an error rate above 5 % over `over`, widened up to `widen_to`, of a
-/// source that is looked at every `every`. Lengths in milliseconds.
+/// source that is polled every `every`. Lengths in milliseconds.
 fn with_window(over: u64, widen_to: u64, every: u64) -> ServicePolicy {
     let mut policy = policy();
     policy.signals[usize::from(REQUESTS)].every = Duration::from_millis(every);
@@ -49,19 +49,19 @@ fn a_regular_source_has_an_answer_at_every_phase() {
         (5_000, 3_600_000, 5_000),
     ] {
         let mut bench = Bench::of(with_window(over, widen_to, every));
-        for look in 0..400_u64 {
-            // A look begins late by up to a twentieth of the interval.
-            let late = every * (look * 7_919 % 50) / 1_000;
+        for poll in 0..400_u64 {
+            // A poll begins late by up to a twentieth of the interval.
+            let late = every * (poll * 7_919 % 50) / 1_000;
             let start = bench.now;
             bench.wait(Duration::from_millis(late));
             bench.count(1_000, 0);
             bench.evaluate();
             for phase in 1..=7 {
-                if look > 20 {
+                if poll > 20 {
                     assert_eq!(
                         bench.answer("error_rate_critical"),
                         Answer::No,
-                        "{over} {widen_to} {every}: {look} {phase}"
+                        "{over} {widen_to} {every}: {poll} {phase}"
                     );
                     let (requests, seconds, blind) = rate_seen(&bench, 3);
                     assert!(
@@ -81,8 +81,8 @@ fn a_regular_source_has_an_answer_at_every_phase() {
 
 #[test]
 fn after_a_start_windows_begin_with_the_first_look_that_was_heard() {
-    // Seconds for which the source could not be read, and looks until there is a no.
-    for (silent, looks) in [(0, 3), (5, 3), (60, 3), (3_600, 3)] {
+    // Seconds for which the source could not be read, and polls until there is a no.
+    for (silent, polls) in [(0, 3), (5, 3), (60, 3), (3_600, 3)] {
         let mut bench = Bench::new();
         for _ in 0..silent / 5 {
             bench.wait(seconds(5));
@@ -90,12 +90,12 @@ fn after_a_start_windows_begin_with_the_first_look_that_was_heard() {
             bench.evaluate();
             assert_eq!(bench.answer("error_rate_critical"), Answer::Unknown);
         }
-        for look in 1..=12 {
+        for poll in 1..=12 {
             bench.wait(seconds(5));
             bench.count(1_000, 0);
             bench.evaluate();
-            let expected = if look >= looks { Answer::No } else { Answer::Unknown };
-            assert_eq!(bench.answer("error_rate_critical"), expected, "look {look} after {silent} s");
+            let expected = if poll >= polls { Answer::No } else { Answer::Unknown };
+            assert_eq!(bench.answer("error_rate_critical"), expected, "poll {poll} after {silent} s");
         }
     }
     // Errors need no stretch of time: they are evidence as soon as there are enough of them.
@@ -104,7 +104,7 @@ fn after_a_start_windows_begin_with_the_first_look_that_was_heard() {
     bench.count(1_000, 200);
     bench.evaluate();
     assert_eq!(bench.answer("error_rate_critical"), Answer::Yes);
-    // Few requests are too little, however many looks there were.
+    // Few requests are too little, however many polls there were.
     let mut bench = Bench::new();
     assert_eq!(bench.live(60, 1, |_| 0).kind, VerdictKind::Monitor);
     assert_eq!(bench.answer("error_rate_critical"), Answer::Unknown);
@@ -120,13 +120,13 @@ fn a_cut_begins_windows_anew_in_the_same_way() {
         bench.wait(seconds(5));
         bench.record(REQUESTS, Measurement::RequestsMissed(Reason::new("connection refused")));
     }
-    for (look, expected) in
+    for (poll, expected) in
         [Answer::Unknown, Answer::Unknown, Answer::Unknown, Answer::No, Answer::No].iter().enumerate()
     {
         bench.wait(seconds(5));
         bench.count(100, 0);
         bench.evaluate();
-        assert_eq!(bench.answer("error_rate_critical"), *expected, "look {look}");
+        assert_eq!(bench.answer("error_rate_critical"), *expected, "poll {poll}");
     }
 }
 
@@ -146,19 +146,19 @@ fn a_gap_past_the_budget_is_unknown_until_five_looks_in_a_row_were_heard() {
         assert_eq!(missed > 5 || is_lost(&bench), missed > 5, "{missed}");
         let known = |bench: &Bench| bench.answer("error_rate_critical") == Answer::No;
         assert_eq!(known(&bench), missed <= 3, "{missed}");
-        let mut looks_until_known = 0;
-        for look in 1..=12 {
+        let mut polls_until_known = 0;
+        for poll in 1..=12 {
             bench.wait(seconds(5));
             bench.pass(READY);
             bench.count(100, 0);
             bench.evaluate();
-            assert_eq!(is_lost(&bench), lost && look < 5, "{missed} missed, look {look}");
+            assert_eq!(is_lost(&bench), lost && poll < 5, "{missed} missed, poll {poll}");
             if !known(&bench) {
-                looks_until_known = look;
+                polls_until_known = poll;
             }
         }
         let most = if lost { 5 } else { 11 };
-        assert!(looks_until_known < most, "{missed} missed: {looks_until_known} looks");
+        assert!(polls_until_known < most, "{missed} missed: {polls_until_known} polls");
     }
 }
 
@@ -199,21 +199,21 @@ fn durations_that_are_missing_beside_good_counts_are_neither_health_nor_failure(
         }
         let before = Answer::from(was_slow);
         assert_eq!(bench.answer("performance_degraded"), before);
-        for look in 1..=12 {
+        for poll in 1..=12 {
             bench.wait(seconds(5));
             missing(&mut bench, 100);
             bench.evaluate();
             // Three intervals and a timeout after the last that was heard.
-            let expected = if look * 5 < 19 || was_slow { before } else { Answer::Unknown };
-            assert_eq!(bench.answer("performance_degraded"), expected, "look {look}");
+            let expected = if poll * 5 < 19 || was_slow { before } else { Answer::Unknown };
+            assert_eq!(bench.answer("performance_degraded"), expected, "poll {poll}");
             assert_eq!(bench.answer("error_rate_critical"), Answer::No);
         }
         assert!(bench.watch.lost(bench.now).iter().any(is_requests));
-        for look in 1..=5 {
+        for poll in 1..=5 {
             bench.wait(seconds(5));
             bench.latency(100, 0);
             bench.evaluate();
-            assert_eq!(bench.watch.lost(bench.now).iter().any(is_requests), look < 5);
+            assert_eq!(bench.watch.lost(bench.now).iter().any(is_requests), poll < 5);
         }
         if !was_slow {
             assert_eq!(bench.answer("performance_degraded"), Answer::No);
@@ -308,13 +308,13 @@ proptest! {
     /// window, without a break.
     #[test]
     fn a_rate_that_was_met_clears_only_below_its_exit_threshold_and_after_a_while(
-        looks in prop::collection::vec((0_u64..120, 0_u64..12, prop::bool::weighted(0.1)), 20..120),
+        polls in prop::collection::vec((0_u64..120, 0_u64..12, prop::bool::weighted(0.1)), 20..120),
     ) {
         let mut bench = Bench::new();
         bench.live(60, 100, |_| 20);
         prop_assert_eq!(bench.answer("error_rate_critical"), Answer::Yes);
         let mut clear_since: Option<BootTime> = None;
-        for (total, errors, missed) in looks {
+        for (total, errors, missed) in polls {
             bench.wait(seconds(5));
             bench.pass(READY);
             if missed {

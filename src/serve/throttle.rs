@@ -12,7 +12,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Counts what is told in bundles.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<State>);
+pub(super) struct LogThrottle(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -20,7 +20,7 @@ struct State {
     count: u64,
 }
 
-impl Tally {
+impl LogThrottle {
     /// Counts one more. If it is time to tell, how many there were since that was done last.
     pub(super) fn count(&self) -> Option<u64> {
         self.count_at(Instant::now())
@@ -43,13 +43,13 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_at_once_and_then_in_bundles() {
-        let tally = Tally::default();
+        let throttle = LogThrottle::default();
         let now = Instant::now();
-        assert_eq!(tally.count_at(now), Some(1));
+        assert_eq!(throttle.count_at(now), Some(1));
         for _ in 0..100 {
-            assert_eq!(tally.count_at(now), None);
+            assert_eq!(throttle.count_at(now), None);
         }
-        assert_eq!(tally.count_at(now + TOLD_EVERY), Some(101));
-        assert_eq!(tally.count_at(now + TOLD_EVERY), None);
+        assert_eq!(throttle.count_at(now + TOLD_EVERY), Some(101));
+        assert_eq!(throttle.count_at(now + TOLD_EVERY), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One look at one signal, whatever its kind.
+//! One sample of one signal, whatever its kind.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// How a signal is taken, prepared.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum Sampler {
     Http(HttpProbe),
     Tcp(TcpProbe),
     Command(CommandProbe),
@@ -27,7 +27,7 @@ pub(super) enum Look {
     Metrics(Box<(MetricsProbe, Teller)>),
 }
 
-/// What a look found.
+/// What a sample found.
 #[derive(Debug)]
 pub(super) enum Seen {
     /// A probe's or feature's outcome.
@@ -36,8 +36,8 @@ pub(super) enum Seen {
     Requests(Vec<(BootTime, Measurement)>),
 }
 
-impl Look {
-    /// Prepares the signal called `name`, which is looked at every `every`.
+impl Sampler {
+    /// Prepares the signal called `name`, which is sampled every `every`.
     pub(super) fn new(
         source: &SignalSource,
         name: String,
@@ -57,19 +57,19 @@ impl Look {
         })
     }
 
-    pub(super) async fn look(&mut self, timeout: Duration, clock: &Clock) -> Seen {
-        // What is rare is on the heap, so that every look at a probe does not keep room for it.
+    pub(super) async fn sample(&mut self, timeout: Duration, clock: &Clock) -> Seen {
+        // What is rare is on the heap, so that every sample of a probe does not keep room for it.
         Seen::Check(match self {
-            Self::Http(probe) => probe.look(timeout).await,
-            Self::Tcp(probe) => probe.look(timeout).await,
-            Self::Command(probe) => Box::pin(probe.look(timeout)).await,
+            Self::Http(probe) => probe.sample(timeout).await,
+            Self::Tcp(probe) => probe.sample(timeout).await,
+            Self::Command(probe) => Box::pin(probe.sample(timeout)).await,
             Self::Prometheus(source) => {
                 let (probe, teller) = &mut **source;
-                return counts(Box::pin(probe.look(timeout, clock)).await, teller, clock);
+                return counts(Box::pin(probe.poll(timeout, clock)).await, teller, clock);
             }
             Self::Metrics(source) => {
                 let (probe, teller) = &mut **source;
-                return counts(Box::pin(probe.look(timeout, clock)).await, teller, clock);
+                return counts(Box::pin(probe.poll(timeout, clock)).await, teller, clock);
             }
         })
     }
