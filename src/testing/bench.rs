@@ -41,6 +41,8 @@ pub enum Ends {
     Failing,
     /// A switch changes what is live, and fails.
     HalfDone,
+    /// It is said to be done, and nothing is.
+    Lying,
     /// Nothing is heard of it until its deadline, and nothing is done.
     Silent,
     /// Nothing is heard of it until its deadline, though it was done.
@@ -411,7 +413,7 @@ impl Bench {
             self.live = ["v1", "v2", "v3"].into_iter().find(|known| Version::from(*known) == to);
         }
         let outcome = match ends {
-            Ends::Well => OperationOutcome::Done(String::new()),
+            Ends::Well | Ends::Lying => OperationOutcome::Done(String::new()),
             Ends::Failing | Ends::HalfDone => OperationOutcome::Failed(Reason::new("exit status 1")),
             Ends::Silent | Ends::Lost => {
                 if let Ends::Lost = ends {

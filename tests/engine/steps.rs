@@ -8,6 +8,7 @@ use backstop::{
         operation::Receipt,
         page::PageKind,
         policy::{Finding, Mode},
+        release::DeploySource,
         saga::StepStatus,
     },
     testing::{Bench, Ends},
@@ -90,6 +91,17 @@ fn an_undo_found_unfinished_after_a_restart_is_looked_at() {
     bench.restart(1);
     lasts(&mut bench);
     assert_eq!((status(&bench, 1), outcome(&bench)), (StepStatus::Undone, Some(PlanOutcome::Failed)));
+}
+
+#[test]
+fn what_an_undo_left_live_though_it_was_said_to_be_done_is_no_deploy_of_somebody() {
+    let mut bench = begun(&[Ends::Well, Ends::HalfDone, Ends::HalfDone, Ends::Lying], Ends::Well, Receipt::Nothing);
+    lasts(&mut bench);
+    bench
+        .until("noticed", |bench| bench.record().live().is_some_and(|live| live.deploy.release.version == "v1".into()));
+    assert_eq!((status(&bench, 1), bench.live), (StepStatus::Undone, Some("v1")));
+    let live = bench.record().live().expect("a deploy");
+    assert_eq!(live.deploy.source, DeploySource::Rollback, "no place to go further back from");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::core::{
     page::PageKind,
     policy::Finding,
     release::{Deploy, DeploySource, Observation, Release, Standing},
+    saga::StepStatus,
     time::{BootTime, Now},
     verdict::VerdictKind,
 };
@@ -68,14 +69,18 @@ impl Service {
 
     /// Whether a plan of ours made this version live, or may have without having seen it, and nobody's deploy was seen at
     /// the target since: then it is no deploy of somebody, and no place to go further back from. What only a version
-    /// endpoint said, or we believed to have switched to, is no proof that somebody came between.
+    /// endpoint said, or we believed to have switched to, is no proof that somebody came between; nor is a switch that a
+    /// target says to have taken back, where the next look still finds what it led to.
     fn is_left_by_a_rollback(&self, turn: &Turn<'_>, version: &Version) -> bool {
         let durable = &turn.ledger.durable;
         let plans = || durable.incidents.values().filter(|one| one.service == self.name).flat_map(|one| &one.plans);
         let may_have_led_here = |from: u64| {
-            plans()
-                .filter(|plan| plan.ended.is_some() && plan.deploy == from && same_version(&plan.to, version))
-                .any(|plan| plan.switch_status().may_have_changed_the_world())
+            plans().filter(|plan| plan.ended.is_some() && plan.deploy == from && same_version(&plan.to, version)).any(
+                |plan| {
+                    let status = plan.switch_status();
+                    status.may_have_changed_the_world() || status == StepStatus::Undone
+                },
+            )
         };
         for known in durable.service(&self.name).deploys.iter().rev() {
             let Deploy { number, release, source, .. } = &known.deploy;
