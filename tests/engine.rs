@@ -542,6 +542,21 @@ fn a_store_that_fails_for_a_moment_wakes_nobody_and_one_that_goes_on_failing_doe
 }
 
 #[test]
+fn a_store_that_is_well_again_is_told_though_nothing_waits_to_be_written() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    bench.feed(Event::StoreFailing(Reason::new("page 2 is damaged")));
+    bench.until("told", |bench| bench.pages.iter().any(|page| page.finding == Some(Finding::StoreFailed)));
+    bench.pages.clear();
+    let last = bench.journal.last().map(|(sequence, _)| *sequence);
+    bench.feed(Event::StoreWorks);
+    let told = bench.pages.iter().filter(|page| page.finding == Some(Finding::StoreFailed));
+    assert_eq!(told.map(|page| page.kind).collect::<Vec<_>>(), [PageKind::SignalRestored], "{:?}", bench.told());
+    assert_eq!(bench.journal.last().map(|(sequence, _)| *sequence), last, "nothing was written for it");
+    bench.feed(Event::StoreWorks);
+    assert_eq!(bench.pages.len(), 1, "once");
+}
+
+#[test]
 fn a_target_that_cannot_be_seen_for_long_is_told() {
     let mut bench = Bench::new(Mode::Act, as_it_is);
     bench.live = None;

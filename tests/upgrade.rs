@@ -2,7 +2,7 @@
 //!
 //! `tests/fixtures/store-v1.db` was made by version 0.1.0's daemon: a service whose first release was known-good, whose
 //! second one was broken and rolled back. `store-v1-by-hand.db` holds a pin, a pause and a report beside; `store-v2.db` is
-//! the same one compacted: a snapshot and its last entry. To make the fixture of the present form:
+//! the same one compacted: a snapshot and its last entry. `store-v3.db` is that with a checksum of the last entry. To make the fixture of the present form:
 //!
 //! ```console
 //! $ BACKSTOP_KEEP_STORE=$PWD/store.db cargo test --all-features --test daemon a_backup_beside
@@ -16,14 +16,14 @@ use backstop::{
         durable::Durable,
         entry::{Entry, Fact, PlanOutcome},
         event::Sequence,
-        release::Standing,
+        release::{Mark, Standing},
         time::WallTime,
     },
     store::{CompactionBounds, Journal as _, SqliteStore, Tidied},
 };
 
 /// One of each form that was ever released.
-const FIXTURES: [&str; 3] = ["store-v1.db", "store-v1-by-hand.db", "store-v2.db"];
+const FIXTURES: [&str; 4] = ["store-v1.db", "store-v1-by-hand.db", "store-v2.db", "store-v3.db"];
 
 fn fold(store: &SqliteStore) -> Durable {
     store.recover().expect("it is read, and folds")
@@ -89,6 +89,10 @@ fn what_people_did_by_hand_outlives_an_upgrade() {
         assert_eq!(service.reports.len(), 1, "{name}");
         // The fixture of the present form is made so.
         if let Some(keep) = std::env::var_os("BACKSTOP_KEEP_COMPACTED").filter(|_| *name == FIXTURES[1]) {
+            let next = Sequence(durable.last.0 + 1);
+            let fact = Fact::Marked { version: "v0".into(), mark: Mark::Bad, by: "somebody".to_owned() };
+            let entry = Entry { at: WallTime::from_millis(0), boot: None, service: Some("api".into()), fact };
+            store.append(&[(next, entry.into())]).expect("an entry of the present form");
             compact(&mut store);
             SqliteStore::back_up(&path, Path::new(&keep)).expect("a new file");
         }

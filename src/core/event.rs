@@ -70,6 +70,8 @@ pub enum Event {
     Committed(Sequence),
     /// The journal could not be written; it is being tried again.
     StoreFailing(Reason),
+    /// After that: the journal is whole and can be written again, though nothing waited to be.
+    StoreWorks,
     /// A try at delivering a page ended.
     DeliveryEnded {
         /// The page.

@@ -147,6 +147,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         told.send(match event {
             StoreEvent::Committed(sequence) => Event::Committed(sequence),
             StoreEvent::Failing(reason) => Event::StoreFailing(reason),
+            StoreEvent::Works => Event::StoreWorks,
         });
     };
     let store = match journal {

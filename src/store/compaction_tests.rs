@@ -240,10 +240,16 @@ fn what_a_later_version_wrote_is_no_damage() {
     ] {
         let before: String =
             raw.query_row("SELECT entry FROM journal WHERE sequence = 501", [], |row| row.get(0)).expect("read");
-        raw.execute(&format!("UPDATE journal SET entry = json_set(entry, {change}) WHERE sequence = 501"), [])
-            .expect("written");
+        let changed: String =
+            raw.query_row(&format!("SELECT json_set(?1, {change})"), [&before], |row| row.get(0)).expect("changed");
+        let write = |text: &str| {
+            let checksum = crate::store::recovery::checksum(Sequence(501), text);
+            raw.execute("UPDATE journal SET entry = ?1, checksum = ?2 WHERE sequence = 501", (text, checksum))
+                .expect("written");
+        };
+        write(&changed);
         refused(words);
-        raw.execute("UPDATE journal SET entry = ?1 WHERE sequence = 501", [before]).expect("as it was");
+        write(&before);
     }
     let mut good: (String, u32) =
         raw.query_row("SELECT state, form FROM snapshot", [], |row| Ok((row.get(0)?, row.get(1)?))).expect("read");

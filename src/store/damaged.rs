@@ -17,10 +17,22 @@ impl DamagedStore {
     pub fn own(path: &Path, reason: String) -> Result<Self, StoreError> {
         Ok(Self { _owner: Owner::of(path)?, reason })
     }
+
+    fn damage(&self) -> StoreError {
+        StoreError::Damaged { reason: self.reason.clone() }
+    }
 }
 
 impl Journal for DamagedStore {
     fn append(&mut self, _batch: &[(Sequence, Arc<Entry>)]) -> Result<(), StoreError> {
-        Err(StoreError::Damaged { reason: self.reason.clone() })
+        Err(self.damage())
+    }
+
+    fn prove_writable(&mut self) -> Result<(), StoreError> {
+        Err(self.damage())
+    }
+
+    fn inspect(&mut self) -> Result<(), StoreError> {
+        Err(self.damage())
     }
 }

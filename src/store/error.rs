@@ -143,13 +143,14 @@ impl StoreError {
         }
     }
 
-    /// An entry whose text is whole JSON and names something by a word that this version does not know was written by a
-    /// later one: words are added to the journal, and none is ever taken away. Anything else is damage.
-    pub(super) fn of_entry(sequence: Sequence, error: &serde_json::Error) -> Self {
+    /// An entry whose text is as it was written (`is_summed`: its checksum says so) and names something by a word that
+    /// this version does not know was written by a later one: words are added to the journal, and none is ever taken away.
+    /// Anything else is damage; an entry without a checksum is of an earlier version, whose words are all known.
+    pub(super) fn of_entry(sequence: Sequence, error: &serde_json::Error, is_summed: bool) -> Self {
         let reason = error.to_string();
         // All the words that are known follow; they are of no help to anybody.
         let unknown = reason.split(", expected").next().filter(|start| start.starts_with("unknown variant"));
-        match unknown.filter(|_| error.is_data()) {
+        match unknown.filter(|_| is_summed && error.is_data()) {
             Some(unknown) => Self::Newer { part: format!("entry {}", sequence.0), reason: unknown.to_owned() },
             None => Self::Entry { sequence, reason },
         }

@@ -30,6 +30,10 @@ pub trait Journal: Send {
         Tidied::Nothing
     }
 
+    /// Writes something that is no entry, durably. After an inspection that found it whole this proves that the store
+    /// is well again, though there is nothing to append.
+    fn prove_writable(&mut self) -> Result<(), StoreError>;
+
     /// Looks whether what was made durable is still there and whole, on the disk and not in somebody's memory.
     fn inspect(&mut self) -> Result<(), StoreError> {
         Ok(())

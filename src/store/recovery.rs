@@ -16,6 +16,9 @@ use crate::core::{
 /// Stores of an earlier schema have no snapshot.
 const FIRST_SCHEMA_WITH_SNAPSHOT: i64 = 2;
 
+/// Entries of an earlier schema have no checksum.
+const FIRST_SCHEMA_WITH_CHECKSUM: i64 = 3;
+
 /// The state as it was after an entry, ready to be written.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -63,6 +66,17 @@ pub(super) fn covered(connection: &Connection) -> rusqlite::Result<Sequence> {
 }
 
 fn read_snapshot(connection: &Connection) -> Result<Option<Durable>, StoreError> {
+    let Some((sequence, form, state)) = snapshot_text(connection)? else { return Ok(None) };
+    let durable = Durable::from_snapshot(form, &state).map_err(|error| StoreError::of_snapshot(sequence, &error))?;
+    if durable.last != sequence {
+        let reason = format!("it says that it was made after entry {}", durable.last.0);
+        return Err(StoreError::Snapshot { sequence, reason });
+    }
+    Ok(Some(durable))
+}
+
+/// The snapshot's entry, form and text, if there is one and it is as it was written.
+fn snapshot_text(connection: &Connection) -> Result<Option<(Sequence, u32, String)>, StoreError> {
     if pragma(connection, "user_version").map_err(StoreError::read)? < FIRST_SCHEMA_WITH_SNAPSHOT {
         return Ok(None);
     }
@@ -73,15 +87,11 @@ fn read_snapshot(connection: &Connection) -> Result<Option<Durable>, StoreError>
         .optional()
         .map_err(StoreError::read)?;
     let Some((sequence, form, written, state)) = row else { return Ok(None) };
-    let refused = |reason: String| StoreError::Snapshot { sequence, reason };
     if digest(sequence, form, &state) != written {
-        return Err(refused("its digest is not that of what it says".to_owned()));
+        let reason = "its digest is not that of what it says".to_owned();
+        return Err(StoreError::Snapshot { sequence, reason });
     }
-    let durable = Durable::from_snapshot(form, &state).map_err(|error| StoreError::of_snapshot(sequence, &error))?;
-    if durable.last != sequence {
-        return Err(refused(format!("it says that it was made after entry {}", durable.last.0)));
-    }
-    Ok(Some(durable))
+    Ok(Some((sequence, form, state)))
 }
 
 /// Hands every entry from `from` on to `each`, in order, until that fails. Returns the last one's number; the one before
@@ -91,10 +101,30 @@ pub(super) fn read_entries(
     from: Sequence,
     mut each: impl FnMut(Sequence, Entry) -> Result<(), StoreError>,
 ) -> Result<Sequence, StoreError> {
+    read_texts(connection, from, |sequence, text, is_summed| {
+        let entry = serde_json::from_str(text);
+        each(sequence, entry.map_err(|error| StoreError::of_entry(sequence, &error, is_summed))?)
+    })
+}
+
+/// Whether the snapshot, and every entry after it, is there and as it was written: what the next start folds. What is
+/// covered by the snapshot is kept for people to read.
+pub(super) fn verify(connection: &Connection) -> Result<(), StoreError> {
+    let from = snapshot_text(connection)?.map_or(1, |(covered, ..)| covered.0 + 1);
+    read_texts(connection, Sequence(from), |_, _, _| Ok(())).map(|_last| ())
+}
+
+/// Hands every entry's text from `from` on to `each`, in order, and whether there was a checksum that it was held against.
+fn read_texts(
+    connection: &Connection,
+    from: Sequence,
+    mut each: impl FnMut(Sequence, &str, bool) -> Result<(), StoreError>,
+) -> Result<Sequence, StoreError> {
     let mut expected = from.0.max(1);
-    let mut statement = connection
-        .prepare_cached("SELECT sequence, entry FROM journal WHERE sequence >= ?1 ORDER BY sequence")
-        .map_err(StoreError::read)?;
+    let is_summed = pragma(connection, "user_version").map_err(StoreError::read)? >= FIRST_SCHEMA_WITH_CHECKSUM;
+    let checksums = if is_summed { "checksum" } else { "NULL" };
+    let query = format!("SELECT sequence, entry, {checksums} FROM journal WHERE sequence >= ?1 ORDER BY sequence");
+    let mut statement = connection.prepare_cached(&query).map_err(StoreError::read)?;
     let mut rows = statement.query([row_id(Sequence(expected))]).map_err(StoreError::read)?;
     while let Some(row) = rows.next().map_err(StoreError::read)? {
         let sequence: i64 = row.get(0).map_err(StoreError::read)?;
@@ -104,10 +134,22 @@ pub(super) fn read_entries(
         let sequence = Sequence(expected);
         let unreadable = |reason: String| StoreError::Entry { sequence, reason };
         let text = row.get_ref(1).map_err(StoreError::read)?.as_str().map_err(|error| unreadable(error.to_string()))?;
-        each(sequence, serde_json::from_str(text).map_err(|error| StoreError::of_entry(sequence, &error))?)?;
+        let written: Option<i64> = row.get(2).map_err(StoreError::read)?;
+        if written.is_some_and(|written| written != checksum(sequence, text)) {
+            return Err(unreadable("its checksum is not that of what it says".to_owned()));
+        }
+        each(sequence, text, written.is_some())?;
         expected += 1;
     }
     Ok(Sequence(expected - 1))
+}
+
+/// Over what an entry's row says: the first eight bytes of its SHA-256, big-endian.
+pub(super) fn checksum(sequence: Sequence, entry: &str) -> i64 {
+    let mut hash = Sha256::new();
+    hash.update(format!("{} ", sequence.0));
+    hash.update(entry);
+    i64::from_be_bytes(hash.finalize()[..8].try_into().expect("SHA-256 gives 32 bytes"))
 }
 
 /// Over what the row says, so that no part of it can be exchanged unnoticed. Lowercase hexadecimal SHA-256.

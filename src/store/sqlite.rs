@@ -16,7 +16,7 @@ use super::{
     Journal, StoreError,
     compaction::{self, Compaction, INCREMENTAL, Tidied},
     owner::Owner,
-    recovery::{covered, read_entries},
+    recovery::{checksum, covered, read_entries, verify},
 };
 use crate::{
     core::{entry::Entry, event::Sequence},
@@ -28,11 +28,11 @@ const APPLICATION_ID: i64 = 0x4261_636b;
 
 /// The schema that this version writes. A new one is one more of [`MIGRATIONS`], and a store of the form before it is
 /// kept among the tests' fixtures.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// The steps from each schema to the next; the first leads from schema 1. Each runs in one transaction with the mark of
 /// the schema that it leads to, so that a store is never between two.
-const MIGRATIONS: [&str; 1] = [SNAPSHOT_SCHEMA];
+const MIGRATIONS: [&str; 2] = [SNAPSHOT_SCHEMA, CHECKSUM_SCHEMA];
 
 /// How long a statement waits for a reader's checkpoint lock. Short: the store's thread tries again by itself.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
@@ -51,6 +51,9 @@ const SNAPSHOT_SCHEMA: &str = "
         sequence INTEGER PRIMARY KEY, form INTEGER NOT NULL, digest TEXT NOT NULL, state TEXT NOT NULL
     ) STRICT;
 ";
+
+/// Over each entry, so that damage is known for what it is. Entries from before this have none.
+const CHECKSUM_SCHEMA: &str = "ALTER TABLE journal ADD COLUMN checksum INTEGER;";
 
 /// The journal in an embedded `SQLite` database. One row for each entry; the entry as JSON, so that it can be read by eye.
 #[derive(Debug)]
@@ -206,7 +209,9 @@ impl SqliteStore {
             let finding = found.lines().find(|line| !line.starts_with('*')).unwrap_or(&found);
             return Err(corrupt(finding.to_owned()));
         }
-        let there = Self::with(&self.path, connection, None)?.last;
+        let store = Self::with(&self.path, connection, None)?;
+        verify(store.readable()?)?;
+        let there = store.last;
         if there != self.last {
             return Err(corrupt(format!("its last entry is {}, and {} was made durable", there.0, self.last.0)));
         }
@@ -245,6 +250,12 @@ impl Journal for SqliteStore {
         appended.map(|_last| ())
     }
 
+    fn prove_writable(&mut self) -> Result<(), StoreError> {
+        // SQLite would not write what is there already.
+        let proof = "INSERT INTO meta (key, value) VALUES ('proofs', '1') ON CONFLICT DO UPDATE SET value = value + 1";
+        self.write(|connection| connection.execute(proof, [])).map(|_rows| ())
+    }
+
     fn tidy(&mut self) -> Tidied {
         self.compact()
     }
@@ -268,7 +279,7 @@ fn append(
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::write)?;
     {
         let mut insert = transaction
-            .prepare_cached("INSERT OR IGNORE INTO journal (sequence, entry) VALUES (?1, ?2)")
+            .prepare_cached("INSERT OR IGNORE INTO journal (sequence, entry, checksum) VALUES (?1, ?2, ?3)")
             .map_err(StoreError::write)?;
         let mut select =
             transaction.prepare_cached("SELECT entry FROM journal WHERE sequence = ?1").map_err(StoreError::write)?;
@@ -279,8 +290,8 @@ fn append(
             let text = serde_json::to_string(entry)
                 .map_err(|error| StoreError::Entry { sequence: *sequence, reason: error.to_string() })?;
             // What is covered may be gone, and does not come again.
-            let is_new =
-                *sequence > covered && insert.execute(params![row_id(*sequence), text]).map_err(StoreError::write)? > 0;
+            let row = params![row_id(*sequence), text, checksum(*sequence, &text)];
+            let is_new = *sequence > covered && insert.execute(row).map_err(StoreError::write)? > 0;
             if !is_new {
                 let there: Option<String> =
                     select.query_row([row_id(*sequence)], |row| row.get(0)).optional().map_err(StoreError::write)?;
@@ -358,7 +369,7 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
-    transaction.execute_batch(SNAPSHOT_SCHEMA)?;
+    MIGRATIONS.iter().try_for_each(|step| transaction.execute_batch(step))?;
     transaction.execute("INSERT INTO meta (key, value) VALUES ('installation', ?1)", [Uuid::now_v7().to_string()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;

@@ -63,7 +63,7 @@ fn an_append_may_be_repeated_and_nothing_else_may_take_its_place() {
     let error = store.append(&batch(&[(5, "five")])).expect_err("four is missing");
     assert!(matches!(error, StoreError::Gap(Sequence(4))), "{error}");
     // Somebody else wrote it behind our back.
-    raw(&path).execute("INSERT INTO journal VALUES (4, '{}')", []).expect("written");
+    raw(&path).execute("INSERT INTO journal (sequence, entry) VALUES (4, '{}')", []).expect("written");
     assert!(matches!(store.append(&batch(&[(4, "four")])), Err(StoreError::Conflict(Sequence(4)))));
 }
 
@@ -80,6 +80,53 @@ fn entries_that_cannot_be_read_are_named() {
     raw(&path).execute("DELETE FROM journal WHERE sequence = 2", []).expect("written");
     let error = store.read_all(Sequence(1), |_, _| {}).expect_err("a gap");
     assert!(matches!(error, StoreError::Gap(Sequence(2))), "{error}");
+}
+
+#[test]
+fn a_damaged_word_is_damage_and_no_later_version() {
+    let (_directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    store.append(&batch(&[(1, "one"), (2, "two"), (3, "three")])).expect("appended");
+    store.inspect().expect("it is whole");
+    drop(store);
+    // One byte of the fact's word, in the file itself: all is well with the database, and with the JSON.
+    let mut content = fs::read(&path).expect("read");
+    let word = b"\"fact\":\"paused\"";
+    let places: Vec<_> = content.windows(word.len()).enumerate().filter(|(_, seen)| seen == word).collect();
+    let (last, _) = places[places.len() - 1];
+    content[last + word.len() - 2] ^= 1;
+    fs::write(&path, &content).expect("written");
+    let mut store = SqliteStore::open(&path).expect("opened");
+    for error in [store.recover().expect_err("not what was written"), store.inspect().expect_err("nor does it rest")] {
+        assert!(error.is_damage(), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("its checksum is not") && said.contains("from a backup"), "{said}");
+    }
+    // An entry of an earlier version has none, and knows no word that this one does not.
+    raw(&path).execute("UPDATE journal SET checksum = NULL", []).expect("written");
+    drop(store);
+    let error = SqliteStore::open(&path).expect("opened").recover().expect_err("no such word");
+    assert!(error.is_damage() && error.to_string().contains("unknown variant"), "{error}");
+}
+
+#[test]
+fn a_proof_that_it_can_be_written_is_written() {
+    let (_directory, path) = place();
+    let mut store = SqliteStore::open(&path).expect("made");
+    store.append(&batch(&[(1, "one")])).expect("appended");
+    let other = raw(&path);
+    let version = || pragma(&other, "data_version").expect("read");
+    let before = version();
+    store.inspect().expect("it is whole");
+    assert_eq!(version(), before, "an inspection writes nothing");
+    let mut versions = std::collections::BTreeSet::from([before]);
+    for _ in 0..3 {
+        store.prove_writable().expect("written");
+        assert!(versions.insert(version()), "each time");
+    }
+    assert_eq!(everything(&store).len(), 1);
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    assert!(store.prove_writable().is_err(), "somebody holds it");
 }
 
 #[test]

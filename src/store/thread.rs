@@ -40,6 +40,8 @@ pub enum StoreEvent {
     Committed(Sequence),
     /// It could not be written; it is tried again, for ever. Told at each try.
     Failing(Reason),
+    /// After that: it is whole and can be written again, though nothing waited to be.
+    Works,
 }
 
 /// The way to the store's thread. Dropping it leaves the thread to write what is queued; see [`StoreHandle::close`].
@@ -95,8 +97,8 @@ fn spawn_with(
     StoreHandle { queue, waiting, thread }
 }
 
-/// When the store is inspected next, and whether the last time found it damaged. Then nothing is appended before it is
-/// found whole.
+/// When the store is inspected next, and whether the last time found it damaged, or unable to take a proof that it is
+/// well. Then nothing is appended before it is found whole.
 #[derive(Debug)]
 struct Inspection {
     every: Duration,
@@ -118,6 +120,18 @@ impl Inspection {
         self.at = Instant::now() + self.every;
         self.is_damaged = inspected.is_err();
         inspected
+    }
+
+    /// Inspects it, and tells what came of that: damage, or that what was damaged is well again.
+    fn inspect_idle(&mut self, store: &mut impl Journal, events: &impl Fn(StoreEvent)) {
+        let was_damaged = self.is_damaged;
+        let found = self.inspect(store).and_then(|()| if was_damaged { store.prove_writable() } else { Ok(()) });
+        self.is_damaged = found.is_err();
+        match found {
+            Ok(()) if was_damaged => events(StoreEvent::Works),
+            Ok(()) => {}
+            Err(error) => events(StoreEvent::Failing(Reason::new(&error.to_string()))),
+        }
     }
 
     fn append(&mut self, store: &mut impl Journal, batch: &Batch) -> Result<(), StoreError> {
@@ -183,10 +197,8 @@ fn next(
 ) -> Option<Batch> {
     // Ends with a batch, or with the last handle; each turn waits, but for what there is to be tidied, which is finite.
     loop {
-        if inspection.is_due_in().is_zero()
-            && let Err(error) = inspection.inspect(store)
-        {
-            events(StoreEvent::Failing(Reason::new(&error.to_string())));
+        if inspection.is_due_in().is_zero() {
+            inspection.inspect_idle(store, events);
         }
         let tidied = if inspection.is_damaged { Tidied::Nothing } else { store.tidy() };
         let wait = match tidied {
@@ -262,6 +274,10 @@ mod tests {
             self.batches.lock().expect("no panic").push(batch.len());
             Ok(())
         }
+
+        fn prove_writable(&mut self) -> Result<(), StoreError> {
+            Ok(())
+        }
     }
 
     #[test]
@@ -288,6 +304,11 @@ mod tests {
             Ok(())
         }
 
+        fn prove_writable(&mut self) -> Result<(), StoreError> {
+            assert_eq!(self.0, 0, "nor is anything else written");
+            Ok(())
+        }
+
         fn inspect(&mut self) -> Result<(), StoreError> {
             self.0 = self.0.saturating_sub(1);
             if self.0 > 0 { Err(StoreError::Damaged { reason: "page 2".to_owned() }) } else { Ok(()) }
@@ -306,6 +327,48 @@ mod tests {
         let all: Vec<_> = std::iter::from_fn(|| told.recv().ok().filter(is_damage)).collect();
         assert!(all.len() <= 4, "{all:?}");
         assert!(handle.close(), "and it is written in the end");
+    }
+
+    /// A store that is whole at every second inspection, and whose first proof fails.
+    #[derive(Default)]
+    struct Mended {
+        inspections: u32,
+        proofs: u32,
+    }
+
+    impl Journal for Mended {
+        fn append(&mut self, _: &[(Sequence, Arc<Entry>)]) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn prove_writable(&mut self) -> Result<(), StoreError> {
+            self.proofs += 1;
+            if self.proofs == 1 { Err(StoreError::Damaged { reason: "read-only".to_owned() }) } else { Ok(()) }
+        }
+
+        fn inspect(&mut self) -> Result<(), StoreError> {
+            self.inspections += 1;
+            if self.inspections == 1 { Err(StoreError::Damaged { reason: "page 2".to_owned() }) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn what_was_mended_is_told_once_it_can_be_written_though_nobody_writes() {
+        let (tell, told) = channel();
+        // Nobody listens any more once the test is over.
+        let handle = spawn_with(Mended::default(), Duration::from_millis(1), move |event| drop(tell.send(event)));
+        for expected in [Some("page 2"), Some("read-only"), None] {
+            let event = told.recv_timeout(Duration::from_secs(60)).expect("told");
+            match (&event, expected) {
+                (StoreEvent::Failing(why), Some(words)) => assert!(why.as_str().contains(words), "{event:?}"),
+                (StoreEvent::Works, None) => {}
+                _ => panic!("{event:?} instead of {expected:?}"),
+            }
+        }
+        handle.append(batch(1..=1)).expect("queued");
+        let next = told.recv_timeout(Duration::from_secs(60)).expect("told");
+        assert_eq!(next, StoreEvent::Committed(Sequence(1)), "what is well is told no second time");
+        assert!(handle.close());
     }
 
     #[test]

@@ -214,6 +214,7 @@ impl State {
                 self.store_works(now, actions);
             }
             Event::StoreFailing(reason) => self.store_fails(now, &reason, actions),
+            Event::StoreWorks => self.store_works(now, actions),
             Event::DeliveryEnded { page, channel, outcome } => {
                 let mut courier = std::mem::take(&mut self.courier);
                 courier.ended(&mut self.turn(now, actions), &page, &channel, outcome);
