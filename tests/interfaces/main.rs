@@ -4,6 +4,7 @@
 mod by_hand;
 mod cli;
 mod daemon;
+mod gauges;
 mod live;
 mod render;
 mod serve;

@@ -11,9 +11,9 @@ use crate::core::{
     action::Action,
     durable::Pending,
     entry::Fact,
-    name::{ChannelName, IncidentId, PageId},
+    name::{ChannelName, IncidentId, PageId, ServiceName},
     page::{DeliveryOutcome, Page, PageKind},
-    policy::Finding,
+    policy::{Finding, Severity},
     time::{BootTime, SteadyTime},
 };
 
@@ -32,31 +32,80 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// A delivery that has not come back after this is taken for failed; the runtime ends its own sooner.
 const LOST_AFTER: Duration = Duration::from_secs(120);
-/// Waiting pages that are considered in one go.
-const CONSIDERED_LIMIT: usize = 16 * 1024;
+/// Pages that may wait in the journal's outbox: four for each of a thousand services that turn bad at once while the
+/// receiver is away; some tens of megabytes at most. Past it the least grave give way, of those the oldest; the gravest
+/// last. That is told.
+pub(super) const OUTBOX_LIMIT: usize = 4096;
+/// After so many tries, a minute or two, a page does not hold up later ones of its incident any more, where its channel
+/// has taken others meanwhile: then it is this page that the receiver does not like.
+const STUCK_AFTER_TRIES: u32 = 8;
+/// The same where the channel took nothing meanwhile, some fifteen minutes: then later pages of the incident are tried
+/// right after it, since nobody knows whether it is the receiver or the page.
+const SCOUTED_AFTER_TRIES: u32 = 20;
+/// Pages of one incident that are tried and fail on one channel between two pauses.
+const FAILURES_A_ROUND: usize = 4;
 /// Pages about the store itself, which cannot go through the store.
 const VOLATILE_LIMIT: usize = 16;
 
+/// What is told in its order, by each channel: an incident, or what concerns a service or the watchdog otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Story {
+    Incident(IncidentId),
+    Service(ServiceName),
+    Watchdog,
+    /// What cannot go through the journal, and must not wait for what does.
+    Memory,
+}
+
+/// Tries at one page by one channel.
 #[derive(Debug, Clone, Copy)]
 struct Try {
     attempts: u32,
-    not_before: BootTime,
-    in_flight_until: Option<BootTime>,
+    began: BootTime,
+}
+
+/// How far one channel is in telling a story.
+#[derive(Debug, Default)]
+struct Telling {
+    /// The page on its way, and when it counts as lost.
+    in_flight: Option<(PageId, BootTime)>,
+    /// Nothing of the story is tried before this.
+    not_before: Option<BootTime>,
+    /// Pages that failed since the last pause and that later ones may pass.
+    passed: BTreeSet<PageId>,
+    /// Pauses since a page was taken.
+    pauses: u32,
+}
+
+impl Telling {
+    fn pause(&mut self, page: &PageId, now: BootTime, asked: Duration) {
+        self.pauses = self.pauses.saturating_add(1);
+        self.passed.clear();
+        self.not_before = Some(now.after(pause(page, self.pauses).max(asked)));
+    }
 }
 
 /// What is known of deliveries and not in the journal.
 #[derive(Debug, Default)]
 pub(super) struct Courier {
     tries: BTreeMap<(PageId, ChannelName), Try>,
+    tellings: BTreeMap<(ChannelName, Story), Telling>,
+    /// When each channel took a page last.
+    taken: BTreeMap<ChannelName, BootTime>,
     /// Pages that live in memory alone, oldest first.
     volatile: VecDeque<Pending>,
+    /// Pages given up for want of room and not told of yet, by severity.
+    given_up: BTreeMap<Severity, u64>,
+    /// The page that told of it last.
+    given_up_told: Option<PageId>,
     wake: Option<BootTime>,
 }
 
 impl Courier {
     /// Keeps only the pages that no journal has: what was on its way is tried anew.
     pub(super) fn begun_anew(self) -> Self {
-        Self { volatile: self.volatile, ..Self::default() }
+        let Self { volatile, given_up, given_up_told, .. } = self;
+        Self { volatile, given_up, given_up_told, ..Self::default() }
     }
 
     /// When it wants to be asked again.
@@ -64,61 +113,92 @@ impl Courier {
         self.wake
     }
 
-    /// Hands out what is due.
+    /// Hands out what is due. Of one story a channel has one page on its way at a time, in the order in which they were
+    /// written: a page waits for those before it, and passes one only where [`Self::may_be_passed`] says so.
     pub(super) fn pump(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.boot;
+        self.make_room(turn);
         self.wake = None;
         if turn.ledger.durable.outbox.depth() == 0 && self.volatile.is_empty() {
             self.tries.clear();
+            self.tellings.clear();
+            self.taken.clear();
             return;
         }
-        for one in self.tries.values_mut() {
-            if one.in_flight_until.is_some_and(|until| now >= until) {
-                one.in_flight_until = None;
-            }
-        }
-        let mut flying = self.tries.values().filter(|one| one.in_flight_until.is_some()).count();
         let mut by_channel: BTreeMap<ChannelName, usize> = BTreeMap::new();
-        for ((_, channel), one) in &self.tries {
-            if one.in_flight_until.is_some() {
+        for ((channel, _), telling) in &mut self.tellings {
+            telling.in_flight.take_if(|(_, until)| now >= *until);
+            if telling.in_flight.is_some() {
                 *by_channel.entry(channel.clone()).or_default() += 1;
             }
         }
-        // What is told of one incident by one channel goes out in its order: a page waits while an earlier one is on its
-        // way, and overtakes it only when that failed.
-        let mut telling: BTreeSet<(ChannelName, IncidentId)> = BTreeSet::new();
+        let mut flying: usize = by_channel.values().sum();
+        // Stories of which it is clear what comes next, and those of which every page was looked at.
+        let mut decided: BTreeSet<(ChannelName, Story)> = BTreeSet::new();
+        let mut waiting: BTreeSet<(ChannelName, Story)> = BTreeSet::new();
         let mut due = Vec::new();
         let mut next: Option<BootTime> = None;
         let mut wake_by = |at: BootTime| next = Some(next.map_or(at, |next| next.min(at)));
-        let stored = turn.ledger.durable.outbox.pending().take(CONSIDERED_LIMIT);
-        'pages: for pending in self.volatile.iter().chain(stored) {
+        let volatile = self.volatile.iter().map(|pending| (pending, Story::Memory));
+        let stored = turn.ledger.durable.outbox.pending().map(|pending| (pending, story_of(pending)));
+        let mut all_seen = true;
+        'pages: for (pending, story) in volatile.chain(stored) {
             for channel in &pending.channels {
+                let key = (channel.clone(), story.clone());
+                if decided.contains(&key) {
+                    continue;
+                }
+                let telling = self.tellings.entry(key.clone()).or_default();
+                if telling.passed.contains(&pending.page.id) {
+                    waiting.insert(key);
+                    continue;
+                }
+                decided.insert(key);
+                if let Some((_, until)) = telling.in_flight {
+                    wake_by(until);
+                    continue;
+                }
+                if let Some(at) = telling.not_before.filter(|at| now < *at) {
+                    wake_by(at);
+                    continue;
+                }
+                telling.not_before = None;
+                let busy = by_channel.entry(channel.clone()).or_default();
+                // Whatever ends asks again.
                 if flying >= IN_FLIGHT_LIMIT {
+                    all_seen = false;
                     break 'pages;
                 }
-                let key = (pending.page.id.clone(), channel.clone());
-                let one = self.tries.entry(key).or_insert(Try { attempts: 0, not_before: now, in_flight_until: None });
-                let busy = by_channel.entry(channel.clone()).or_default();
-                let story = pending.page.incident.clone().map(|incident| (channel.clone(), incident));
-                if let Some(until) = one.in_flight_until {
-                    wake_by(until);
-                    telling.extend(story);
-                } else if one.not_before > now {
-                    wake_by(one.not_before);
-                } else if *busy < IN_FLIGHT_A_CHANNEL && story.is_none_or(|story| telling.insert(story)) {
-                    one.attempts += 1;
-                    let until = now.after(LOST_AFTER);
-                    one.in_flight_until = Some(until);
-                    wake_by(until);
-                    flying += 1;
-                    *busy += 1;
-                    due.push(Action::Deliver {
-                        page: pending.page.clone(),
-                        channel: channel.clone(),
-                        attempt: one.attempts,
-                    });
+                if *busy >= IN_FLIGHT_A_CHANNEL {
+                    continue;
+                }
+                let id = pending.page.id.clone();
+                let one = self.tries.entry((id.clone(), channel.clone())).or_insert(Try { attempts: 0, began: now });
+                one.attempts += 1;
+                let until = now.after(LOST_AFTER);
+                telling.in_flight = Some((id, until));
+                wake_by(until);
+                flying += 1;
+                *busy += 1;
+                due.push(Action::Deliver {
+                    page: pending.page.clone(),
+                    channel: channel.clone(),
+                    attempt: one.attempts,
+                });
+            }
+        }
+        // What is left of these stories was passed, and is tried again after a pause.
+        if all_seen {
+            for key in waiting.difference(&decided) {
+                let Some(telling) = self.tellings.get_mut(key) else { continue };
+                if let Some(page) = telling.passed.first().cloned() {
+                    telling.pause(&page, now, Duration::ZERO);
+                }
+                if let Some(at) = telling.not_before {
+                    wake_by(at);
                 }
             }
+            self.tellings.retain(|key, _| decided.contains(key) || waiting.contains(key));
         }
         self.wake = next;
         for action in due {
@@ -128,6 +208,55 @@ impl Courier {
                 _ => turn.after_commit(action),
             }
         }
+    }
+
+    /// Whether later pages of its story need not wait for this one any more.
+    fn may_be_passed(&self, key: &(PageId, ChannelName)) -> bool {
+        let Some(one) = self.tries.get(key) else { return false };
+        let takes_others = self.taken.get(&key.1).is_some_and(|taken| *taken > one.began);
+        one.attempts >= if takes_others { STUCK_AFTER_TRIES } else { SCOUTED_AFTER_TRIES }
+    }
+
+    /// Gives the least grave pages up, of those the oldest, until no more wait than may. One that is on its way is let be.
+    fn make_room(&mut self, turn: &mut Turn<'_>) {
+        while turn.ledger.durable.outbox.depth() > OUTBOX_LIMIT {
+            let flies = |page: &PageId| {
+                self.tellings.values().any(|one| one.in_flight.as_ref().is_some_and(|(flying, _)| flying == page))
+            };
+            let pages = turn.ledger.durable.outbox.pending().filter(|pending| !flies(&pending.page.id));
+            // The first of the least: of equals `min_by_key` takes the first, which is the oldest.
+            let Some(least) = pages.min_by_key(|pending| pending.page.severity) else { return };
+            let (page, severity, channels) = (least.page.id.clone(), least.page.severity, least.channels.clone());
+            for channel in channels {
+                self.tries.remove(&(page.clone(), channel.clone()));
+                let why = format!("given up for graver or newer ones: more than {OUTBOX_LIMIT} pages waited");
+                turn.append(None, Fact::PageSettled { page: page.clone(), channel, delivered: false, why });
+            }
+            *self.given_up.entry(severity).or_default() += 1;
+        }
+        self.tell_given_up(turn);
+    }
+
+    /// Tells how many pages were given up for want of room, by a page from memory, so that telling needs no room itself.
+    /// While one waits the next is not written: it says what came since.
+    fn tell_given_up(&mut self, turn: &mut Turn<'_>) {
+        let is_waiting = self.given_up_told.as_ref().is_some_and(|told| self.is_volatile(told));
+        if self.given_up.is_empty() || is_waiting {
+            return;
+        }
+        let each = self.given_up.iter().rev().map(|(severity, count)| format!("{count} of {severity}"));
+        let each = each.collect::<Vec<_>>().join(", ");
+        let summary = format!(
+            "pages were given up undelivered, the least grave and oldest first, since more than {OUTBOX_LIMIT} waited: {each}"
+        );
+        let id = PageId::from(format!("msg_{}_given_up_{}", turn.installation, turn.ledger.durable.last.0));
+        let draft = Draft::finding(PageKind::IncidentEscalated, None, Finding::PageUndelivered, summary)
+            .action("See what is open: `backstop incident list`, and why the channels take nothing.");
+        let page = draft.into_page(turn, id.clone());
+        let channels = super::page::channels(turn, page.severity);
+        self.send_from_memory(page, channels, turn.steady());
+        self.given_up.clear();
+        self.given_up_told = Some(id);
     }
 
     /// Sends a page from memory. When there are too many the oldest one gives way, and the new one says so.
@@ -168,13 +297,28 @@ impl Courier {
         outcome: DeliveryOutcome,
     ) {
         let key = (page.clone(), channel.clone());
+        let now = turn.now.boot;
+        if outcome == DeliveryOutcome::Delivered {
+            self.taken.insert(channel.clone(), now);
+        }
         let is_volatile = self.is_volatile(page);
+        let known = self.volatile.iter().find(|pending| pending.page.id == *page);
+        let Some(pending) = known.or_else(|| turn.ledger.durable.outbox.get(page)) else {
+            self.tellings
+                .values_mut()
+                .for_each(|telling| drop(telling.in_flight.take_if(|(flying, _)| flying == page)));
+            return;
+        };
+        let story = if is_volatile { Story::Memory } else { story_of(pending) };
+        let telling = self.tellings.entry((channel.clone(), story)).or_default();
+        telling.in_flight.take_if(|(flying, _)| flying == page);
+        if !matches!(outcome, DeliveryOutcome::Retry { .. }) && telling.passed.is_empty() {
+            telling.pauses = 0;
+        }
         if is_volatile && !matches!(outcome, DeliveryOutcome::Retry { .. }) {
             self.settle_volatile(page, channel);
             return;
         }
-        let known = self.volatile.iter().find(|pending| pending.page.id == *page);
-        let Some(pending) = known.or_else(|| turn.ledger.durable.outbox.get(page)) else { return };
         if !pending.channels.contains(channel) {
             return;
         }
@@ -198,11 +342,15 @@ impl Courier {
                 self.give_up(turn, &key, reason.as_str());
             }
             DeliveryOutcome::Retry { retry_after_seconds, .. } => {
-                let Some(one) = self.tries.get_mut(&key) else { return };
-                let pause = pause(page, one.attempts);
-                let asked = Duration::from_secs(retry_after_seconds.unwrap_or(0)).min(LONGEST_RETRY_AFTER);
-                one.in_flight_until = None;
-                one.not_before = turn.now.boot.after(pause.max(asked));
+                let story = if is_volatile { Story::Memory } else { story_of(pending) };
+                let may_be_passed = retry_after_seconds.is_none() && self.may_be_passed(&key);
+                let telling = self.tellings.entry((channel.clone(), story)).or_default();
+                if may_be_passed && telling.passed.len() + 1 < FAILURES_A_ROUND {
+                    telling.passed.insert(page.clone());
+                } else {
+                    let asked = Duration::from_secs(retry_after_seconds.unwrap_or(0)).min(LONGEST_RETRY_AFTER);
+                    telling.pause(page, now, asked);
+                }
             }
         }
     }
@@ -225,7 +373,15 @@ impl Courier {
     }
 }
 
-/// Doubles with each try, spread by up to a half so that many pages do not come at once: the spread comes from the
+fn story_of(pending: &Pending) -> Story {
+    match (&pending.page.incident, &pending.page.service) {
+        (Some(incident), _) => Story::Incident(incident.clone()),
+        (None, Some(service)) => Story::Service(service.clone()),
+        (None, None) => Story::Watchdog,
+    }
+}
+
+/// Doubles with each pause, spread by up to a half so that many pages do not come at once: the spread comes from the
 /// page's identity and needs no randomness.
 fn pause(page: &PageId, attempts: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX));

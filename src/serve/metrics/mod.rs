@@ -1,10 +1,11 @@
-//! Backstop's own metrics: the names of design §11 and nothing else.
+//! Backstop's own metrics; the README lists them.
 //!
 //! Every label's values come from the configuration or from a closed list, so their number is bounded. Handles for what
 //! happens on each sample are made beforehand, so that counting a sample neither allocates nor looks anything up.
 
 mod journal;
 mod services;
+mod standing;
 
 use std::{
     collections::BTreeMap,
@@ -65,6 +66,7 @@ struct ServiceHandles {
     /// For each signal: passed, failed, missed.
     samples: Vec<[Counter; 3]>,
     conditions: BTreeMap<ConditionName, Gauge>,
+    standing: standing::Standing,
 }
 
 /// Handles of everything that is not counted by name alone.
@@ -302,7 +304,8 @@ fn service_handles(service: &ServicePolicy) -> ServiceHandles {
         gauge.set(-1.0);
         (condition.name.clone(), gauge)
     });
-    let handles = ServiceHandles { samples: samples.collect(), conditions: conditions.collect() };
+    let standing = standing::Standing::of(&name);
+    let handles = ServiceHandles { samples: samples.collect(), conditions: conditions.collect(), standing };
     journal::foresee(&name);
     handles
 }
@@ -322,5 +325,6 @@ fn describe() {
     describe_gauge!(HEARTBEAT, Unit::Seconds, "When the last heartbeat arrived, in Unix time; 0 before the first.");
     describe_counter!(LATE, "Samples that came too late for their window.");
     describe_counter!(RELOADS, "Configurations loaded again, by outcome: applied, refused.");
+    standing::describe();
     describe_gauge!(BUILD, "Always 1; the label tells the version.");
 }

@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use ::metrics::counter;
+use ::metrics::{counter, gauge};
 
-use super::{GATE_REFUSALS, INCIDENTS, ROLLBACKS, Recording, SAMPLES};
+use super::{GATE_REFUSALS, INCIDENTS, ROLLBACKS, Recording, SAMPLES, standing};
 use crate::core::policy::{Policy, ServicePolicy};
 
 /// What counts for each service, and goes on over a reload.
@@ -26,7 +26,7 @@ pub(super) fn all_stay(before: &[Arc<ServicePolicy>], policy: &Policy) -> bool {
     })
 }
 
-/// A new recording with the counts of those that stay. Nothing counts meanwhile: the loop, which counts, is here.
+/// A new recording with the counts of those that stay, and how they stand. Nothing counts meanwhile: the loop, which counts, is here.
 pub(super) fn without_what_is_gone(before: &Recording, policy: &Policy) -> Recording {
     let probes = |service: &ServicePolicy| -> BTreeSet<String> {
         service.signals.iter().map(|signal| signal.name.to_string()).collect()
@@ -42,7 +42,12 @@ pub(super) fn without_what_is_gone(before: &Recording, policy: &Policy) -> Recor
             if service.is_some_and(|probes| label("probe").is_none_or(|probe| probes.contains(probe))) {
                 let labels: Vec<(String, String)> =
                     labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
-                counter!(name, &labels).absolute(value);
+                // How a service stands is told anew soon; until then it must not look as if its incident had ended.
+                if standing::GAUGES.contains(&name) {
+                    gauge!(name, &labels).set(value as f64);
+                } else {
+                    counter!(name, &labels).absolute(value);
+                }
             }
         }
     });
@@ -56,11 +61,11 @@ struct Count<'a> {
     value: u64,
 }
 
-/// A count that goes on, if the line is one. Names in a configuration have no character that would be written otherwise in a label.
+/// A count or a gauge that goes on, if the line is one. Names in a configuration have no character that would be written otherwise in a label.
 fn read(line: &str) -> Option<Count<'_>> {
     let (series, value) = line.rsplit_once(' ')?;
     let (name, labels) = series.strip_suffix('}')?.split_once('{')?;
-    let name = COUNTS.into_iter().find(|known| *known == name)?;
+    let name = COUNTS.into_iter().chain(standing::GAUGES).find(|known| *known == name)?;
     let labels = labels.split(',').map(|label| {
         let (label, value) = label.split_once('=')?;
         Some((label, value.strip_prefix('"')?.strip_suffix('"')?))
