@@ -25,6 +25,8 @@ mod between;
 mod clock;
 #[path = "engine/interrupted.rs"]
 mod interrupted;
+#[path = "engine/pages.rs"]
+mod pages;
 #[path = "engine/steps.rs"]
 mod steps;
 #[path = "engine/witnesses.rs"]

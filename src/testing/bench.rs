@@ -67,6 +67,10 @@ pub struct Bench {
     pub requests: (u64, u64),
     /// So many of the next deliveries fail.
     pub deliveries_fail: u32,
+    /// Pages of this kind fail on every try.
+    pub stuck_pages: Option<PageKind>,
+    /// Counts of requests are missed, as where they come from the service itself and that is down.
+    pub requests_missed: bool,
     /// How the next operations end.
     pub ends: VecDeque<Ends>,
     /// How all further ones end.
@@ -148,6 +152,8 @@ impl Bench {
             ready: Some(true),
             requests: (40, 0),
             deliveries_fail: 0,
+            stuck_pages: None,
+            requests_missed: false,
             ends: VecDeque::new(),
             then_ends: Ends::Well,
             receipt: Receipt::Interrupted,
@@ -290,7 +296,12 @@ impl Bench {
         self.sample(ServiceIndex(0), 0, Measurement::Check(check));
         if self.ticks.is_multiple_of(COUNT_EVERY_TICKS) {
             let (total, errors) = self.requests;
-            self.sample(ServiceIndex(0), 1, Measurement::Requests(RequestCounts { total, errors, latency: None }));
+            let counts = if self.requests_missed {
+                Measurement::RequestsMissed(Reason::new("connection refused"))
+            } else {
+                Measurement::Requests(RequestCounts { total, errors, latency: None })
+            };
+            self.sample(ServiceIndex(0), 1, counts);
         }
         if self.state.next_wake().is_some_and(|wake| wake <= self.now.boot) {
             self.feed(Event::Woke);
@@ -375,8 +386,8 @@ impl Bench {
                 Action::Look { key: Some(key), .. } => self.look(Some(key)),
                 Action::Operate { attempt, .. } => self.operate(attempt),
                 Action::Deliver { page, channel, .. } => {
-                    let outcome = if self.deliveries_fail > 0 {
-                        self.deliveries_fail -= 1;
+                    let outcome = if self.deliveries_fail > 0 || self.stuck_pages == Some(page.kind) {
+                        self.deliveries_fail = self.deliveries_fail.saturating_sub(1);
                         DeliveryOutcome::Retry { reason: Reason::new("503"), retry_after_seconds: None }
                     } else {
                         self.pages.push((*page).clone());

@@ -3,7 +3,7 @@
 use backstop::{
     core::{event::Request, name::ServiceIndex, policy::Mode},
     serve::metrics::Metrics,
-    testing::{Bench, SERVICE},
+    testing::{Bench, Ends, SERVICE},
 };
 
 use crate::daemon;
@@ -35,8 +35,9 @@ fn gauges_say_how_a_service_stands() {
     let metrics = Metrics::new(&policy).expect("metrics");
     assert_eq!(shown(&metrics, " 0").len(), 3 + 4 + 1 + 1, "every series is there before anything happens");
     assert_eq!(said(&mut bench, &metrics), ["backstop_verdict{verdict=\"healthy\"}"]);
+    bench.ends = [Ends::Silent].into();
     bench.ready = Some(false);
-    bench.until("rolls back", |bench| !bench.switches().is_empty());
+    bench.until("rolls back", |bench| !bench.operations.is_empty());
     let open = [
         "backstop_open_incidents{severity=\"S1\"}",
         "backstop_rollback_running{}",

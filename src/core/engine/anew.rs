@@ -44,6 +44,7 @@ impl State {
                 fresh.watch = old.watch;
                 fresh.confirming = old.confirming;
                 fresh.lost_told = old.lost_told;
+                fresh.lost_in_incident = old.lost_in_incident;
                 fresh.certificates = old.certificates;
                 fresh.sight = old.sight;
                 // Whether it was asked for a look that went with the step nobody knows; a second one does no harm.

@@ -219,7 +219,7 @@ impl Courier {
 
     /// Gives the least grave pages up, of those the oldest, until no more wait than may. One that is on its way is let be.
     fn make_room(&mut self, turn: &mut Turn<'_>) {
-        while turn.ledger.durable.outbox.depth() > OUTBOX_LIMIT {
+        while turn.ledger.durable.outbox.depth() > OUTBOX_LIMIT && !turn.ledger.is_full() {
             let flies = |page: &PageId| {
                 self.tellings.values().any(|one| one.in_flight.as_ref().is_some_and(|(flying, _)| flying == page))
             };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{history::keep_plan, page::Draft, service::Service, surroundings::told_first, turn::Turn};
+use super::{history::keep_plan, outlook, page::Draft, service::Service, surroundings::told_first, turn::Turn};
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
@@ -328,12 +328,13 @@ impl Service {
         self.calm_since = None;
         self.told_at = Some(turn.now.boot);
         let incident = turn.incident(&id);
-        let summary = format!("{}: rollback in progress: {from} to {to}", self.name);
+        let ordered = by_hand.map(|order| format!(", ordered by {}", order.by)).unwrap_or_default();
+        let summary = format!("{}: rollback in progress: {from} to {to}{ordered}", self.name);
         let draft = Draft::about(PageKind::RollbackStarted, incident, summary)
             .versions(from, to)
             .action("Rolling back to the previous version. Updates will follow.")
             .details([
-                format!("Issue: {}", incident.path.because),
+                format!("Issue: {}", outlook::because(incident)),
                 format!("Action: rolling back from {from} to {to}"),
                 "ETA: under 5 minutes, verification included if it clears at once".to_owned(),
             ])
@@ -372,6 +373,7 @@ impl Service {
             self.resolve(
                 turn,
                 &format!("closed, since {version} was deployed; if that is not well, a new incident opens"),
+                Some(version),
             );
         }
     }
@@ -381,6 +383,12 @@ impl Service {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let Some(plan) = incident.active_plan() else { return };
         let (id, number, from, to) = (incident.id.clone(), plan.number, plan.from.clone(), plan.to.clone());
+        let under_way = plan.current_step().filter(|(_, step)| step.status.in_flight());
+        let under_way = under_way.map(|(place, step)| {
+            let title = &step.planned.title;
+            format!("Step {} ({title}) was under way and may still come to its end: see what is live then.", place + 1)
+        });
+        let whose = outlook::whose(plan);
         let fact = Fact::PlanEnded {
             incident: id.clone(),
             plan: number,
@@ -393,7 +401,9 @@ impl Service {
         let draft = Draft::about(PageKind::RollbackFailed, turn.incident(&id), summary)
             .found(Finding::RollbackFailed)
             .versions(&from, &to)
-            .details(["Backstop does nothing more in this incident: whoever came between decides.".to_owned()]);
+            .action(outlook::OVERTAKEN)
+            .details(under_way)
+            .details(whose);
         turn.page(draft);
         self.leave_flying(turn);
         self.drive = super::drive::Drive::default();
@@ -403,7 +413,7 @@ impl Service {
 }
 
 /// The gravest verdict at which a human denied this incident's rollback.
-fn denied_at(incident: &IncidentRecord) -> Option<VerdictKind> {
+pub(super) fn denied_at(incident: &IncidentRecord) -> Option<VerdictKind> {
     let denied = incident.approvals.iter().filter(|one| matches!(one.state, ApprovalState::Denied(_)));
     denied.map(|one| one.verdict).max()
 }

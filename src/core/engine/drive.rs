@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    abort::is_aborted, history::of_plan, look::changes_the_target, page::Draft, service::Service, sight::same_version,
-    turn::Turn,
+    abort::is_aborted, history::of_plan, look::changes_the_target, outlook, page::Draft, service::Service,
+    sight::same_version, turn::Turn,
 };
 use crate::core::{
     action::Action,
@@ -324,6 +324,7 @@ impl Service {
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
         let note = plan.steps[usize::from(current.step)].note.clone();
+        let whose = outlook::whose(plan);
         self.leave_rest(turn, current);
         let title = &current.record.planned.title;
         let (from, to) = (&current.from, &current.to);
@@ -342,7 +343,8 @@ impl Service {
         let draft = Draft::about(PageKind::RollbackFailed, turn.incident(&current.incident), summary)
             .found(finding)
             .versions(from, to)
-            .details([state]);
+            .details([state])
+            .details(whose);
         turn.page(draft);
     }
 

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::{page::Draft, service::Service, surroundings::told_first, turn::Turn};
+use super::{outlook, page::Draft, service::Service, turn::Turn};
 use crate::core::{
     action::Action,
     answer::Answer,
     durable::verdict_severity,
     entry::Fact,
     gate::words,
-    name::IncidentId,
+    name::{IncidentId, Version},
     page::PageKind,
-    policy::{ConsiderThen, Finding, Mode, Severity},
+    policy::{Finding, Severity, SignalKind},
     time::BootTime,
-    verdict::{Onset, PlanKind, VerdictKind},
+    verdict::{Onset, VerdictKind},
     watch::NO_ANSWER,
 };
 
@@ -26,6 +26,9 @@ const LOST_CHECKED_EVERY: Duration = Duration::from_secs(1);
 
 /// Signals count as restored after so long without a gap: one that comes and goes is told once.
 const RESTORED_AFTER: Duration = Duration::from_secs(30);
+
+/// The conditions that say that a service is down.
+const OUTAGES: [&str; 2] = ["system_down", "rollout_failing"];
 
 /// A signal that is found lost so long after the process stood still is put down to that.
 const STOOD_STILL_LATELY: Duration = Duration::from_mins(1);
@@ -152,39 +155,6 @@ impl Service {
         lines
     }
 
-    /// What Backstop is about to do, in words.
-    fn intention(&self, turn: &Turn<'_>, verdict: VerdictKind) -> String {
-        let to = self.situation(turn).candidate();
-        let to = to.map_or_else(|| "an older release".to_owned(), |version| version.to_string());
-        if self.page_only {
-            return "Backstop only watches this service: its state was restored after an error of its own.".to_owned();
-        }
-        let plan = self.watch.verdict().plan.filter(|plan| *plan != PlanKind::Quick);
-        if let Some(plan) = plan.filter(|_| self.policy.mode != Mode::Observe) {
-            return format!("The tree wants the plan {plan}, which this version cannot carry out: do it by hand.");
-        }
-        let gates = self.situation(turn).reports();
-        if let Some(held) = told_first(&gates).filter(|_| self.policy.mode != Mode::Observe) {
-            return format!("As it is now nothing is rolled back: {}.", held.why);
-        }
-        match (self.policy.mode, verdict) {
-            (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to roll back to {to}."),
-            (Mode::Act, VerdictKind::RollBack) => {
-                let wait = match self.deciding_condition() {
-                    Some("system_down") => format!("after {} unbroken", words(self.policy.thresholds.down_for)),
-                    _ => format!("in {}", words(self.acting_wait(turn))),
-                };
-                format!("If it is still so {wait} and every gate allows it, Backstop rolls back to {to}.")
-            }
-            (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to roll back to {to}."),
-            _ if self.policy.consider.then == ConsiderThen::RollBack && self.watch.stands_without_reporters() => {
-                let window = words(self.policy.consider.window);
-                format!("If it is still so in {window}, Backstop rolls back to {to}.")
-            }
-            _ => format!("Backstop asks for approval to roll back to {to}, if every gate allows it."),
-        }
-    }
-
     /// Whether everything that fired in the incident is clear just now, by evidence.
     pub(super) fn is_calm(&self, turn: &Turn<'_>) -> bool {
         let Some(incident) = turn.open_incident(&self.name) else { return true };
@@ -208,20 +178,24 @@ impl Service {
         }
         let how = format!("what fired has been clear for {}", words(self.policy.verify.healthy_for));
         self.void_approval(turn, "it cleared by itself");
-        self.resolve(turn, &how);
+        self.resolve(turn, &how, None);
     }
 
-    /// Ends the open incident and tells it.
-    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, how: &str) {
+    /// Ends the open incident and tells it. `replaced_by` is the version that was deployed, where that ends it and nothing
+    /// is known of how that is.
+    pub(super) fn resolve(&mut self, turn: &mut Turn<'_>, how: &str, replaced_by: Option<&Version>) {
         let Some(id) = turn.open_incident(&self.name).map(|incident| incident.id.clone()) else { return };
         turn.append(Some(&self.name), Fact::IncidentResolved { incident: id.clone(), how: how.to_owned() });
         self.calm_since = None;
         self.held_since = None;
         let incident = turn.incident(&id);
         let lasted = words(turn.ago(incident.opened));
-        let draft = Draft::about(PageKind::IncidentResolved, incident, format!("{}: resolved: {how}", self.name))
-            .action("Nothing more to do now.")
-            .details([format!("The incident lasted {lasted}.")]);
+        let after = outlook::aftermath(incident, replaced_by, self.sight.observation());
+        let draft = Draft::about(PageKind::IncidentResolved, incident, format!("{}: {}: {how}", self.name, after.word))
+            .action(after.action)
+            .details([format!("The incident lasted {lasted}.")])
+            .details(after.details);
+        let draft = if after.is_stuck { draft.found(Finding::StepStuck) } else { draft };
         turn.page(draft);
         self.keep_evidence(turn, &id);
     }
@@ -247,16 +221,24 @@ impl Service {
             return;
         }
         let open_for = words(turn.ago(incident.opened));
-        let because = &incident.path.because;
+        let because = outlook::because(incident);
         let summary = format!("{}: still open after {open_for}: {because}", self.name);
-        let found = incident.findings.iter().max_by_key(|found| found.severity).map(|found| found.finding);
+        // A signal that the outage explains is no word on what to do about the outage.
+        let found = incident.findings.iter().filter(|found| found.finding != Finding::SignalLost);
+        let found = found.max_by_key(|found| found.severity).map(|found| found.finding);
+        let left = outlook::left_to_people(incident);
         let mut draft = Draft::about(PageKind::IncidentEscalated, incident, summary);
         draft = match found {
             _ if is_quiet => self.quieten(turn, draft),
             Some(finding) => draft.found(finding),
             None => draft.action("It has neither cleared nor been resolved."),
         };
-        turn.page(draft);
+        if let Some(left) = left.filter(|_| !is_quiet) {
+            draft = draft.action(left);
+        }
+        let lost =
+            self.lost_in_incident.iter().map(|(signal, reason)| format!("Signal {signal} is lost with it: {reason}"));
+        turn.page(draft.details(lost));
     }
 
     /// Notes a finding in the open incident.
@@ -303,6 +285,7 @@ impl Service {
         }
         let finding = Finding::SignalLost;
         let told = turn.record(&self.name).findings.contains(&finding);
+        let is_explained = self.keep_lost_with_outage(turn, &mut lost, told);
         let is_news = |(signal, _): &(String, String)| !self.lost_told.contains(signal);
         // After a restart of ours nobody remembers which signals were told of; that some were is in the journal.
         let news = if told && self.lost_told.is_empty() { false } else { lost.iter().any(is_news) };
@@ -315,7 +298,7 @@ impl Service {
             turn.page(Draft::finding(PageKind::SignalLost, Some(&self.name), finding, summary).details(each));
         }
         self.lost_told.extend(lost.iter().map(|(signal, _)| signal.clone()));
-        if !lost.is_empty() {
+        if !lost.is_empty() || is_explained {
             self.seen_since = None;
         } else if told {
             let since = *self.seen_since.get_or_insert(turn.now.boot);
@@ -328,6 +311,48 @@ impl Service {
             let draft = Draft::finding(PageKind::SignalRestored, Some(&self.name), finding, summary);
             turn.page(draft.action("Nothing to do."));
         }
+    }
+}
+
+impl Service {
+    /// Takes out of `lost` what an outage that is told already explains: what is asked of a service that is down cannot be
+    /// answered. It is noted in the incident and pages on its own only when it outlasts that. What was told before
+    /// (`told`, where a restart of ours forgot of which) stays, and so does what the outage itself is seen by: whether
+    /// that is blind is no part of it. Whether there is such a signal.
+    fn keep_lost_with_outage(&mut self, turn: &mut Turn<'_>, lost: &mut Vec<(String, String)>, told: bool) -> bool {
+        let incident = turn.open_incident(&self.name).filter(|incident| {
+            let by_outage = OUTAGES.iter().any(|name| incident.fired.contains(*name));
+            by_outage && (self.watch.is_seen_failing(turn.now) || incident.found(Finding::SignalLost))
+        });
+        let Some(id) = incident.filter(|_| !told || !self.lost_told.is_empty()).map(|incident| incident.id.clone())
+        else {
+            self.lost_in_incident.clear();
+            return false;
+        };
+        let mut news = Vec::new();
+        let mut explained = std::collections::BTreeMap::new();
+        lost.retain(|(signal, reason)| {
+            let place = self.policy.signals.iter().position(|one| one.name.as_str() == signal.as_str());
+            let is_asked_of_it =
+                place.is_some_and(|place| !matches!(self.policy.signals[place].kind, SignalKind::Probe { .. }));
+            if !is_asked_of_it || self.lost_told.contains(signal) {
+                return true;
+            }
+            if !self.lost_in_incident.contains_key(signal) {
+                news.push(format!("{signal}: {reason}"));
+            }
+            explained.insert(signal.clone(), reason.clone());
+            false
+        });
+        self.lost_in_incident = explained;
+        if !news.is_empty() {
+            let (finding, detail) = (Finding::SignalLost, format!("while it is down: {}", news.join("; ")));
+            let severity = turn.policy.escalation.severity(finding);
+            let fact = Fact::Found { incident: Some(id.clone()), finding, severity, detail, gate: None };
+            turn.append(Some(&self.name), fact);
+            self.keep_evidence(turn, &id);
+        }
+        !self.lost_in_incident.is_empty()
     }
 }
 

@@ -16,6 +16,7 @@ mod ledger;
 mod look;
 mod nightly;
 mod observer;
+mod outlook;
 mod page;
 mod reload;
 mod report;

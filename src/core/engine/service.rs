@@ -49,6 +49,8 @@ pub(super) struct Service {
     pub(super) suspected_since: Option<BootTime>,
     /// Lost signals that people were told of.
     pub(super) lost_told: std::collections::BTreeSet<String>,
+    /// Lost signals that the open incident explains, and why each is lost.
+    pub(super) lost_in_incident: std::collections::BTreeMap<String, String>,
     /// Since when no signal has been lost.
     pub(super) seen_since: Option<BootTime>,
     /// Since when the verdict has been to roll back.
@@ -117,6 +119,7 @@ impl Service {
             held_since: None,
             suspected_since: None,
             lost_told: std::collections::BTreeSet::new(),
+            lost_in_incident: std::collections::BTreeMap::new(),
             seen_since: None,
             due_since: None,
             considered_since: None,

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{drive::Current, history::keep_plan, page::Draft, service::Service, sight::same_version, turn::Turn};
+use super::{
+    drive::Current, history::keep_plan, outlook, page::Draft, service::Service, sight::same_version, turn::Turn,
+};
 use crate::core::{
     answer::Answer,
     durable::{PlanRecord, Rollout},
@@ -173,7 +175,8 @@ impl Service {
                 .found(finding)
                 .details([format!("Duration: {lasted}"), "Backstop goes no further back by itself.".to_owned()])
         };
-        let draft = draft.versions(from, to);
+        let whose = turn.incident(&current.incident).active_plan().and_then(outlook::whose);
+        let draft = draft.versions(from, to).details(whose);
         turn.page(draft);
         true
     }
@@ -201,7 +204,7 @@ impl Service {
         self.told_at = Some(turn.now.boot);
         match outcome {
             // Putting it on record may have taken a while: what was proved then is asked again now.
-            PlanOutcome::Verified if self.is_calm(turn) => self.resolve(turn, "rolled back, and verified"),
+            PlanOutcome::Verified if self.is_calm(turn) => self.resolve(turn, "rolled back, and verified", None),
             PlanOutcome::Verified => self.tell_bad_again(turn, &id),
             _ => self.keep_evidence(turn, &id),
         }

@@ -1,0 +1,176 @@
+//! What is about to happen in an incident, and what it leaves behind: in words that are true when they are sent, and that
+//! say what earlier pages are worth by then.
+
+use super::{decide::denied_at, service::Service, surroundings::told_first, turn::Turn};
+use crate::core::{
+    durable::{IncidentRecord, PlanRecord},
+    entry::PlanOutcome,
+    gate::words,
+    name::Version,
+    policy::{ConsiderThen, Finding, Mode},
+    release::Observation,
+    verdict::{PlanKind, VerdictKind},
+};
+
+/// What is left when an incident is over.
+pub(super) struct Aftermath {
+    /// How the page begins.
+    pub(super) word: &'static str,
+    /// What is to be done.
+    pub(super) action: String,
+    /// What earlier pages are worth by now.
+    pub(super) details: Vec<String>,
+    /// A rollback hangs half-way.
+    pub(super) is_stuck: bool,
+}
+
+/// What is left of an incident that is over. `replaced_by` is a version that was just deployed, of which nothing is known
+/// yet; `seen` what the target said last.
+pub(super) fn aftermath(
+    incident: &IncidentRecord,
+    replaced_by: Option<&Version>,
+    seen: Option<&Observation>,
+) -> Aftermath {
+    let plan = incident.plans.last();
+    let outcome = plan.and_then(|plan| plan.ended.as_ref().map(|(_, outcome)| (plan, *outcome)));
+    let is_stuck = matches!(outcome, Some((_, PlanOutcome::Stuck)));
+    let watch = replaced_by.map(|version| format!("Watch {version}: whether it is well is not known yet."));
+    let action = match outcome {
+        Some((plan, PlanOutcome::Stuck)) => {
+            let live = match (replaced_by, seen.and_then(|seen| seen.current.as_ref())) {
+                (Some(version), _) => format!("{version} was deployed since; see that it is whole"),
+                (None, Some(current)) => {
+                    format!("the target says that {} is live; see that it is whole", current.version)
+                }
+                (None, None) => "the target does not tell what is live; look at it by hand".to_owned(),
+            };
+            format!("The rollback from {} to {} is still stuck half-way: {live}.", plan.from, plan.to)
+        }
+        _ if watch.is_some() => watch.unwrap_or_default(),
+        Some((plan, PlanOutcome::Failed)) => format!(
+            "What fired is over without the rollback from {} to {}, which failed. Find out why it failed before the next one is \
+             needed.",
+            plan.from, plan.to
+        ),
+        Some((plan, PlanOutcome::Persists | PlanOutcome::Unverified)) => format!(
+            "What fired is over by now. That the rollback from {} to {} helped was not proved in its time: look for the cause.",
+            plan.from, plan.to
+        ),
+        Some((_, PlanOutcome::Overtaken)) => {
+            "Nothing more to do now: what was put live during the rollback is well.".to_owned()
+        }
+        Some((_, PlanOutcome::Aborted)) => "Nothing more to do now: what is live stays.".to_owned(),
+        Some((_, PlanOutcome::Verified)) | None => "Nothing more to do now.".to_owned(),
+    };
+    let mut over: Vec<&str> = Vec::new();
+    for found in &incident.findings {
+        let name = found.finding.as_str();
+        let stays = is_stuck && matches!(found.finding, Finding::StepStuck | Finding::RollbackFailed);
+        if !stays && !over.contains(&name) {
+            over.push(name);
+        }
+    }
+    let mut details = Vec::new();
+    if !over.is_empty() {
+        details.push(format!("What earlier pages of it asked for is not needed any more ({}).", over.join(", ")));
+    }
+    if is_stuck {
+        details.push("The page that a step is stuck holds until somebody has looked.".to_owned());
+    }
+    let word = if is_stuck { "over, but for a rollback that is stuck" } else { "resolved" };
+    Aftermath { word, action, details, is_stuck }
+}
+
+/// Why an incident is open: what fired, or who ordered the rollback for which it was opened.
+pub(super) fn because(incident: &IncidentRecord) -> String {
+    let ordered = incident.plans.first().and_then(|plan| plan.by_hand.as_ref());
+    match (&incident.opened_by, ordered) {
+        (Some(_), Some(order)) if incident.fired.is_empty() => format!("a rollback {}", order.words()),
+        (Some(by), None) if incident.fired.is_empty() => format!("{by} opened it by hand"),
+        _ => incident.path.because.clone(),
+    }
+}
+
+/// What an open incident asks of people after a plan that Backstop left to them, whatever the escalation table says of how
+/// it ended.
+pub(super) fn left_to_people(incident: &IncidentRecord) -> Option<&'static str> {
+    let (_, outcome) = incident.plans.last()?.ended.as_ref()?;
+    match outcome {
+        PlanOutcome::Overtaken => Some(OVERTAKEN),
+        PlanOutcome::Aborted => {
+            Some("The rollback was aborted, and Backstop does nothing more in this incident: people decide.")
+        }
+        _ => None,
+    }
+}
+
+/// What is to be done when somebody came between.
+pub(super) const OVERTAKEN: &str =
+    "Whoever came between decides: Backstop does nothing more in this incident. How it ends is told.";
+
+/// Who wanted a plan, where it was not Backstop.
+pub(super) fn whose(plan: &PlanRecord) -> Option<String> {
+    let order = plan.by_hand.as_ref().map(|order| format!("This rollback was {}.", order.words()));
+    order.or_else(|| plan.approved_by.as_ref().map(|by| format!("This rollback was approved by {by}.")))
+}
+
+/// There is one plan in an incident, whatever came of it.
+fn one_plan_only(plan: &PlanRecord) -> String {
+    let (from, to) = (&plan.from, &plan.to);
+    let order = plan.by_hand.as_ref().map(|order| format!(", {},", order.words())).unwrap_or_default();
+    match &plan.ended {
+        None => format!("The rollback from {from} to {to}{order} goes on; what becomes of it is told."),
+        Some((_, outcome)) => format!(
+            "The rollback from {from} to {to}{order} has ended already ({}), and Backstop begins no second one in this incident: \
+             decide by hand.",
+            outcome.as_str()
+        ),
+    }
+}
+
+impl Service {
+    /// What Backstop is about to do, in words.
+    pub(super) fn intention(&self, turn: &Turn<'_>, verdict: VerdictKind) -> String {
+        let to = self.situation(turn).candidate();
+        let to = to.map_or_else(|| "an older release".to_owned(), |version| version.to_string());
+        if self.page_only {
+            return "Backstop only watches this service: its state was restored after an error of its own.".to_owned();
+        }
+        let incident = turn.open_incident(&self.name);
+        if let Some(plan) = incident.and_then(|incident| incident.plans.last()) {
+            return one_plan_only(plan);
+        }
+        let plan = self.watch.verdict().plan.filter(|plan| *plan != PlanKind::Quick);
+        if let Some(plan) = plan.filter(|_| self.policy.mode != Mode::Observe) {
+            return format!("The tree wants the plan {plan}, which this version cannot carry out: do it by hand.");
+        }
+        let gates = self.situation(turn).reports();
+        if let Some(held) = told_first(&gates).filter(|_| self.policy.mode != Mode::Observe) {
+            return format!("As it is now nothing is rolled back: {}.", held.why);
+        }
+        let denied = incident.and_then(denied_at).max(turn.record(&self.name).live().and_then(|live| live.denied));
+        let is_refused = incident.is_some_and(|incident| incident.refused);
+        match (self.policy.mode, verdict) {
+            (Mode::Act | Mode::Ask, _) if denied.is_some_and(|at| at == verdict || verdict < VerdictKind::RollBack) => {
+                "A rollback of this deploy was denied, so Backstop does not ask again: decide by hand.".to_owned()
+            }
+            (Mode::Act, _) if is_refused || denied.is_some() => {
+                format!("Backstop asks for approval to roll back to {to}, if every gate allows it.")
+            }
+            (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to roll back to {to}."),
+            (Mode::Act, VerdictKind::RollBack) => {
+                let wait = match self.deciding_condition() {
+                    Some("system_down") => format!("after {} unbroken", words(self.policy.thresholds.down_for)),
+                    _ => format!("in {}", words(self.acting_wait(turn))),
+                };
+                format!("If it is still so {wait} and every gate allows it, Backstop rolls back to {to}.")
+            }
+            (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to roll back to {to}."),
+            _ if self.policy.consider.then == ConsiderThen::RollBack && self.watch.stands_without_reporters() => {
+                let window = words(self.policy.consider.window);
+                format!("If it is still so in {window}, Backstop rolls back to {to}.")
+            }
+            _ => format!("Backstop asks for approval to roll back to {to}, if every gate allows it."),
+        }
+    }
+}
