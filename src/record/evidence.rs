@@ -1,5 +1,6 @@
 //! Evidence: a folder for each incident, with what was seen and done. Folders are marked as ours, so that pruning never
-//! takes anybody else's.
+//! takes anybody else's, and with the installation of the store, since a restored or lost store numbers its incidents from
+//! an earlier one on: where another installation's folder has the incident's name already, ours is called otherwise.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +24,11 @@ pub const FILES_LIMIT: usize = 1000;
 /// Longest name of a file or folder, well below what file systems allow.
 const NAME_LIMIT_BYTES: usize = 128;
 
-/// In each folder that is ours.
+/// Characters of the installation that are added to a name that is taken: two of the few stores that ever kept evidence in
+/// one directory do not share so many, and if they did nothing would be written.
+const TAG_LENGTH: usize = 12;
+
+/// In each folder that is ours; it holds the installation.
 const MARK: &str = ".backstop-evidence";
 
 /// Why evidence cannot be kept, listed or removed.
@@ -36,6 +41,12 @@ pub enum EvidenceError {
     #[error("add a file to {folder}: it has {FILES_LIMIT} already")]
     TooMany {
         /// The incident's folder.
+        folder: PathBuf,
+    },
+    /// Both names that the incident's folder may have are taken.
+    #[error("keep evidence in {folder}: it is another installation's, or not Backstop's; move it away")]
+    Taken {
+        /// The folder.
         folder: PathBuf,
     },
     /// The file system says no.
@@ -76,14 +87,22 @@ pub struct Pruned {
     pub failed: Vec<EvidenceError>,
 }
 
-/// Puts a file into the incident's folder, durably; the same name again replaces it. Returns where it is.
-pub fn write(directory: &Path, incident: &IncidentId, name: &str, content: &str) -> Result<PathBuf, EvidenceError> {
-    let folder = folder(directory, incident)?;
-    let path = folder.join(checked(name)?);
+/// Puts a file into the folder that the incident has in this installation, durably; the same name again replaces it.
+/// Returns where it is.
+pub fn write(
+    directory: &Path,
+    installation: &str,
+    incident: &IncidentId,
+    name: &str,
+    content: &str,
+) -> Result<PathBuf, EvidenceError> {
+    let name = checked(name)?;
+    let folder = folder(directory, installation, incident)?;
+    let path = folder.join(name);
     if !folder.join(MARK).exists() {
-        make(&folder).map_err(EvidenceError::io("make", &folder))?;
+        make(&folder, installation).map_err(EvidenceError::io("make", &folder))?;
     }
-    if !path.exists() && list(directory, incident)?.len() >= FILES_LIMIT {
+    if !path.exists() && listed(&folder)?.len() >= FILES_LIMIT {
         return Err(EvidenceError::TooMany { folder });
     }
     let written = if content.len() > FILE_LIMIT_BYTES {
@@ -98,10 +117,13 @@ pub fn write(directory: &Path, incident: &IncidentId, name: &str, content: &str)
 }
 
 /// The incident's files, by name; none if it has no folder.
-pub fn list(directory: &Path, incident: &IncidentId) -> Result<Vec<EvidenceFile>, EvidenceError> {
-    let folder = folder(directory, incident)?;
-    let failed = EvidenceError::io("list", &folder);
-    let entries = match fs::read_dir(&folder) {
+pub fn list(directory: &Path, installation: &str, incident: &IncidentId) -> Result<Vec<EvidenceFile>, EvidenceError> {
+    listed(&folder(directory, installation, incident)?)
+}
+
+fn listed(folder: &Path) -> Result<Vec<EvidenceFile>, EvidenceError> {
+    let failed = EvidenceError::io("list", folder);
+    let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
@@ -119,20 +141,55 @@ pub fn list(directory: &Path, incident: &IncidentId) -> Result<Vec<EvidenceFile>
     Ok(files)
 }
 
-/// The incident's folder, there or not.
-pub fn folder(directory: &Path, incident: &IncidentId) -> Result<PathBuf, EvidenceError> {
-    Ok(directory.join(checked(incident.as_str())?))
+/// The folder that the incident has in this installation, there or not: called like the incident, and where that is taken
+/// also by the installation. Of a folder that an earlier version marked it is not known whose it is, so it is taken.
+pub fn folder(directory: &Path, installation: &str, incident: &IncidentId) -> Result<PathBuf, EvidenceError> {
+    let plain = directory.join(checked(incident.as_str())?);
+    let tagged = checked(&tagged(incident, installation)).map(|name| directory.join(name));
+    // Where it was called so once, it stays called so: the other one may have been pruned since.
+    let tagged_is_ours =
+        || tagged.as_ref().is_ok_and(|folder| folder.exists() && is_free_or_ours(folder, installation));
+    if is_free_or_ours(&plain, installation) && !tagged_is_ours() {
+        return Ok(plain);
+    }
+    let tagged = tagged?;
+    if is_free_or_ours(&tagged, installation) { Ok(tagged) } else { Err(EvidenceError::Taken { folder: tagged }) }
+}
+
+fn tagged(incident: &IncidentId, installation: &str) -> String {
+    // Its end: an identity of this kind begins with the time at which it was made.
+    let start = installation.len().saturating_sub(TAG_LENGTH);
+    let tag = installation.get(start..).unwrap_or(installation);
+    format!("{incident}.{tag}")
+}
+
+/// Whether nothing is there, or what this installation made. One that was being made when the process was killed has
+/// nothing in it yet but what begins with a dot.
+fn is_free_or_ours(folder: &Path, installation: &str) -> bool {
+    match fs::read_to_string(folder.join(MARK)) {
+        Ok(mark) => mark == installation,
+        Err(_) => match fs::read_dir(folder) {
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            Ok(mut entries) => {
+                entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().as_encoded_bytes().starts_with(b".")))
+                    && !folder.join(MARK).exists()
+            }
+        },
+    }
 }
 
 /// Removes the folders of ours to which nothing was written for as long as `keep`, by a wall clock that may be wrong:
 /// those of `known` incidents, which the journal has not let go of by its own time, stay however old they seem.
 pub fn prune(
     directory: &Path,
+    installation: &str,
     keep: Duration,
     now: SystemTime,
     known: &BTreeSet<IncidentId>,
 ) -> Result<Pruned, EvidenceError> {
     let mut pruned = Pruned::default();
+    let both = |incident: &IncidentId| [incident.to_string(), tagged(incident, installation)];
+    let kept: BTreeSet<String> = known.iter().flat_map(both).collect();
     let failed = EvidenceError::io("list", directory);
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -146,7 +203,7 @@ pub fn prune(
             continue;
         }
         let name = folder.file_name().and_then(OsStr::to_str);
-        if name.is_some_and(|name| known.contains(name)) {
+        if name.is_some_and(|name| kept.contains(name)) {
             continue;
         }
         match newest(&folder).and_then(|newest| {
@@ -188,9 +245,9 @@ fn newest(folder: &Path) -> io::Result<SystemTime> {
     Ok(newest)
 }
 
-fn make(folder: &Path) -> io::Result<()> {
+fn make(folder: &Path, installation: &str) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    atomic::replace(&folder.join(MARK), b"")?;
+    atomic::replace(&folder.join(MARK), installation.as_bytes())?;
     atomic::sync_directory(atomic::parent(folder))
 }
 

@@ -22,10 +22,11 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Files(SyncSender<(IncidentId, String, String)>);
 
 impl Files {
-    /// Starts the thread. It ends when this is dropped and everything waiting is written. `known` tells of which
+    /// Starts the thread, for the store of that `installation`. It ends when this is dropped and everything waiting is written. `known` tells of which
     /// incidents the journal knows: their folders stay.
     pub(super) fn start(
         directory: PathBuf,
+        installation: String,
         keep: Duration,
         clock: Clock,
         mut known: impl FnMut() -> BTreeSet<IncidentId> + Send + 'static,
@@ -37,11 +38,11 @@ impl Files {
             loop {
                 if until_prune == 0 {
                     until_prune = PRUNE_AFTER_WRITES;
-                    prune(&directory, keep, &clock, &known());
+                    prune(&directory, &installation, keep, &clock, &known());
                 }
                 match waiting.recv_timeout(PRUNE_EVERY) {
                     Ok((incident, name, content)) => {
-                        if let Err(error) = evidence::write(&directory, &incident, &name, &content) {
+                        if let Err(error) = evidence::write(&directory, &installation, &incident, &name, &content) {
                             tracing::error!(%incident, name, %error, "failed to keep evidence");
                         }
                         until_prune -= 1;
@@ -65,8 +66,8 @@ impl Files {
     }
 }
 
-fn prune(directory: &Path, keep: Duration, clock: &Clock, known: &BTreeSet<IncidentId>) {
-    match evidence::prune(directory, keep, clock.system(), known) {
+fn prune(directory: &Path, installation: &str, keep: Duration, clock: &Clock, known: &BTreeSet<IncidentId>) {
+    match evidence::prune(directory, installation, keep, clock.system(), known) {
         Ok(pruned) => {
             for folder in pruned.removed {
                 tracing::info!(folder = %folder.display(), "old evidence removed");
@@ -90,7 +91,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let keep = Duration::from_secs(3600);
         for name in ["old-1", "known-1", "young-1"] {
-            evidence::write(root.path(), &name.into(), "incident.json", "{}").expect("written");
+            evidence::write(root.path(), "here", &name.into(), "incident.json", "{}").expect("written");
         }
         let old = root.path().join("old-1");
         let long_ago = Clock::new().system() - 2 * keep;
@@ -99,7 +100,8 @@ mod tests {
                 File::open(file).and_then(|file| file.set_modified(long_ago)).expect("aged");
             }
         }
-        let files = Files::start(root.path().to_owned(), keep, Clock::new(), || ["known-1".into()].into());
+        let files =
+            Files::start(root.path().to_owned(), "here".to_owned(), keep, Clock::new(), || ["known-1".into()].into());
         let began = Instant::now();
         while old.exists() {
             assert!(began.elapsed() < Duration::from_secs(30), "it is still there");
