@@ -38,13 +38,14 @@ const FOREIGN_TO_THE_CORE: [&str; 13] = [
 ];
 
 /// Where the machine may be asked for the time, beside the one clock, and why.
-const CLOCK_READERS: [(&str, &str); 13] = [
+const CLOCK_READERS: [(&str, &str); 14] = [
     ("src/runtime/clock.rs", "the clock itself"),
     ("src/probe/fault.rs", "a probe's phases share one deadline"),
     ("src/probe/net/resolve.rs", "the age of a remembered answer"),
     ("src/probe/schedule/task.rs", "ties the boot clock to the runtime's timers"),
     ("src/runtime/child/receipt.rs", "a deadline on the runtime's timers"),
     ("src/runtime/child/step.rs", "a deadline on the runtime's timers"),
+    ("src/serve/idle.rs", "how long nothing was asked on a connection"),
     ("src/serve/scrapes.rs", "the age of a text that several share"),
     ("src/serve/throttle.rs", "how long ago a flood was last told of"),
     ("src/store/thread.rs", "how long a thread waits for more to write"),

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
+use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::Service as _};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -18,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Asked, Board, Listeners,
     caller::{Peer, Tokens},
+    idle::{Connection, IdleConnections},
     metrics::Metrics,
     routes,
     scrapes::Scrapes,
@@ -39,8 +41,9 @@ pub struct Limits {
     /// A connection's whole life; then it is closed after the request under way. Default 5 min: bounds what a client
     /// that never reads can hold.
     pub connection_lifetime: Duration,
-    /// TCP connections at once; further ones wait in the kernel's queue. Default 256: scrapers, pages and people, with a
-    /// wide margin, and far below the limit of descriptors that probes need.
+    /// TCP connections at once. For a further one the longest idle gives way; while all are busy it waits, and those after
+    /// it in the kernel's queue. Default 256: scrapers, pages and people, with a wide margin, and far below the limit of
+    /// descriptors that probes need.
     pub connections: usize,
     /// Connections of the Unix socket at once, counted apart so that a flood over TCP cannot shut operators out.
     /// Default 64.
@@ -197,20 +200,21 @@ struct Serving {
 impl Serving {
     async fn accept(self: Arc<Self>, limit: usize, door: impl Door) {
         let room = Arc::new(Semaphore::new(limit));
+        let idle = IdleConnections::default();
         let (full, failed) = (LogThrottle::default(), LogThrottle::default());
         let accepting = async {
             loop {
-                if room.available_permits() == 0
-                    && let Some(times) = full.count()
-                {
-                    tracing::warn!(limit, times, "every place for connections was taken; further ones waited");
-                }
-                let permit = room.clone().acquire_owned().await.expect("this semaphore is never closed");
                 match door.next().await {
                     Ok((stream, peer)) => {
-                        let serving = self.clone();
+                        if room.available_permits() == 0
+                            && let Some(times) = full.count()
+                        {
+                            tracing::warn!(limit, times, "every place for connections was taken; further ones waited");
+                        }
+                        let permit = idle.place_in(&room).await;
+                        let (serving, connection) = (self.clone(), idle.add());
                         self.tracker.spawn(async move {
-                            serving.serve(stream, peer).await;
+                            serving.serve(stream, peer, connection).await;
                             drop(permit);
                         });
                     }
@@ -227,15 +231,27 @@ impl Serving {
     }
 
     /// One connection, from its first byte to its end. How it ends is the client's business, and nothing to log.
-    async fn serve<S>(&self, stream: S, peer: Peer)
+    async fn serve<S>(&self, stream: S, peer: Peer, among_others: Arc<Connection>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let inner = TowerToHyperService::new(self.router.clone());
+        let asked = Arc::clone(&among_others);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let busy = asked.is_asked();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());
-            inner.call(request)
+            let answer = inner.call(request);
+            async move {
+                // Until the last of its body has gone out.
+                let until_sent = move |body: Body| {
+                    body.map_frame(move |frame| {
+                        let _held = &busy;
+                        frame
+                    })
+                };
+                answer.await.map(|answer| answer.map(until_sent))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -245,6 +261,7 @@ impl Serving {
         tokio::pin!(connection);
         tokio::select! {
             _ = connection.as_mut() => return,
+            () = among_others.gives_way() => return,
             () = self.shutdown.cancelled() => {}
             () = tokio::time::sleep(self.limits.connection_lifetime) => {}
         }

@@ -12,6 +12,7 @@ mod bind;
 mod board;
 mod body;
 mod caller;
+mod idle;
 pub mod metrics;
 mod problem;
 mod routes;
