@@ -7,7 +7,7 @@ use backstop::{
         durable::ApprovalState,
         entry::PlanOutcome,
         event::{Authority, Event, Refusal, Request},
-        name::IncidentId,
+        name::{IncidentId, ServiceIndex},
         page::PageKind,
         policy::{ConsiderThen, Finding, KnownGoodPolicy, Mode, ReportKind, ServicePolicy, Severity},
         release::{Mark, Standing},
@@ -21,6 +21,8 @@ use backstop::{
 mod around;
 #[path = "engine/between.rs"]
 mod between;
+#[path = "engine/by_hand.rs"]
+mod by_hand;
 #[path = "engine/clock.rs"]
 mod clock;
 #[path = "engine/interrupted.rs"]
@@ -144,7 +146,7 @@ fn previous_trusts_whatever_ran_before_but_not_what_is_known_bad() {
     bench.pass(5);
     bench.requests = (40, 20);
     bench.until("refused", |bench| bench.was_told(PageKind::RollbackRefused));
-    assert!(bench.told().iter().any(|line| line.contains("v1 is known_bad")), "{:?}", bench.told());
+    assert!(bench.told().iter().any(|line| line.contains("v1 is known bad")), "{:?}", bench.told());
 }
 
 #[test]
@@ -493,6 +495,8 @@ fn a_plan_that_this_version_cannot_carry_out_is_left_to_people() {
     bench.until("told", |bench| bench.was_told(PageKind::RollbackRefused));
     bench.pass(120);
     assert!(bench.switches().is_empty());
+    let wanted = bench.state.service_view(bench.now, ServiceIndex(0)).path.plan;
+    assert!(wanted.is_some_and(|plan| !plan.is_available()), "and so it is shown: {wanted:?}");
 }
 
 #[test]

@@ -6,16 +6,19 @@ use clap::{Args, Subcommand, builder::PossibleValuesParser};
 
 use crate::core::{gate::Gate, policy::ReportKind, verdict::PlanKind};
 
-/// Every plan, by name.
-const PLANS: [PlanKind; 5] =
-    [PlanKind::Quick, PlanKind::Full, PlanKind::StopWrites, PlanKind::RestartFailing, PlanKind::Gather];
-
 fn report_kinds() -> PossibleValuesParser {
     ReportKind::ALL.map(ReportKind::as_str).into()
 }
 
+/// Every plan, by name. Those that are not there yet are known all the same, and refused by that reason.
 fn plans() -> PossibleValuesParser {
-    PLANS.map(PlanKind::as_str).into()
+    PlanKind::ALL.map(PlanKind::as_str).into()
+}
+
+/// What `--plan` takes, for the help.
+fn plan_help() -> String {
+    let later: Vec<_> = PlanKind::ALL.into_iter().filter(|plan| !plan.is_available()).map(PlanKind::as_str).collect();
+    format!("By this plan; {} are not in this version yet", later.join(", "))
 }
 
 fn gates() -> PossibleValuesParser {
@@ -98,8 +101,7 @@ pub(super) struct RollBack {
     /// To this version, instead of the one that Backstop would go back to
     #[arg(long, value_name = "VERSION")]
     pub(super) to: Option<String>,
-    /// By this plan
-    #[arg(long, value_parser = plans(), default_value = "quick")]
+    #[arg(long, help = plan_help(), value_parser = plans(), default_value = "quick")]
     pub(super) plan: String,
     /// Show every gate and every step, and change nothing
     #[arg(long)]
@@ -119,7 +121,7 @@ pub(super) struct RollBack {
 pub(super) struct Verify {
     /// The service
     pub(super) service: String,
-    /// Wait for the outcome; exit 0 only if it is verified
+    /// Wait for the outcome, also of one that is under way already; exit 0 only if it is verified
     #[arg(long)]
     pub(super) wait: bool,
 }
@@ -147,7 +149,7 @@ pub(super) struct Completions {
 
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// Where one page for each command is written
+    /// Where one page for each command is written; made if it is not there
     pub(super) directory: Option<PathBuf>,
 }
 

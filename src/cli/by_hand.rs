@@ -14,7 +14,7 @@ use super::{
 };
 use crate::core::{
     entry::PlanOutcome,
-    view::{ServiceView, VerificationView},
+    view::{IncidentView, PlanUnderWay, ServiceView},
 };
 
 /// A verification is looked at so often while somebody waits for it.
@@ -72,7 +72,12 @@ pub(super) async fn abort(access: &Access, abort: &Abort) -> Result<(), Failure>
 
 pub(super) async fn verify(access: &Access, verify: &Verify) -> Result<(), Failure> {
     let daemon = Daemon::of(access)?;
-    let before = verification(&daemon, &verify.service).await?.map_or(0, |last| last.number);
+    let view = service(&daemon, &verify.service).await?;
+    if let Some(plan) = view.plan_under_way.filter(|_| verify.wait) {
+        return wait_for_plan(&daemon, &plan).await;
+    }
+    // One that is under way already serves whoever asks meanwhile.
+    let from = view.verification.map_or(0, |last| if last.outcome.is_none() { last.number } else { last.number + 1 });
     let what = format!("verify {}", verify.service);
     done(&daemon.post(&what, &["services", &verify.service, "verify"], &json!({})).await?)?;
     if !verify.wait {
@@ -80,19 +85,41 @@ pub(super) async fn verify(access: &Access, verify: &Verify) -> Result<(), Failu
     }
     for _ in 0..VERIFICATION_LOOKS_LIMIT {
         tokio::time::sleep(VERIFICATION_LOOKED_AT_EVERY).await;
-        let seen = verification(&daemon, &verify.service).await?.filter(|one| one.number > before);
+        let seen = service(&daemon, &verify.service).await?.verification.filter(|one| one.number >= from);
         let Some((outcome, seen)) = seen.and_then(|one| Some((one.outcome?, one))) else { continue };
-        let said = format!("{} of {}: {}", outcome.as_str(), seen.version, seen.note);
-        return if outcome == PlanOutcome::Verified {
-            output::print(&format!("{said}\n"))
-        } else {
-            Err(Failure::failed(format!("verify {}: {said}", verify.service)))
-        };
+        return ended(outcome, &verify.service, &format!("{} of {}: {}", outcome.as_str(), seen.version, seen.note));
     }
     Err(Failure::failed(format!("see the end of the verification of {}", verify.service)))
 }
 
-async fn verification(daemon: &Daemon, service: &str) -> Result<Option<VerificationView>, Failure> {
-    let view: ServiceView = decode(&daemon.get(&format!("verify {service}"), &["services", service], &[]).await?)?;
-    Ok(view.verification)
+/// A plan under way verifies by itself: its outcome is what was asked for.
+async fn wait_for_plan(daemon: &Daemon, plan: &PlanUnderWay) -> Result<(), Failure> {
+    let PlanUnderWay { incident, number, version_from, version_to, .. } = plan;
+    output::print(&format!(
+        "plan {number} of {incident} is under way, {version_from} -> {version_to}, and verifies by itself; waiting for its \
+         end\n"
+    ))?;
+    let what = format!("see the end of plan {number} of {incident}");
+    for _ in 0..VERIFICATION_LOOKS_LIMIT {
+        let view: IncidentView = decode(&daemon.get(&what, &["incidents", incident.as_str()], &[]).await?)?;
+        let outcome = view.plans.iter().find(|one| one.number == *number).and_then(|one| one.outcome);
+        if let Some(outcome) = outcome {
+            let said = format!("{}: plan {number} of {incident}, {version_from} -> {version_to}", outcome.as_str());
+            return ended(outcome, view.service.as_str(), &said);
+        }
+        tokio::time::sleep(VERIFICATION_LOOKED_AT_EVERY).await;
+    }
+    Err(Failure::failed(what))
+}
+
+fn ended(outcome: PlanOutcome, service: &str, said: &str) -> Result<(), Failure> {
+    if outcome == PlanOutcome::Verified {
+        output::print(&format!("{said}\n"))
+    } else {
+        Err(Failure::failed(format!("verify {service}: {said}")))
+    }
+}
+
+async fn service(daemon: &Daemon, service: &str) -> Result<ServiceView, Failure> {
+    decode(&daemon.get(&format!("verify {service}"), &["services", service], &[]).await?)
 }

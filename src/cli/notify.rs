@@ -54,7 +54,12 @@ pub(super) async fn run(access: &Access, notify: &Notify) -> Result<(), Failure>
         details: vec!["Sent by `backstop notify test`.".to_owned()],
     };
     match channels.deliver(&channel, &page, 1, &config.server.external_url).await {
-        DeliveryOutcome::Delivered => output::print(&format!("delivered by {channel}: {}\n", page.id)),
+        DeliveryOutcome::Delivered => output::print(&format!(
+            "delivered by {channel}: a test page of severity {} and type {}, {}\n",
+            page.severity,
+            page.kind.as_str(),
+            page.id
+        )),
         DeliveryOutcome::Refused(reason) => {
             Err(Failure::failed(format!("deliver a test page by {channel}: refused for good: {reason}")))
         }

@@ -10,7 +10,7 @@ use super::{
     incident::done,
     output, render,
 };
-use crate::core::view::{GatePreview, RollbackPreview};
+use crate::core::view::RollbackPreview;
 
 pub(super) async fn run(access: &Access, order: &RollBack) -> Result<(), Failure> {
     let body = json!({
@@ -36,8 +36,14 @@ pub(super) async fn run(access: &Access, order: &RollBack) -> Result<(), Failure
         return Ok(());
     }
     let held: Vec<_> = preview.gates.iter().filter(|gate| gate.holds()).map(|gate| gate.gate.as_str()).collect();
-    let failure = Failure::failed(format!("roll {} back: held by {}", preview.service, held.join(", ")));
-    let by_hand = preview.gates.iter().filter(|gate| gate.holds()).all(|gate: &GatePreview| gate.can_be_overridden);
-    let failure = if by_hand { failure.with_hint("--override GATE --reason TEXT sets a gate aside") } else { failure };
+    let mut why = if held.is_empty() { Vec::new() } else { vec![format!("held by {}", held.join(", "))] };
+    if preview.version_to.is_none() {
+        why.push("there is nothing to go back to".to_owned());
+    }
+    let failure = Failure::failed(format!("roll {} back: {}", preview.service, why.join("; ")));
+    let failure = match &preview.all_the_same {
+        Some(command) => failure.with_hint(&format!("to go ahead all the same: {command}")),
+        None => failure,
+    };
     Err(failure.with_exit(Exit::GATE))
 }

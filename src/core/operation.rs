@@ -67,16 +67,24 @@ pub struct StepKey {
     pub incident: IncidentId,
     /// The plan's number within the incident.
     pub plan: u16,
-    /// The step's place in the plan.
+    /// The step's place in the plan, from 0.
     pub step: u16,
     /// Counts up with each try, undoing included.
     pub attempt: u16,
 }
 
+impl StepKey {
+    /// The name of its files. Never changed: an unfinished plan is resumed by a later version, too. The step counts from 0
+    /// in it, as in the journal.
+    pub fn file_name(&self) -> String {
+        format!("{}.{}.{}.{}", self.incident, self.plan, self.step, self.attempt)
+    }
+}
+
 impl std::fmt::Display for StepKey {
-    /// Safe as a file name.
+    /// For people, to follow "step": they count steps from 1.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}.{}.{}.{}", self.incident, self.plan, self.step, self.attempt)
+        write!(formatter, "{} of plan {} of {}, attempt {}", self.step + 1, self.plan, self.incident, self.attempt)
     }
 }
 

@@ -121,6 +121,9 @@ pub struct Deploy {
 pub struct Observation {
     /// What is live, if the target can tell.
     pub current: Option<Release>,
+    /// Why it does not tell just now, where it is one that can; phrased to follow "failed to".
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub untold: Option<String>,
     /// What could be gone back to, as far as the target can tell; newest first.
     pub available: Vec<Release>,
     /// Whether the target says that it is changing just now.

@@ -54,6 +54,15 @@ pub enum PlanKind {
 }
 
 impl PlanKind {
+    /// Every plan.
+    pub const ALL: [Self; 5] = [Self::Quick, Self::Full, Self::StopWrites, Self::RestartFailing, Self::Gather];
+
+    /// Whether this version can carry it out. What it cannot is left to people: another plan in its place could make
+    /// things worse.
+    pub const fn is_available(self) -> bool {
+        matches!(self, Self::Quick)
+    }
+
     /// The word as in configuration, API and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

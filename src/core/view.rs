@@ -58,6 +58,15 @@ pub struct ServiceView {
     /// The incident that is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
+    /// The plan that is under way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan_under_way: Option<PlanUnderWay>,
+    /// What waits for a human.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approval: Option<ApprovalView>,
+    /// Why the last look at the target did not see what is live, if it did not; phrased to follow "failed to".
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_unseen: Option<String>,
     /// Who paused it, until when and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<PauseView>,
@@ -77,6 +86,34 @@ pub struct ServiceView {
     pub rollback_to: Option<Version>,
     /// When this view was made.
     pub at: WallTime,
+}
+
+/// A plan under way, and where it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanUnderWay {
+    /// The incident that it belongs to.
+    pub incident: IncidentId,
+    /// Its number in that incident.
+    pub number: u16,
+    /// Which plan.
+    pub plan: PlanKind,
+    /// From which version.
+    pub version_from: Version,
+    /// To which.
+    pub version_to: Version,
+    /// The step that it is at, counted from 1.
+    pub step: u16,
+    /// Of so many.
+    pub steps: u16,
+    /// What that step is called.
+    pub title: String,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// Nothing has become of it for so long, in seconds.
+    pub seconds: f64,
+    /// Who wants the plan to end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub aborted_by: Option<String>,
 }
 
 /// A pause.
@@ -238,12 +275,19 @@ pub struct RollbackPreview {
     pub service: ServiceName,
     /// From which version.
     pub version_from: Version,
-    /// To which.
-    pub version_to: Version,
+    /// To which; absent where there is nothing to go back to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version_to: Option<Version>,
     /// By which plan.
     pub plan: PlanKind,
     /// Whether it would begin.
     pub possible: bool,
+    /// By which command it would begin although it is refused, if by any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub all_the_same: Option<String>,
+    /// What the target has beside what is live, where there is nothing to go back to and nothing else was named.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub available: Vec<Version>,
     /// Every gate.
     pub gates: Vec<GatePreview>,
     /// Every step.
@@ -257,7 +301,7 @@ pub struct GatePreview {
     pub gate: Gate,
     pub answer: Answer,
     pub why: String,
-    /// Whether it binds a person.
+    /// Whether it binds a person here.
     pub binds: bool,
     /// Whether it may be overridden by name.
     pub can_be_overridden: bool,
@@ -325,6 +369,9 @@ pub struct VerificationView {
     pub outcome: Option<PlanOutcome>,
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub note: String,
+    /// Whether another deploy has become live since.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub overtaken: bool,
 }
 
 /// What the daemon says about itself.

@@ -109,7 +109,7 @@ impl Hands {
     }
 
     fn operate(&mut self, service: ServiceIndex, attempt: Attempt) {
-        tracing::info!(step = %attempt.key, operation = attempt.operation.as_str(), "carry out");
+        tracing::info!(operation = attempt.operation.as_str(), "carry out step {}", attempt.key);
         let completions = self.completions.clone();
         let key = attempt.key.clone();
         self.operating.insert(key.clone());
@@ -133,7 +133,7 @@ impl Hands {
                 Ok(outcome) => outcome,
                 Err(_) => OperationOutcome::Unknown(Reason::new(&format!("no end within {limit:?}"))),
             };
-            tracing::info!(step = %key, ?outcome, "ended");
+            tracing::info!(?outcome, "ended: step {key}");
             completions.send(Event::OperationEnded { key, outcome });
         });
     }

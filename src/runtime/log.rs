@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::core::{
     entry::{Entry, Fact, PlanOutcome, StepEvent},
-    name::{ChannelName, PageId},
+    name::{ChannelName, IncidentId, PageId},
     operation::Look,
     page::DeliveryOutcome,
     sample::Reason,
@@ -88,13 +88,7 @@ fn plan(service: &str, fact: &Fact) {
             let approved_by = approved_by.as_deref();
             tracing::warn!(service, %incident, number, %plan, %from, %to, approved_by, "plan started");
         }
-        Fact::Step { incident, plan, step, event, note } => match event {
-            StepEvent::Failed | StepEvent::BecameUnknown | StepEvent::UndoStarted => {
-                tracing::warn!(service, %incident, plan, step, ?event, "{note}");
-            }
-            StepEvent::UndoFailed => tracing::error!(service, %incident, plan, step, ?event, "{note}"),
-            _ => tracing::info!(service, %incident, plan, step, ?event, "{note}"),
-        },
+        Fact::Step { incident, plan, step, event, note } => step_of(service, incident, *plan, step + 1, *event, note),
         Fact::PlanEnded { incident, plan, outcome, detail } => {
             let word = outcome.as_str();
             match outcome {
@@ -108,6 +102,17 @@ fn plan(service: &str, fact: &Fact) {
             }
         }
         _ => {}
+    }
+}
+
+/// `step` counts from 1, as on pages.
+fn step_of(service: &str, incident: &IncidentId, plan: u16, step: u16, event: StepEvent, note: &str) {
+    match event {
+        StepEvent::Failed | StepEvent::BecameUnknown | StepEvent::UndoStarted => {
+            tracing::warn!(service, %incident, plan, step, ?event, "{note}");
+        }
+        StepEvent::UndoFailed => tracing::error!(service, %incident, plan, step, ?event, "{note}"),
+        _ => tracing::info!(service, %incident, plan, step, ?event, "{note}"),
     }
 }
 
@@ -151,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_targets_trouble_is_told_once_for_each_change() {
-        let seen = Observation { current: None, available: Vec::new(), rolling_out: false, failing: None };
+        let seen =
+            Observation { current: None, untold: None, available: Vec::new(), rolling_out: false, failing: None };
         let good = Look { observation: Ok(seen), receipt: None, began: crate::core::time::BootTime::from_nanos(0) };
         let bad = Look {
             observation: Err(Reason::new("read the link")),

@@ -121,7 +121,7 @@ impl Loop {
             }
         }
         if let Some(key) = self.hands.operating.first() {
-            tracing::warn!(step = %key, "ended while it was being carried out; the next start looks at what became of it");
+            tracing::warn!("ended while step {key} was being carried out; the next start looks at what became of it");
         }
         let store = self.hands.store;
         // What is queued is written before the process ends.

@@ -10,9 +10,9 @@ use crate::core::{
     policy::{Mode, Severity},
     release::{Release, Standing},
     time::WallTime,
-    verdict::{Path, VerdictKind},
+    verdict::{Path, PlanKind, VerdictKind},
     view::{
-        ApprovalView, DaemonView, DeployView, IncidentView, PauseView, PinView, ReportView, ServiceView,
+        ApprovalView, DaemonView, DeployView, IncidentView, PauseView, PinView, PlanUnderWay, ReportView, ServiceView,
         VerificationView,
     },
     watch::SignalView,
@@ -38,6 +38,9 @@ pub struct ServiceSummary {
     pub verdict: VerdictKind,
     /// Why, in one sentence.
     pub because: String,
+    /// The plan that the deciding question names.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan: Option<PlanKind>,
     /// What is live.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub release: Option<Release>,
@@ -63,6 +66,15 @@ pub struct ServiceSummary {
     /// The incident that is open.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub incident: Option<IncidentId>,
+    /// The plan that is under way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan_under_way: Option<PlanUnderWay>,
+    /// What waits for a human.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approval: Option<ApprovalView>,
+    /// Why the last look at the target did not see what is live, if it did not; phrased to follow "failed to".
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_unseen: Option<String>,
     /// Who paused it, until when and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub paused: Option<PauseView>,
@@ -72,7 +84,7 @@ pub struct ServiceSummary {
     /// Reports that count.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub reports: Vec<ReportView>,
-    /// The last verification without a plan.
+    /// The last verification without a plan, of what is live.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub verification: Option<VerificationView>,
     /// When this was so.
@@ -86,6 +98,7 @@ impl From<&ServiceView> for ServiceSummary {
             mode: view.mode,
             verdict: view.verdict,
             because: view.path.because.clone(),
+            plan: view.path.plan,
             release: view.release.clone(),
             standing: view.standing,
             rolling_out: view.rolling_out,
@@ -100,10 +113,13 @@ impl From<&ServiceView> for ServiceSummary {
                 .collect(),
             rollback_to: view.rollback_to.clone(),
             incident: view.incident.clone(),
+            plan_under_way: view.plan_under_way.clone(),
+            approval: view.approval.clone(),
+            target_unseen: view.target_unseen.clone(),
             paused: view.paused.clone(),
             pinned: live_pin(view),
             reports: view.reports.clone(),
-            verification: view.verification.clone(),
+            verification: view.verification.clone().filter(|verification| !verification.overtaken),
             at: view.at,
         }
     }
@@ -153,6 +169,15 @@ pub struct Explanation {
     /// The incident that is open.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub incident: Option<IncidentId>,
+    /// The plan that is under way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan_under_way: Option<PlanUnderWay>,
+    /// What waits for a human.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approval: Option<ApprovalView>,
+    /// Why the last look at the target did not see what is live, if it did not; phrased to follow "failed to".
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_unseen: Option<String>,
     /// Who paused it, until when and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub paused: Option<PauseView>,
@@ -179,6 +204,9 @@ impl From<&ServiceView> for Explanation {
             standing: view.standing,
             rolling_out: view.rolling_out,
             incident: view.incident.clone(),
+            plan_under_way: view.plan_under_way.clone(),
+            approval: view.approval.clone(),
+            target_unseen: view.target_unseen.clone(),
             paused: view.paused.clone(),
             path: view.path.clone(),
             signals: view.signals.clone(),

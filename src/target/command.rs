@@ -75,7 +75,13 @@ impl CommandTarget {
             Err(_) => {}
         }
         let available = available.into_iter().map(Release::of).collect();
-        Ok(Observation { current: Some(Release::of(current)), available, rolling_out: false, failing: None })
+        Ok(Observation {
+            current: Some(Release::of(current)),
+            untold: None,
+            available,
+            rolling_out: false,
+            failing: None,
+        })
     }
 
     pub(super) async fn operate(&self, tools: &Toolbox, attempt: &Attempt) -> Result<String, TargetError> {

@@ -115,11 +115,11 @@ impl ReleasesTarget {
 
 fn read(link: &Link) -> Result<Observation, TargetError> {
     // Nothing may be live yet; or a deploy is just between removing the link and making it anew.
-    let current = match link.current() {
-        Ok(version) => Some(version),
-        Err(TargetError::LinkAbsent(_)) => None,
+    let (current, untold) = match link.current() {
+        Ok(version) => (Some(version), None),
+        Err(error @ TargetError::LinkAbsent(_)) => (None, Some(error.to_string())),
         Err(error) => return Err(error),
     };
     let available = link.available(current.as_ref())?.into_iter().map(Release::of).collect();
-    Ok(Observation { current: current.map(Release::of), available, rolling_out: false, failing: None })
+    Ok(Observation { current: current.map(Release::of), untold, available, rolling_out: false, failing: None })
 }

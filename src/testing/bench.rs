@@ -321,6 +321,7 @@ impl Bench {
             self.sample(service, 0, Measurement::Check(outcome));
             let observation = Ok(Observation {
                 current: Some(Release::of("v1")),
+                untold: None,
                 available: Vec::new(),
                 rolling_out: false,
                 failing: None,
@@ -341,6 +342,7 @@ impl Bench {
             None => Err(Reason::new("timed out")),
             Some(live) => Ok(Observation {
                 current: self.tells_current.then(|| Release::of(live)),
+                untold: None,
                 available: ["v3", "v2", "v1"].into_iter().filter(|one| *one != live).map(Release::of).collect(),
                 rolling_out: false,
                 failing: None,

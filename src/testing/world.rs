@@ -197,6 +197,7 @@ impl World {
         let others = self.releases.iter().enumerate().filter(|(place, _)| *place != self.current);
         Observation {
             current: Some(Release::of(self.releases[self.current].0.clone())),
+            untold: None,
             available: others.map(|(_, (version, _))| Release::of(version.clone())).collect(),
             rolling_out: false,
             failing: None,

@@ -2,7 +2,7 @@
 
 use backstop::{
     cli::render::{self, Layout},
-    core::{operation::HistoryRecord, view::DaemonView},
+    core::{operation::HistoryRecord, saga::StepStatus, view::DaemonView},
     serve::answers::{Deploys, Explanation, IncidentSummary, Incidents, ServiceSummary, Services},
 };
 
@@ -148,4 +148,50 @@ fn a_rollback_by_hand_that_would_be_held_and_one_that_would_not() {
 #[test]
 fn an_incident_opened_by_hand_and_aborted() {
     insta::assert_snapshot!(render::incident(&views::aborted_incident(), PLAIN()));
+}
+
+#[test]
+fn status_of_what_is_under_way_waits_is_left_to_people_or_cannot_be_seen() {
+    let views = [views::under_way(), views::to_be_approved(), views::left_to_people(), views::unseen()];
+    let services =
+        Services { services: views.iter().map(ServiceSummary::from).collect(), daemon: DaemonView::default() };
+    insta::assert_snapshot!(render::status(&services, PLAIN()));
+}
+
+#[test]
+fn explain_what_is_under_way_waits_is_left_to_people_or_cannot_be_seen() {
+    let told =
+        [views::under_way(), views::to_be_approved(), views::left_to_people(), views::unseen()].map(|mut view| {
+            view.path.questions.clear();
+            view.signals.clear();
+            render::explanation(&Explanation::from(&view), PLAIN())
+        });
+    insta::assert_snapshot!(told.join("----\n"));
+}
+
+#[test]
+fn a_plan_under_way_in_every_state() {
+    let states = [
+        StepStatus::Pending,
+        StepStatus::Started,
+        StepStatus::Unknown,
+        StepStatus::Failed,
+        StepStatus::Undoing,
+        StepStatus::UndoUnknown,
+    ];
+    let mut view = views::under_way();
+    let told = states.map(|status| {
+        let plan = view.plan_under_way.as_mut().expect("it is under way");
+        plan.status = status;
+        plan.aborted_by = (status == StepStatus::Undoing).then(|| "root".to_owned());
+        let services = Services { services: vec![ServiceSummary::from(&view)], daemon: DaemonView::default() };
+        let text = render::status(&services, PLAIN());
+        text.lines().skip_while(|line| !line.contains("rolling back v")).take(2).collect::<Vec<_>>().join("\n")
+    });
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn a_rollback_by_hand_with_nothing_to_go_back_to() {
+    insta::assert_snapshot!(render::rollback(&views::preview_of_nothing(), PLAIN()));
 }

@@ -12,8 +12,8 @@ use backstop::core::{
     time::WallTime,
     verdict::{AskedQuestion, Path, PlanKind, VerdictKind},
     view::{
-        ApprovalView, DaemonView, DeployView, FindingView, GatePreview, IncidentView, PauseView, PinView, PlanView,
-        ReportView, RollbackPreview, ServiceView, StepPreview, StepView, TimelineView, VerificationView,
+        ApprovalView, DaemonView, DeployView, FindingView, GatePreview, IncidentView, PauseView, PinView, PlanUnderWay,
+        PlanView, ReportView, RollbackPreview, ServiceView, StepPreview, StepView, TimelineView, VerificationView,
     },
     watch::SignalView,
 };
@@ -205,6 +205,9 @@ pub(crate) fn rolling_back() -> ServiceView {
             },
         ],
         incident: Some("solvereign-api-17".into()),
+        plan_under_way: None,
+        approval: None,
+        target_unseen: None,
         paused: None,
         pins: Vec::new(),
         reports: vec![ReportView {
@@ -250,6 +253,9 @@ pub(crate) fn healthy() -> ServiceView {
         conditions: [("system_down".into(), Answer::No)].into(),
         signals: Vec::new(),
         incident: None,
+        plan_under_way: None,
+        approval: None,
+        target_unseen: None,
         paused: Some(PauseView {
             until: Some(at(3600)),
             by: "oncall".to_owned(),
@@ -270,6 +276,7 @@ pub(crate) fn healthy() -> ServiceView {
             ended: Some(at(-40)),
             outcome: Some(PlanOutcome::Verified),
             note: "clear for 1m".to_owned(),
+            overtaken: false,
         }),
         gates: vec![gate(Gate::Store, Answer::Yes, "the journal can be written")],
         rollback_to: Some("2025-12-20".into()),
@@ -450,9 +457,11 @@ pub(crate) fn preview(held: bool) -> RollbackPreview {
     RollbackPreview {
         service: "solvereign-api".into(),
         version_from: "v1.2.4".into(),
-        version_to: "v1.2.3".into(),
+        version_to: Some("v1.2.3".into()),
         plan: PlanKind::Quick,
         possible: !held,
+        all_the_same: held.then(|| "backstop rollback solvereign-api --override not_pinned --reason TEXT".to_owned()),
+        available: Vec::new(),
         gates: vec![
             gate(Gate::Accused, Answer::Yes, "v1.2.4 is live", false),
             gate(Gate::DeployedRecently, Answer::No, "deployed 3d ago, more than 1d", false),
@@ -468,4 +477,63 @@ pub(crate) fn preview(held: bool) -> RollbackPreview {
             StepPreview { title: "verify".to_owned(), deadline_seconds: 600.0, undo: None, optional: true },
         ],
     }
+}
+
+/// The same where there is nothing to go back to, although the target has releases.
+pub(crate) fn preview_of_nothing() -> RollbackPreview {
+    let mut preview = preview(true);
+    preview.version_to = None;
+    preview.available = vec!["v1.2.3".into(), "v1.2.2".into()];
+    preview.steps = Vec::new();
+    preview.all_the_same =
+        Some("backstop rollback solvereign-api --to VERSION --override not_pinned --reason TEXT".to_owned());
+    preview
+}
+
+/// A service whose plan is at its third step.
+pub(crate) fn under_way() -> ServiceView {
+    let mut view = rolling_back();
+    view.name = "under-way".into();
+    view.plan_under_way = Some(PlanUnderWay {
+        incident: "under-way-1".into(),
+        number: 1,
+        plan: PlanKind::Quick,
+        version_from: "v1.2.4".into(),
+        version_to: "v1.2.3".into(),
+        step: 3,
+        steps: 7,
+        title: "wait for the rollout".to_owned(),
+        status: StepStatus::Started,
+        seconds: 12.0,
+        aborted_by: None,
+    });
+    view
+}
+
+/// One whose rollback waits for a human.
+pub(crate) fn to_be_approved() -> ServiceView {
+    let mut view = rolling_back();
+    view.approval = open_incident().approval;
+    view
+}
+
+/// One for which the tree wants a plan that this version does not have, and every gate of the quick one says yes.
+pub(crate) fn left_to_people() -> ServiceView {
+    let mut view = rolling_back();
+    view.name = "left-to-people".into();
+    view.path.plan = Some(PlanKind::StopWrites);
+    view.path.because = "1 report of data_corruption counts".to_owned();
+    view.gates.retain(|report| report.answer == Answer::Yes);
+    view
+}
+
+/// A healthy one whose target cannot be seen, and whose last verification was of another release.
+pub(crate) fn unseen() -> ServiceView {
+    let mut view = healthy();
+    view.name = "unseen".into();
+    view.paused = None;
+    view.pins = Vec::new();
+    view.target_unseen = Some("read the link /srv/api/current: it is not there".to_owned());
+    view.verification.as_mut().expect("it was verified").overtaken = true;
+    view
 }

@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{
     reading,
     text::{ALARM, FAINT, Layout, WARNING, WELL, answer_cell, count, plain, span, time, verdict_style, verdict_words},
+    under_way,
 };
 use crate::{
     core::{
@@ -14,7 +15,7 @@ use crate::{
         gate::GateReport,
         policy::Mode,
         reading::Reading,
-        verdict::{AskedQuestion, Path},
+        verdict::{AskedQuestion, Path, PlanKind},
         watch::SignalView,
     },
     serve::answers::Explanation,
@@ -42,9 +43,12 @@ pub fn explanation(view: &Explanation, layout: Layout) -> String {
     if let Some(paused) = &view.paused {
         layout.field(&mut out, "paused", &pause(paused));
     }
+    if let Some(why) = &view.target_unseen {
+        layout.field(&mut out, "target", &plain(&format!("what is live cannot be seen: failed to {why}")));
+    }
     layout.field(&mut out, "as of", &time(view.at));
     tree(&mut out, &view.path, layout);
-    gates(&mut out, view, layout);
+    rollback(&mut out, view, layout);
     signals(&mut out, &view.signals, layout);
     out
 }
@@ -119,6 +123,25 @@ fn detail(out: &mut String, indent: usize, label: &str, text: &str, layout: Layo
     layout.hang(out, &first, indent + 10, &plain(text));
 }
 
+fn rollback(out: &mut String, view: &Explanation, layout: Layout) {
+    if let Some(plan) = &view.plan_under_way {
+        // What the gates say now is about another one; these were asked before it began.
+        layout.heading(out, "Rollback under way");
+        layout.hang(out, "  ", 2, &under_way::plan_under_way(plan));
+        let command = format!("backstop incident show {}", plan.incident);
+        layout.hang(out, "  ", 2, &plain(&format!("`{command}` shows every step, and what the gates said before")));
+        return;
+    }
+    if let (Some(approval), Some(incident)) = (&view.approval, &view.incident) {
+        layout.heading(out, "Rollback to be approved");
+        layout.hang(out, "  ", 2, &under_way::approval(approval));
+        for command in under_way::deciding(incident, approval) {
+            let _infallible = writeln!(out, "    {command}");
+        }
+    }
+    gates(out, view, layout);
+}
+
 fn gates(out: &mut String, view: &Explanation, layout: Layout) {
     let to = view.rollback_to.as_ref().map_or_else(String::new, |to| format!(" to {}", plain(to.as_str())));
     let number = |answer| view.gates.iter().map(|report| u64::from(report.answer == answer)).sum::<u64>();
@@ -142,7 +165,13 @@ fn gates(out: &mut String, view: &Explanation, layout: Layout) {
         }
     };
     layout.heading(out, &format!("Rollback{to}"));
-    let _infallible = writeln!(out, "  {summary}");
+    if let Some(plan) = view.path.plan.filter(|plan| !plan.is_available()) {
+        let why = under_way::left_to_people(plan, view.path.verdict, view.mode);
+        layout.hang(out, "  ", 2, &why);
+        layout.hang(out, "  ", 2, &format!("by hand, with the plan {}: {summary}", PlanKind::Quick));
+    } else {
+        let _infallible = writeln!(out, "  {summary}");
+    }
     let widest = view.gates.iter().map(|report| report.gate.as_str().len()).max().unwrap_or(0);
     for report in &view.gates {
         gate(out, report, widest, layout);

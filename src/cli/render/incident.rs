@@ -8,6 +8,7 @@ use super::{
     explain::tree,
     table::{finish, row, table},
     text::{ALARM, FAINT, Layout, Moments, WARNING, WELL, plain, span, time, time_cell, verdict_style},
+    under_way::deciding,
 };
 use crate::{
     core::{
@@ -116,9 +117,8 @@ fn approval(out: &mut String, view: &IncidentView, approval: &ApprovalView, layo
     if approval.state == "open" {
         let text = format!("waits for a human until {}: {what}", time(approval.expires));
         layout.hang(out, "  ", 2, &plain(&text));
-        for verb in ["approve", "deny"] {
-            let command = format!("backstop incident {verb} {} --approval {}", view.id, approval.approval);
-            let _infallible = writeln!(out, "    {}", plain(&command));
+        for command in deciding(&view.id, approval) {
+            let _infallible = writeln!(out, "    {command}");
         }
         return;
     }
@@ -143,12 +143,12 @@ fn plan(out: &mut String, plan: &PlanView, moments: Moments, layout: Layout) {
     if let Some(by) = &plan.aborted_by {
         layout.hang(out, "  ", 2, &plain(&format!("aborted by {by}")));
     }
-    for step in &plan.steps {
-        self::step(out, step, moments, layout);
+    for (place, step) in (1..).zip(&plan.steps) {
+        self::step(out, place, step, moments, layout);
     }
 }
 
-fn step(out: &mut String, step: &StepView, moments: Moments, layout: Layout) {
+fn step(out: &mut String, place: u32, step: &StepView, moments: Moments, layout: Layout) {
     let style = match step.status {
         StepStatus::Done => WELL,
         StepStatus::Pending | StepStatus::Skipped => FAINT,
@@ -157,7 +157,7 @@ fn step(out: &mut String, step: &StepView, moments: Moments, layout: Layout) {
     };
     let status = layout.paint(style, &format!("{:<7}", step.status.as_str()));
     let began = step.started_at.map_or_else(|| " ".repeat(moments.width), |at| moments.write(at));
-    let mut text = plain(&step.title);
+    let mut text = format!("{place}. {}", plain(&step.title));
     if let (Some(from), Some(to)) = (step.started_at, step.ended_at) {
         let _infallible = write!(text, " ({})", after(from, to));
     }

@@ -10,6 +10,7 @@ mod rollback;
 mod status;
 mod table;
 pub(crate) mod text;
+mod under_way;
 
 pub(crate) use compact::question;
 pub use deploys::deploys;

@@ -1,18 +1,22 @@
 //! What a rollback by hand would do.
 
+use std::fmt::Write as _;
+
 use super::{
     table::{finish, row, table},
     text::{Layout, plain, span},
 };
-use crate::core::view::{GatePreview, RollbackPreview};
+use crate::core::{
+    name::Version,
+    view::{GatePreview, RollbackPreview},
+};
 
 /// Every gate and every step, and what comes of them.
 pub fn rollback(preview: &RollbackPreview, layout: Layout) -> String {
     let mut out = String::new();
-    let what = format!(
-        "{}: plan {}, {} -> {}; nothing was changed",
-        preview.service, preview.plan, preview.version_from, preview.version_to
-    );
+    let to = preview.version_to.as_ref().map_or("nothing", Version::as_str);
+    let what =
+        format!("{}: plan {}, {} -> {to}; nothing was changed", preview.service, preview.plan, preview.version_from);
     layout.hang(&mut out, "", 0, &plain(&what));
     layout.heading(&mut out, "Gates");
     let mut gates = table(layout, &["", "GATE", "ANSWER", "WHY"], &[0, 1, 2]);
@@ -23,7 +27,33 @@ pub fn rollback(preview: &RollbackPreview, layout: Layout) -> String {
         );
     }
     out += &finish(&gates);
-    layout.heading(&mut out, "Steps");
+    if !preview.steps.is_empty() {
+        steps(&mut out, preview, layout);
+    }
+    out.push('\n');
+    end(&mut out, preview, layout);
+    out
+}
+
+/// What comes of it.
+fn end(out: &mut String, preview: &RollbackPreview, layout: Layout) {
+    if preview.possible {
+        out.push_str("It would begin.\n");
+        return;
+    }
+    if preview.version_to.is_none() {
+        let there: Vec<&str> = preview.available.iter().map(Version::as_str).collect();
+        let there = if there.is_empty() { "no other release".to_owned() } else { there.join(", ") };
+        layout.hang(out, "", 0, &plain(&format!("There is nothing to go back to; the target has {there}.")));
+    }
+    out.push_str("It would be refused.\n");
+    if let Some(command) = &preview.all_the_same {
+        let _infallible = writeln!(out, "To go ahead all the same:\n  {}", plain(command));
+    }
+}
+
+fn steps(out: &mut String, preview: &RollbackPreview, layout: Layout) {
+    layout.heading(out, "Steps");
     let mut steps = table(layout, &["", "STEP", "DEADLINE", "UNDO", "IF IT FAILS"], &[0, 2]);
     for (place, step) in (1..).zip(&preview.steps) {
         let place: u32 = place;
@@ -38,10 +68,7 @@ pub fn rollback(preview: &RollbackPreview, layout: Layout) -> String {
             ],
         );
     }
-    out += &finish(&steps);
-    out.push('\n');
-    out += if preview.possible { "It would begin.\n" } else { "It would be refused.\n" };
-    out
+    *out += &finish(&steps);
 }
 
 fn mark(gate: &GatePreview) -> &'static str {

@@ -4,9 +4,14 @@ use super::{
     explain::pause,
     table::{finish, row, table},
     text::{ALARM, Layout, WARNING, count, plain, span, time},
+    under_way,
 };
 use crate::{
-    core::{answer::Answer, verdict::VerdictKind, view::DaemonView},
+    core::{
+        answer::Answer,
+        verdict::{PlanKind, VerdictKind},
+        view::DaemonView,
+    },
     serve::answers::{ServiceSummary, Services},
 };
 
@@ -69,7 +74,9 @@ fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
 }
 
 fn state(service: &ServiceSummary) -> String {
-    let state = if service.paused.is_some() {
+    let state = if service.plan_under_way.is_some() {
+        "rolling back"
+    } else if service.paused.is_some() {
         "paused"
     } else if service.rolling_out {
         "rolling out"
@@ -86,6 +93,15 @@ fn state(service: &ServiceSummary) -> String {
 }
 
 fn rollback(service: &ServiceSummary) -> String {
+    if let Some(plan) = &service.plan_under_way {
+        return format!("step {} of {}", plan.step, plan.steps);
+    }
+    if service.approval.is_some() {
+        return "to be approved".to_owned();
+    }
+    if left_to_people(service).is_some() {
+        return "by people".to_owned();
+    }
     match (service.rollback_possible, &service.rollback_to) {
         (Answer::Yes, Some(to)) => format!("to {to}"),
         (Answer::Yes, None) => "possible".to_owned(),
@@ -94,15 +110,35 @@ fn rollback(service: &ServiceSummary) -> String {
     }
 }
 
+/// The plan that the tree wants, where this version does not have it.
+fn left_to_people(service: &ServiceSummary) -> Option<PlanKind> {
+    service.plan.filter(|plan| !plan.is_available())
+}
+
+/// Where a rollback stands: under way, waiting, left to people, or held.
+fn standing(lines: &mut Vec<String>, service: &ServiceSummary) {
+    if let Some(plan) = &service.plan_under_way {
+        lines.push(under_way::plan_under_way(plan));
+    } else if let (Some(approval), Some(incident)) = (&service.approval, &service.incident) {
+        lines.push(under_way::approval(approval));
+        lines.extend(under_way::deciding(incident, approval).map(|command| format!("-> {command}")));
+    } else if let Some(plan) = left_to_people(service) {
+        lines.push(under_way::left_to_people(plan, service.verdict, service.mode));
+    } else if service.verdict != VerdictKind::Healthy && !service.held_by.is_empty() {
+        let gates: Vec<_> = service.held_by.iter().map(ToString::to_string).collect();
+        lines.push(format!("a rollback is held by: {}", gates.join(", ")));
+    }
+}
+
 /// What a person should know of a service that is not simply well.
 fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
     let mut lines = Vec::new();
     if service.verdict != VerdictKind::Healthy {
         lines.push(service.because.clone());
-        if !service.held_by.is_empty() {
-            let gates: Vec<_> = service.held_by.iter().map(ToString::to_string).collect();
-            lines.push(format!("a rollback is held by: {}", gates.join(", ")));
-        }
+    }
+    standing(&mut lines, service);
+    if let Some(why) = &service.target_unseen {
+        lines.push(format!("what is live cannot be seen at the target: failed to {why}"));
     }
     if !service.lost.is_empty() {
         let lost: Vec<_> = service.lost.iter().map(ToString::to_string).collect();
@@ -126,7 +162,8 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
         lines.push(match verification.outcome {
             None => format!("{} has {} verified", verification.by, verification.version),
             Some(outcome) => {
-                format!("{} was {}: {}", verification.version, outcome.as_str(), verification.note)
+                let at = verification.ended.map(|at| format!(" at {}", time(at))).unwrap_or_default();
+                format!("{} was {}{at}: {}", verification.version, outcome.as_str(), verification.note)
             }
         });
     }

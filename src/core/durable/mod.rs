@@ -32,6 +32,7 @@ use super::{
     event::Sequence,
     name::{IncidentId, ServiceName},
     policy::Finding,
+    saga::StepStatus,
 };
 
 /// Ended incidents that are kept, however young: eleven a day for the ninety days that things are kept for. Of those that
@@ -70,5 +71,16 @@ impl Durable {
     /// The incident that is open for a service.
     pub fn open_incident(&self, name: &ServiceName) -> Option<&IncidentRecord> {
         self.incidents.get(self.services.get(name)?.open_incident.as_ref()?)
+    }
+
+    /// Whether rollbacks from that deploy were begun, and whatever each of them changed is known to be undone.
+    pub fn was_undone(&self, name: &ServiceName, deploy: u64) -> bool {
+        let plans = self.incidents.values().filter(|one| one.service == *name).flat_map(|one| &one.plans);
+        let mut switches = plans
+            .filter(|plan| plan.deploy == deploy)
+            .map(PlanRecord::switch_status)
+            .filter(|status| !matches!(status, StepStatus::Pending | StepStatus::Skipped))
+            .peekable();
+        switches.peek().is_some() && switches.all(|status| status == StepStatus::Undone)
     }
 }

@@ -24,12 +24,25 @@ impl Service {
             return Err(Refusal::Conflict(format!("{}: what is live is not known yet", self.name)));
         };
         if let Some(under_way) = record.verification.as_ref().filter(|one| one.ended.is_none()) {
-            let why = format!("{}: {} asked to verify {} already", self.name, under_way.by, under_way.version);
-            return Err(Refusal::Conflict(why));
+            // The same proof serves whoever asks.
+            let (since, most) = (words(turn.ago(under_way.begun)), words(self.policy.verify.timeout));
+            return Ok(format!(
+                "{}: {} asked {since} ago to verify {} already; that goes on, within {most}",
+                self.name, under_way.by, under_way.version
+            ));
         }
         let incident = turn.open_incident(&self.name);
-        if let Some(plan) = incident.and_then(|incident| incident.active_plan()) {
-            let why = format!("{}: plan {} is under way and verifies by itself", self.name, plan.number);
+        if let Some(incident) = incident
+            && let Some(plan) = incident.active_plan()
+        {
+            let why = format!(
+                "{}: plan {} of {id} is under way and verifies by itself; `backstop verify {} --wait` waits for that, \
+                 `backstop incident show {id}` tells how it goes",
+                self.name,
+                plan.number,
+                self.name,
+                id = incident.id
+            );
             return Err(Refusal::Conflict(why));
         }
         let number = record.verification.as_ref().map_or(1, |last| last.number + 1);
@@ -47,7 +60,12 @@ impl Service {
         self.assess(turn);
         let policy = self.policy.verify;
         let (clear, most) = (words(policy.healthy_for), words(policy.timeout));
-        Ok(format!("{}: verifying {live}: it must be clear for {clear}, within {most}", self.name))
+        let record = if turn.record(&self.name).live_by_rollback() {
+            "; the rollback to it is on record already, and the history gets no other"
+        } else {
+            ""
+        };
+        Ok(format!("{}: verifying {live}: it must be clear for {clear}, within {most}{record}", self.name))
     }
 
     /// Goes on with the verification that somebody asked for.

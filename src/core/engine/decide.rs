@@ -61,7 +61,7 @@ impl Service {
         self.expire_approval(turn);
         let due = self.due(turn);
         if due != Due::Nothing
-            && let Some(plan) = self.watch.verdict().plan.filter(|plan| *plan != PlanKind::Quick)
+            && let Some(plan) = self.watch.verdict().plan.filter(|plan| !plan.is_available())
         {
             self.leave_to_people(turn, plan);
             return;

@@ -13,6 +13,7 @@ use crate::core::{
     entry::StepAction,
     name::{IncidentId, ServiceName, Version},
     operation::HistoryRecord,
+    release::DeploySource,
     saga::StepStatus,
     time::WallTime,
 };
@@ -45,9 +46,13 @@ fn of_ended_plan(incident: &IncidentRecord, plan: &PlanRecord) -> Option<History
     Some(HistoryRecord { reason, outcome: outcome.as_str().to_owned(), ..record })
 }
 
-/// What it says of a verification that has ended.
+/// What it says of a verification that has ended. Of what a rollback of Backstop's own made live it says nothing: that one
+/// is on record itself, and was not made a second time.
 fn of_verification(durable: &Durable, service: &ServiceName, record: &VerificationRecord) -> Option<HistoryRecord> {
     let (_, outcome, note) = record.ended.as_ref()?;
+    if was_rolled_back_to(durable.service(service), record) {
+        return None;
+    }
     let incident = record.incident.as_ref().and_then(|id| durable.incidents.get(id));
     let why = incident.map(|incident| format!("{}; ", incident.path.because)).unwrap_or_default();
     let what = if record.from.is_some() { "rolled back by hand" } else { "nothing was rolled back" };
@@ -63,6 +68,12 @@ fn of_verification(durable: &Durable, service: &ServiceName, record: &Verificati
         incident: record.incident.as_ref().map(ToString::to_string).unwrap_or_default(),
         outcome: outcome.as_str().to_owned(),
     })
+}
+
+/// Whether what was verified had been made live by a rollback of Backstop's own.
+pub(super) fn was_rolled_back_to(service: &ServiceRecord, record: &VerificationRecord) -> bool {
+    let verified = service.deploys.iter().rev().find(|deploy| deploy.noticed <= record.begun);
+    verified.is_some_and(|verified| verified.deploy.source == DeploySource::Rollback)
 }
 
 /// A plan ended before it could put itself on record.

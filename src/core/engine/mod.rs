@@ -18,6 +18,7 @@ mod nightly;
 mod observer;
 mod outlook;
 mod page;
+mod preview;
 mod reload;
 mod report;
 mod request;

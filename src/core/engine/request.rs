@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{decide::NOT_FOR_HUMANS, deploys::Announced, service::Service, turn::Turn};
+use super::{decide::NOT_FOR_HUMANS, deploys::Announced, preview::command, service::Service, turn::Turn};
 use crate::core::{
     answer::Answer,
     durable::{ApprovalRecord, ApprovalState},
     entry::Fact,
     event::{Refusal, Reply},
-    gate::together,
+    gate::{together, words},
     name::{IncidentId, Version},
     policy::Mode,
     release::Mark,
@@ -76,8 +76,16 @@ impl Service {
             return Err(Refusal::Conflict(format!("approval {} is void: {why}", open.number)));
         }
         if together(&gates) != Answer::Yes {
-            let held = gates.iter().find(|report| report.answer != Answer::Yes).expect("one of them holds");
-            return Err(Refusal::Gate(format!("gate {} says {}: {}", held.gate, held.answer, held.why)));
+            let held = || gates.iter().filter(|report| report.answer != Answer::Yes);
+            let said: Vec<String> =
+                held().map(|report| format!("gate {} says {}: {}", report.gate, report.answer, report.why)).collect();
+            let mut said = said.join("; ");
+            // What does not bind a person needs no override; where one cannot be overridden there is no way.
+            if held().all(|report| report.gate.can_be_overridden() || !report.gate.binds_people()) {
+                let overrides = held().map(|report| report.gate).filter(|gate| gate.can_be_overridden());
+                said += &format!("; to go ahead all the same: `{}`", command(&self.name, None, overrides, None));
+            }
+            return Err(Refusal::Gate(said));
         }
         let fact = Fact::Approved { incident: id.clone(), approval: open.number, by: by.to_owned() };
         turn.append(Some(&self.name), fact);
@@ -136,9 +144,23 @@ impl Service {
         let until = turn.now.boot.after(settle);
         // Whoever announces again and again must not keep the watch blind; and an incident that is open stays open.
         let is_repeated = self.rollout.announced_at.is_some_and(|at| turn.now.boot.since(at) < ANNOUNCED_AGAIN_AFTER);
-        if is_repeated || turn.open_incident(&self.name).is_some() {
+        if let Some(incident) = turn.open_incident(&self.name) {
+            let reply = format!(
+                "{}: {version} is expected; incident {} is open and goes on as before until that is live",
+                self.name, incident.id
+            );
             self.look(turn);
-            return format!("{}: {version} is expected; nothing is held back for it", self.name);
+            return reply;
+        }
+        if let Some(at) = self.rollout.announced_at.filter(|_| is_repeated) {
+            self.look(turn);
+            return format!(
+                "{}: {version} is expected; a deploy was announced {} ago already, and within {} only the first holds \
+                 incidents back: until {version} is seen live, failures open one as ever",
+                self.name,
+                words(turn.now.boot.since(at)),
+                words(ANNOUNCED_AGAIN_AFTER)
+            );
         }
         self.rollout.announced_at = Some(turn.now.boot);
         let reply = format!("{}: {version} is expected; until its first healthy answer nothing is opened", self.name);

@@ -102,6 +102,12 @@ impl Sight {
         self.trouble.as_ref()
     }
 
+    /// Why the last look did not see what is live, where it could have: the target could not be seen, or did not tell.
+    pub(super) fn unseen(&self) -> Option<&str> {
+        let untold = || self.observation().and_then(|seen| seen.untold.as_deref());
+        self.trouble.as_ref().map(Reason::as_str).or_else(untold)
+    }
+
     /// Why and since when the target could not be seen, if it has not been for long.
     pub(super) fn long_trouble(&self, now: Now) -> Option<&Reason> {
         let since = self.troubled_since.filter(|since| now.boot.since(*since) >= TROUBLE_TOLD_AFTER)?;

@@ -2,13 +2,16 @@
 
 use super::State;
 use crate::core::{
-    durable::{ApprovalState, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout, VerificationRecord},
+    durable::{
+        ApprovalRecord, ApprovalState, DeployRecord, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout,
+        VerificationRecord,
+    },
     entry::PlanOutcome,
     name::{IncidentId, ServiceIndex, ServiceName, Version},
-    time::{Now, WallTime},
+    time::{Now, SteadyTime, WallTime},
     view::{
-        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanView, ServiceView,
-        StepView, TimelineView, VerificationView,
+        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanUnderWay, PlanView,
+        ServiceView, StepView, TimelineView, VerificationView,
     },
 };
 
@@ -33,10 +36,13 @@ impl State {
             conditions: service.watch.condition_answers().map(|(name, answer)| (name.clone(), answer)).collect(),
             signals: service.signal_views(now),
             incident: situation.record.open_incident.clone(),
+            plan_under_way: situation.incident.and_then(|incident| plan_under_way(incident, situation.steady)),
+            approval: situation.incident.and_then(IncidentRecord::open_approval).map(approval_view),
+            target_unseen: service.sight.unseen().map(str::to_owned),
             paused: pause.filter(|pause| !pause.is_over(situation.steady)).map(pause_view),
             pins: situation.record.pins.iter().map(|(version, pin)| pin_view(version, pin)).collect(),
             reports: service.report_views(&turn),
-            verification: situation.record.verification.as_ref().map(verification_view),
+            verification: situation.record.verification.as_ref().map(|one| verification_view(one, live)),
             gates: situation.reports(),
             rollback_to: situation.candidate(),
             at: now.wall,
@@ -117,7 +123,7 @@ fn pin_view(version: &Version, pin: &PinRecord) -> PinView {
     PinView { version: version.clone(), at: pin.at, by: pin.by.clone(), reason: pin.reason.clone() }
 }
 
-fn verification_view(record: &VerificationRecord) -> VerificationView {
+fn verification_view(record: &VerificationRecord, live: Option<&DeployRecord>) -> VerificationView {
     let ended = record.ended.as_ref();
     VerificationView {
         number: record.number,
@@ -127,7 +133,28 @@ fn verification_view(record: &VerificationRecord) -> VerificationView {
         ended: ended.map(|(at, ..)| *at),
         outcome: ended.map(|(_, outcome, _)| *outcome),
         note: ended.map(|(.., note)| note.clone()).unwrap_or_default(),
+        overtaken: live.is_some_and(|live| live.noticed > record.begun),
     }
+}
+
+fn plan_under_way(incident: &IncidentRecord, now: SteadyTime) -> Option<PlanUnderWay> {
+    let plan = incident.active_plan()?;
+    let last = u16::try_from(plan.steps.len()).expect("plans have few steps");
+    // A plan whose steps are all settled is only about to be put down as ended.
+    let (place, step) = plan.current_step().or_else(|| Some((last.checked_sub(1)?, plan.steps.last()?)))?;
+    Some(PlanUnderWay {
+        incident: incident.id.clone(),
+        number: plan.number,
+        plan: plan.plan,
+        version_from: plan.from.clone(),
+        version_to: plan.to.clone(),
+        step: place + 1,
+        steps: last,
+        title: step.planned.title.clone(),
+        status: step.status,
+        seconds: now.since(plan.touched_at).as_secs_f64(),
+        aborted_by: plan.aborted.as_ref().map(|(by, _)| by.clone()),
+    })
 }
 
 fn pause_view(pause: &PauseRecord) -> PauseView {
@@ -157,27 +184,31 @@ pub fn incident_view(incident: &IncidentRecord) -> IncidentView {
                 detail: found.detail.clone(),
             })
             .collect(),
-        approval: incident.approvals.last().map(|approval| ApprovalView {
-            approval: approval.number,
-            plan: approval.plan,
-            version_from: approval.from.clone(),
-            version_to: approval.to.clone(),
-            requested_at: approval.requested_at,
-            expires: approval.expires,
-            state: match &approval.state {
-                ApprovalState::Open => "open",
-                ApprovalState::Approved(_) => "approved",
-                ApprovalState::Denied(_) => "denied",
-                ApprovalState::Void(_) => "void",
-            },
-            by: match &approval.state {
-                ApprovalState::Approved(by) | ApprovalState::Denied(by) => Some(by.clone()),
-                ApprovalState::Open | ApprovalState::Void(_) => None,
-            },
-        }),
+        approval: incident.approvals.last().map(approval_view),
         plans: incident.plans.iter().map(plan_view).collect(),
         timeline: timeline(incident),
         path: incident.path.clone(),
+    }
+}
+
+fn approval_view(approval: &ApprovalRecord) -> ApprovalView {
+    ApprovalView {
+        approval: approval.number,
+        plan: approval.plan,
+        version_from: approval.from.clone(),
+        version_to: approval.to.clone(),
+        requested_at: approval.requested_at,
+        expires: approval.expires,
+        state: match &approval.state {
+            ApprovalState::Open => "open",
+            ApprovalState::Approved(_) => "approved",
+            ApprovalState::Denied(_) => "denied",
+            ApprovalState::Void(_) => "void",
+        },
+        by: match &approval.state {
+            ApprovalState::Approved(by) | ApprovalState::Denied(by) => Some(by.clone()),
+            ApprovalState::Open | ApprovalState::Void(_) => None,
+        },
     }
 }
 
@@ -223,7 +254,11 @@ fn state(incident: &IncidentRecord) -> String {
         return format!("resolved: {how}");
     }
     if let Some(plan) = incident.active_plan() {
-        let at = plan.current_step().map_or("ending", |(_, step)| step.planned.title.as_str());
+        let steps = plan.steps.len();
+        let at = plan.current_step().map_or_else(
+            || "ending".to_owned(),
+            |(place, step)| format!("step {} of {steps}, {}", place + 1, step.planned.title),
+        );
         return format!("rolling back from {} to {}: {at}", plan.from, plan.to);
     }
     if let Some(approval) = incident.open_approval() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Dependency, Gate, GateReport, Neighbours, Wellness};
 use crate::core::{
     answer::Answer,
-    durable::{DeployRecord, IncidentRecord, PauseRecord, ServiceRecord},
+    durable::{DeployRecord, IncidentRecord, PauseRecord, Rollout, ServiceRecord},
     name::{ServiceIndex, Version},
     policy::{KnownGoodPolicy, ServicePolicy},
     release::{DeploySource, Observation, Standing},
@@ -152,7 +152,11 @@ impl<'a> Situation<'a> {
             Some(Some(current)) => {
                 (Answer::Unknown, format!("the target says that {current} is live, the journal says {version}"))
             }
-            Some(None) => (Answer::Unknown, "the target cannot tell what is live".to_owned()),
+            Some(None) => {
+                let why = self.observation.and_then(|seen| seen.untold.as_deref());
+                let why = why.map(|why| format!(": failed to {why}")).unwrap_or_default();
+                (Answer::Unknown, format!("the target does not tell what is live{why}"))
+            }
             None => (Answer::Unknown, self.not_seen()),
         }
     }
@@ -181,7 +185,9 @@ impl<'a> Situation<'a> {
 
     fn fault_after_deploy(&self) -> (Answer, String) {
         let Some(incident) = self.incident else {
-            return (Answer::Yes, "no fault now; one that begins from now on comes after the deploy".to_owned());
+            let is_settled = self.live().is_none_or(|live| live.rollout == Rollout::Settled);
+            let what = if is_settled { "a fault that begins from now on" } else { "what fails in the rollout" };
+            return (Answer::Yes, format!("no incident is open; {what} comes after the deploy"));
         };
         let deploy = incident.accused.as_ref().and_then(|(number, _)| self.record.deploy(*number));
         let (Some(onset), Some(deploy)) = (incident.began, deploy) else {
@@ -201,7 +207,7 @@ impl<'a> Situation<'a> {
             let is_trusted = self.policy.gates.known_good == KnownGoodPolicy::Previous
                 || self.record.standing(to) == Standing::KnownGood;
             if !is_trusted {
-                return (Answer::No, format!("{to} is {}", self.record.standing(to).as_str().replace('_', " ")));
+                return (Answer::No, self.standing_words(to));
             }
             let why = self.record.standings.get(to).map_or("it ran before", |record| record.why.as_str());
             return (Answer::Yes, format!("{to}: {why}"));
@@ -211,24 +217,37 @@ impl<'a> Situation<'a> {
             Some(observation) if observation.available.is_empty() => {
                 (Answer::No, "the target has no other release".to_owned())
             }
+            Some(_) if self.policy.gates.known_good == KnownGoodPolicy::Previous => {
+                (Answer::No, "no release that ran here before is at the target".to_owned())
+            }
             Some(_) => {
                 let service = &self.policy.name;
+                let live = self.live().map(|live| &live.deploy.release.version);
+                let which = match live.filter(|live| self.record.standing(live) == Standing::KnownGood) {
+                    Some(live) => format!("no other release at the target than {live}, which is live,"),
+                    None => "no release at the target".to_owned(),
+                };
                 let why = format!(
-                    "no release at the target is known to be good: let one soak, or say `backstop deploys mark \
-                     {service} VERSION good`"
+                    "{which} is known to be good: let one soak, or say `backstop deploys mark {service} VERSION good`"
                 );
                 (Answer::No, why)
             }
         }
     }
 
+    /// What is known of a release that is no place to go back to.
+    fn standing_words(&self, version: &Version) -> String {
+        let standing = self.record.standing(version).as_str().replace('_', " ");
+        match self.record.standings.get(version) {
+            Some(known) => format!("{version} is {standing}: {}", known.why),
+            None => format!("{version} is {standing}: it was not seen healthy here for long enough, nor marked good"),
+        }
+    }
+
     fn not_known_bad(&self, to: Option<&Version>) -> (Answer, String) {
         let Some(to) = to else { return (Answer::Yes, "there is none to go back to".to_owned()) };
         match self.record.standing(to) {
-            standing @ (Standing::KnownBad | Standing::Suspect) => {
-                let why = self.record.standings.get(to).map_or("", |record| record.why.as_str());
-                (Answer::No, format!("{to} is {}: {why}", standing.as_str()))
-            }
+            Standing::KnownBad | Standing::Suspect => (Answer::No, self.standing_words(to)),
             Standing::KnownGood | Standing::Unproven => (Answer::Yes, format!("nothing bad is known of {to}")),
         }
     }
@@ -236,7 +255,8 @@ impl<'a> Situation<'a> {
     fn one_rollback(&self) -> (Answer, String) {
         let Some(live) = self.live() else { return (Answer::Unknown, "no deploy is known".to_owned()) };
         if live.deploy.source == DeploySource::Rollback {
-            return (Answer::No, "a rollback made it live: no second hop".to_owned());
+            let version = &live.deploy.release.version;
+            return (Answer::No, format!("a rollback made {version} live, and no second hop follows by itself"));
         }
         let accused = self.incident.and_then(|incident| incident.accused.as_ref());
         let deploy = accused.and_then(|(number, _)| self.record.deploy(*number)).unwrap_or(live);

@@ -147,6 +147,7 @@ impl Case {
 fn observation(current: Option<&str>, available: &[&str]) -> Observation {
     Observation {
         current: current.map(|version| Release::of(v(version))),
+        untold: None,
         available: available.iter().map(|version| Release::of(v(version))).collect(),
         rolling_out: false,
         failing: None,
@@ -258,7 +259,7 @@ fn the_deploy_and_the_fault() {
             Unknown,
             "was not seen",
         ),
-        (Gate::FaultAfterDeploy, "no fault", |_| {}, Yes, "no fault now"),
+        (Gate::FaultAfterDeploy, "no fault", |_| {}, Yes, "no incident is open; a fault"),
         (Gate::FaultAfterDeploy, "after", bad_incident, Yes, "5m after"),
         (
             Gate::FaultAfterDeploy,

@@ -95,7 +95,7 @@ pub(super) struct Paths {
 
 impl Paths {
     pub(super) fn of(directory: &Path, key: &StepKey) -> Result<Self, ReceiptError> {
-        let name = key.to_string();
+        let name = key.file_name();
         if name.starts_with('.') || name.contains(['/', '\0']) {
             return Err(ReceiptError::Name(key.clone()));
         }

@@ -17,7 +17,10 @@ use hyper::body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 
 use super::{Problem, Shared};
-use crate::{core::entry::Entry, core::event::Sequence};
+use crate::core::{
+    entry::{Entry, Fact},
+    event::Sequence,
+};
 
 /// A comment so often, so that whoever went away without a word is noticed, and proxies keep the connection.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -71,7 +74,11 @@ async fn forward(
 }
 
 fn written(sequence: Sequence, entry: &Entry) -> String {
-    let value = serde_json::to_value(entry).expect("an entry is plain data");
+    let mut value = serde_json::to_value(entry).expect("an entry is plain data");
+    if let Fact::Step { step, .. } = entry.fact {
+        // The journal counts from 0; whoever reads compares it with pages and the log.
+        value["step"] = (step + 1).into();
+    }
     let name = value.get("fact").and_then(serde_json::Value::as_str).unwrap_or("entry");
     // JSON has no line breaks of its own when it is not indented.
     format!("id: {}\nevent: {name}\ndata: {value}\n\n", sequence.0)

@@ -38,7 +38,9 @@ impl Invariants {
         if incident.active_plan().is_some() {
             return violated(format!("{name}: two plans at once"));
         }
-        if (live.deploy.source == DeploySource::Rollback || live.rolled_back)
+        // A person may try again what failed and was undone. That it was is judged by the world, where it counts hops.
+        let tries_again = by_hand.is_some() && before.was_undone(&name, live.deploy.number);
+        if (live.deploy.source == DeploySource::Rollback || (live.rolled_back && !tries_again))
             && !is_overridden(Gate::OneRollbackForADeploy)
         {
             return violated(format!("{name}: a second hop, from {from} to {to}"));

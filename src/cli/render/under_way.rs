@@ -1,0 +1,62 @@
+//! What is going on, waits for somebody, or is left to people: the same words wherever they stand.
+
+use super::text::{plain, span, time};
+use crate::core::{
+    name::IncidentId,
+    policy::Mode,
+    saga::StepStatus,
+    verdict::{PlanKind, VerdictKind},
+    view::{ApprovalView, PlanUnderWay},
+};
+
+/// The plan under way, its step, and since when.
+pub(super) fn plan_under_way(plan: &PlanUnderWay) -> String {
+    let PlanUnderWay { incident, version_from, version_to, step, steps, title, seconds, .. } = plan;
+    let state = match plan.status {
+        StepStatus::Pending => ", not begun yet",
+        StepStatus::Unknown => ", what became of it is being looked at",
+        StepStatus::Failed => ", failed and about to be tried again or undone",
+        StepStatus::Undoing => ", being undone",
+        StepStatus::UndoUnknown => ", whether it is undone is being looked at",
+        StepStatus::Started | StepStatus::Done | StepStatus::Skipped | StepStatus::Undone | StepStatus::Stuck => "",
+    };
+    let since = span(*seconds);
+    let end = match &plan.aborted_by {
+        Some(by) => format!("{by} wants it to end"),
+        None => format!("`backstop abort {incident}` ends it safely"),
+    };
+    plain(&format!(
+        "rolling back {version_from} -> {version_to}: step {step} of {steps}, {title}{state}, since {since}; {end}"
+    ))
+}
+
+/// What waits for a human, and until when.
+pub(super) fn approval(approval: &ApprovalView) -> String {
+    plain(&format!(
+        "approval {} waits for a human until {}: plan {}, {} -> {}",
+        approval.approval,
+        time(approval.expires),
+        approval.plan,
+        approval.version_from,
+        approval.version_to
+    ))
+}
+
+/// The commands by which it is decided.
+pub(super) fn deciding(incident: &IncidentId, approval: &ApprovalView) -> [String; 2] {
+    let command = |verb| plain(&format!("backstop incident {verb} {incident} --approval {}", approval.approval));
+    ["approve", "deny"].map(command)
+}
+
+/// What happens where the tree wants a plan that this version does not have.
+pub(super) fn left_to_people(plan: PlanKind, verdict: VerdictKind, mode: Mode) -> String {
+    let told = match (mode, verdict) {
+        (Mode::Observe, _) => "",
+        (_, VerdictKind::RollBack) => "it pages rollback_refused at S1, and ",
+        _ => "it pages rollback_refused, and ",
+    };
+    format!(
+        "the tree wants the plan {plan}, which this version does not have: Backstop does not roll back, {told}people do \
+         what is to be done"
+    )
+}
