@@ -41,9 +41,5 @@ pub(super) async fn run(access: &Access, order: &RollBack) -> Result<(), Failure
         why.push("there is nothing to go back to".to_owned());
     }
     let failure = Failure::failed(format!("roll {} back: {}", preview.service, why.join("; ")));
-    let failure = match &preview.all_the_same {
-        Some(command) => failure.with_hint(&format!("to go ahead all the same: {command}")),
-        None => failure,
-    };
     Err(failure.with_exit(Exit::GATE))
 }

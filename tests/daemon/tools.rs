@@ -72,6 +72,14 @@ fn a_restart_that_fails_is_undone_and_told() {
     });
     until("it is on record", || world.history().len() == 1);
     assert_eq!(world.history()[0]["outcome"], "failed");
+    // Whoever mends the tool tries again, and needs no override: what failed was undone.
+    world.write_restart(RESTART);
+    let said = world.cli.text(&["rollback", "api"]);
+    assert!(said.starts_with("api: rolling back from v2 to v1"), "{said}");
+    world.receiver.wait_for("incident.resolved");
+    let incident = world.incident("api-1");
+    assert_eq!(incident["plans"][1]["outcome"], "verified", "{incident:#}");
+    assert_eq!(world.live(), "v1");
 }
 
 #[test]

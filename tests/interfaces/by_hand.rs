@@ -5,7 +5,7 @@ use std::{io::Read as _, process::Stdio, sync::Arc, time::Duration};
 use backstop::{
     config::form::Role,
     core::{
-        entry::{Entry, Fact},
+        entry::{Entry, Fact, PlanOutcome, StepEvent},
         event::Sequence,
         name::ServiceIndex,
         view::{RollbackPreview, VerificationView},
@@ -181,6 +181,20 @@ async fn the_journal_is_told_as_it_grows() {
 }
 
 #[tokio::test]
+async fn steps_count_from_one_where_they_are_told() {
+    let daemon = plain().await;
+    let mut response = daemon.get("/api/v1/events").await;
+    assert!(response.chunk().await.expect("open").is_some());
+    let fact =
+        Fact::Step { incident: "billing-1".into(), plan: 1, step: 0, event: StepEvent::Started, note: String::new() };
+    let entry = Arc::new(Entry { at: views::at(0), boot: None, service: Some("billing".into()), fact });
+    daemon.publisher.committed(Sequence(8), &entry);
+    let told = response.chunk().await.expect("open").expect("an event");
+    let told = String::from_utf8(told.to_vec()).expect("text");
+    assert!(told.contains("\"plan\":1,\"step\":1,"), "{told}");
+}
+
+#[tokio::test]
 async fn readers_of_events_are_bounded_and_their_places_given_back() {
     let daemon = plain().await;
     let mut readers = Vec::new();
@@ -276,6 +290,7 @@ async fn commands_ask_for_the_same() {
         &["rollback", "billing", "--override", "not_pinned"],
         &["rollback", "billing", "--override", "store", "--reason", "x"],
         &["rollback", "billing", "--json"],
+        &["rollback", "billing", "--plan", "fast"],
         &["notify", "test"],
         &["completions", "teletype"],
     ] {
@@ -313,6 +328,57 @@ async fn a_verification_is_waited_for() {
     }
 }
 
+/// Waits beside a board whose view of `billing` is that verification, and tells how the command ended.
+async fn joined(verification: Value, end: impl Fn(&Value) -> Value) -> (i32, String, String) {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let socket = daemon.socket.to_str().expect("text").to_owned();
+    let view = |verification: &Value| {
+        let mut view = views::healthy();
+        view.verification = Some(serde_json::from_value(verification.clone()).expect("a view"));
+        view
+    };
+    daemon.publisher.service(ServiceIndex(0), view(&verification));
+    let waiting = tokio::spawn(async move { with(&["--socket", &socket, "verify", "billing", "--wait"]).await });
+    daemon.asked_to_verify.notified().await;
+    daemon.publisher.service(ServiceIndex(0), view(&end(&verification)));
+    waiting.await.expect("no panic")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_that_is_under_way_is_joined() {
+    let under_way = json!({"number": 7, "by": "root", "version": "2026-01-05", "began": views::at(0)});
+    let (code, stdout, stderr) = joined(under_way, |before| {
+        let mut over = before.clone();
+        over["ended"] = json!(views::at(60));
+        over["outcome"] = json!("verified");
+        over["note"] = json!("clear for 1m");
+        over
+    })
+    .await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.ends_with("verified of 2026-01-05: clear for 1m\n"), "{stdout}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_plan_under_way_is_waited_for() {
+    for (outcome, code) in [(PlanOutcome::Verified, 0), (PlanOutcome::Persists, 1)] {
+        let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+        let mut view = views::under_way();
+        view.name = "billing".into();
+        view.plan_under_way.as_mut().expect("it is under way").incident = "solvereign-api-16".into();
+        daemon.publisher.service(ServiceIndex(0), view);
+        let mut incident = views::resolved_incident();
+        incident.plans[0].outcome = Some(outcome);
+        daemon.publisher.incidents(vec![Arc::new(incident)]);
+        let socket = daemon.socket.to_str().expect("text");
+        let (was, stdout, stderr) = with(&["--socket", socket, "verify", "billing", "--wait"]).await;
+        assert_eq!(was, code, "{stdout}{stderr}");
+        assert!(stdout.starts_with("plan 1 of solvereign-api-16 is under way, v1.2.4 -> v1.2.3"), "{stdout}");
+        let said = format!("{}: plan 1 of solvereign-api-16, v1.2.4 -> v1.2.3", outcome.as_str());
+        assert!(format!("{stdout}{stderr}").contains(&said), "{stdout}{stderr}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn status_is_watched_until_nobody_reads() {
     let daemon = daemon(&[], Core::Answers, Limits::default()).await;
@@ -338,7 +404,11 @@ async fn status_is_watched_until_nobody_reads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_is_tried_without_a_daemon() {
-    for (status, code, expected) in [(204, 0, "delivered by audit"), (500, 1, "500"), (410, 1, "refused for good")] {
+    for (status, code, expected) in [
+        (204, 0, "delivered by audit: a test page of severity S3 and type signal.restored, msg_test_"),
+        (500, 1, "500"),
+        (410, 1, "refused for good"),
+    ] {
         let receiver = wiremock::MockServer::start().await;
         let answer = wiremock::ResponseTemplate::new(status);
         wiremock::Mock::given(wiremock::matchers::method("POST")).respond_with(answer).expect(1).mount(&receiver).await;
@@ -360,6 +430,7 @@ async fn a_channel_is_tried_without_a_daemon() {
         assert!(format!("{stdout}{stderr}").contains(expected), "{stdout}{stderr}");
         let pages = receiver.received_requests().await.expect("recorded");
         let page: Value = serde_json::from_slice(&pages[0].body).expect("JSON");
+        assert_eq!(page["type"], "signal.restored");
         assert!(page["data"]["summary"].as_str().is_some_and(|text| text.contains("nothing is wrong")), "{page}");
         let (was, _, stderr) = with(&["--config", file, "notify", "test", "pigeon"]).await;
         assert_eq!(was, 1);
@@ -387,4 +458,38 @@ fn completions_and_manual_pages_name_every_command() {
         assert!(text.contains(&page.replace('-', "\\-")), "{page}: {text}");
     }
     assert!(!std::path::Path::new(&format!("{into}/backstop-demo-shop.1")).exists(), "what is hidden stays so");
+}
+
+#[test]
+fn a_place_where_no_manual_page_can_be_written_is_named_with_the_reason() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let taken = directory.path().join("taken");
+    std::fs::create_dir_all(taken.join("backstop.1")).expect("a directory");
+    let (below, file) = (file.join("man1").display().to_string(), file.display().to_string());
+    let taken = taken.display().to_string();
+    for (into, said) in [
+        (file.as_str(), format!("make the directory {file}: something else than a directory is in its way")),
+        (&below, format!("make the directory {below}: something else than a directory is in its way")),
+        ("/proc/none/man1", "make the directory /proc/none/man1: a directory above it cannot be made".to_owned()),
+        (&taken, format!("write {taken}/backstop.1: ")),
+    ] {
+        let (code, stdout, stderr) = told(&backstop(&["man", into]).output().expect("it runs"));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+        assert!(stderr.starts_with(&format!("backstop: failed to {said}")), "{stderr}");
+        assert!(stderr.contains("hint: name a directory that you may write to"), "{stderr}");
+    }
+}
+
+#[test]
+fn plans_are_named_where_one_is_to_be_chosen() {
+    let (code, stdout, _) = told(&backstop(&["rollback", "-h"]).output().expect("it runs"));
+    let help = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(code, 0);
+    assert!(help.contains("full, stop_writes, restart_failing, gather are not in this version yet"), "{stdout}");
+    assert!(help.contains("[possible values: quick, full, stop_writes, restart_failing, gather]"), "{stdout}");
+    let (code, _, stderr) = told(&backstop(&["rollback", "api", "--plan", "fast"]).output().expect("it runs"));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("possible values: quick, full, stop_writes, restart_failing, gather"), "{stderr}");
 }

@@ -24,6 +24,7 @@ use backstop::{
     },
     serve::{Asked, Board, Limits, Listeners, Publisher, Server, board, metrics::Metrics, requests},
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::views;
@@ -85,6 +86,8 @@ pub(crate) struct Daemon {
     pub(crate) publisher: Publisher,
     pub(crate) clock: Arc<AtomicU64>,
     pub(crate) shutdown: CancellationToken,
+    /// Told once the core is asked to verify something.
+    pub(crate) asked_to_verify: Arc<Notify>,
     pub(crate) server: tokio::task::JoinHandle<()>,
     pub(crate) _directory: tempfile::TempDir,
 }
@@ -153,6 +156,8 @@ pub(crate) async fn daemon(tokens: &[form::Token], core: Core, limits: Limits) -
     publisher.started();
     let metrics = Arc::new(Metrics::new(&policy).expect("metrics"));
     let (sender, mut receiver) = requests();
+    let asked_to_verify = Arc::new(Notify::new());
+    let tells = Arc::clone(&asked_to_verify);
     tokio::spawn(async move {
         if core == Core::Stuck {
             // Holds the queue's end without ever looking.
@@ -160,6 +165,9 @@ pub(crate) async fn daemon(tokens: &[form::Token], core: Core, limits: Limits) -
         }
         while let Some(asked) = receiver.recv().await {
             let answer = reply(&asked);
+            if matches!(asked.request, Request::Verify { .. }) {
+                tells.notify_one();
+            }
             let _gone = asked.reply.send(answer);
         }
     });
@@ -168,5 +176,5 @@ pub(crate) async fn daemon(tokens: &[form::Token], core: Core, limits: Limits) -
     let shutdown = CancellationToken::new();
     let server = Server::new(listeners, tokens, Arc::new(board), metrics, sender, limits);
     let server = tokio::spawn(server.run(shutdown.clone()));
-    Daemon { address, socket, publisher, clock, shutdown, server, _directory: directory }
+    Daemon { address, socket, publisher, clock, shutdown, asked_to_verify, server, _directory: directory }
 }

@@ -104,7 +104,7 @@ fn days_are_told_where_there_are_several() {
     view.timeline.push(backstop::core::view::TimelineView { at: views::at(60_000), text: "a day later".to_owned() });
     let text = render::incident(&view, PLAIN());
     assert!(text.contains("  2026-01-08 03:10:00  a day later"), "{text}");
-    assert!(text.contains("  2026-01-07 08:30:20  done     roll back the target (8s)"), "{text}");
+    assert!(text.contains("  2026-01-07 08:30:20  done     2. roll back the target (8s)"), "{text}");
 }
 
 #[test]

@@ -128,8 +128,9 @@ fn rollback(out: &mut String, view: &Explanation, layout: Layout) {
         // What the gates say now is about another one; these were asked before it began.
         layout.heading(out, "Rollback under way");
         layout.hang(out, "  ", 2, &under_way::plan_under_way(plan));
-        let command = format!("backstop incident show {}", plan.incident);
-        layout.hang(out, "  ", 2, &plain(&format!("`{command}` shows every step, and what the gates said before")));
+        for command in under_way::following(plan) {
+            let _infallible = writeln!(out, "    {command}");
+        }
         return;
     }
     if let (Some(approval), Some(incident)) = (&view.approval, &view.incident) {
@@ -161,7 +162,11 @@ fn gates(out: &mut String, view: &Explanation, layout: Layout) {
                     if unknown == 1 { "does not" } else { "do not" }
                 ));
             }
-            layout.paint(ALARM, &format!("held, {}", parts.join(" and ")))
+            let held = layout.paint(ALARM, &format!("held, {}", parts.join(" and ")));
+            // An approval waits only where no other gate holds.
+            let approved =
+                if view.approval.is_some() { "; budget and cooldown do not hold what a human approves" } else { "" };
+            format!("{held}{approved}")
         }
     };
     layout.heading(out, &format!("Rollback{to}"));

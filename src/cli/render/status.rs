@@ -119,6 +119,7 @@ fn left_to_people(service: &ServiceSummary) -> Option<PlanKind> {
 fn standing(lines: &mut Vec<String>, service: &ServiceSummary) {
     if let Some(plan) = &service.plan_under_way {
         lines.push(under_way::plan_under_way(plan));
+        lines.extend(under_way::following(plan).into_iter().map(|command| format!("-> {command}")));
     } else if let (Some(approval), Some(incident)) = (&service.approval, &service.incident) {
         lines.push(under_way::approval(approval));
         lines.extend(under_way::deciding(incident, approval).map(|command| format!("-> {command}")));

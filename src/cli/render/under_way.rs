@@ -11,7 +11,7 @@ use crate::core::{
 
 /// The plan under way, its step, and since when.
 pub(super) fn plan_under_way(plan: &PlanUnderWay) -> String {
-    let PlanUnderWay { incident, version_from, version_to, step, steps, title, seconds, .. } = plan;
+    let PlanUnderWay { version_from, version_to, step, steps, title, seconds, .. } = plan;
     let state = match plan.status {
         StepStatus::Pending => ", not begun yet",
         StepStatus::Unknown => ", what became of it is being looked at",
@@ -21,13 +21,18 @@ pub(super) fn plan_under_way(plan: &PlanUnderWay) -> String {
         StepStatus::Started | StepStatus::Done | StepStatus::Skipped | StepStatus::Undone | StepStatus::Stuck => "",
     };
     let since = span(*seconds);
-    let end = match &plan.aborted_by {
-        Some(by) => format!("{by} wants it to end"),
-        None => format!("`backstop abort {incident}` ends it safely"),
-    };
+    let end = plan.aborted_by.as_ref().map(|by| format!("; {by} wants it to end")).unwrap_or_default();
     plain(&format!(
-        "rolling back {version_from} -> {version_to}: step {step} of {steps}, {title}{state}, since {since}; {end}"
+        "rolling back {version_from} -> {version_to}: step {step} of {steps}, {title}{state}, since {since}{end}"
     ))
+}
+
+/// The commands that tell more of it, and end it safely where nobody has wanted that yet.
+pub(super) fn following(plan: &PlanUnderWay) -> Vec<String> {
+    let incident = &plan.incident;
+    let show = format!("backstop incident show {incident}");
+    let abort = plan.aborted_by.is_none().then(|| format!("backstop abort {incident}"));
+    std::iter::once(show).chain(abort).map(|command| plain(&command)).collect()
 }
 
 /// What waits for a human, and until when.
@@ -50,13 +55,12 @@ pub(super) fn deciding(incident: &IncidentId, approval: &ApprovalView) -> [Strin
 
 /// What happens where the tree wants a plan that this version does not have.
 pub(super) fn left_to_people(plan: PlanKind, verdict: VerdictKind, mode: Mode) -> String {
-    let told = match (mode, verdict) {
-        (Mode::Observe, _) => "",
-        (_, VerdictKind::RollBack) => "it pages rollback_refused at S1, and ",
-        _ => "it pages rollback_refused, and ",
+    let what_then = match (mode, verdict) {
+        (Mode::Observe, _) => "it is left to people",
+        (_, VerdictKind::RollBack) => "Backstop pages rollback_refused at S1 and leaves it to people",
+        _ => "Backstop pages rollback_refused and leaves it to people",
     };
     format!(
-        "the tree wants the plan {plan}, which this version does not have: Backstop does not roll back, {told}people do \
-         what is to be done"
+        "the tree wants the plan {plan}, which is not available in this version: nothing is rolled back, and {what_then}"
     )
 }
