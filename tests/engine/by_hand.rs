@@ -345,7 +345,7 @@ fn why_a_target_is_not_seen_is_shown() {
     let shown = view(&mut bench);
     assert_eq!(shown.target_unseen.as_deref(), Some(why));
     let (answer, said) = said(&shown, Gate::Accused);
-    assert_eq!((answer, said), (Answer::Unknown, format!("the target does not tell what is live: failed to {why}")));
+    assert_eq!((answer, said), (Answer::Unknown, format!("the target cannot tell what is live: failed to {why}")));
 }
 
 #[test]

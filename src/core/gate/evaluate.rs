@@ -155,7 +155,7 @@ impl<'a> Situation<'a> {
             Some(None) => {
                 let why = self.observation.and_then(|seen| seen.untold.as_deref());
                 let why = why.map(|why| format!(": failed to {why}")).unwrap_or_default();
-                (Answer::Unknown, format!("the target does not tell what is live{why}"))
+                (Answer::Unknown, format!("the target cannot tell what is live{why}"))
             }
             None => (Answer::Unknown, self.not_seen()),
         }

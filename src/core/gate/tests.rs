@@ -259,7 +259,17 @@ fn the_deploy_and_the_fault() {
             Unknown,
             "was not seen",
         ),
-        (Gate::FaultAfterDeploy, "no fault", |_| {}, Yes, "no incident is open; a fault"),
+        (Gate::FaultAfterDeploy, "no incident in a rollout", |_| {}, Yes, "what fails in the rollout comes after"),
+        (
+            Gate::FaultAfterDeploy,
+            "no incident",
+            |case| {
+                let deploy = case.durable.service(&"shop".into()).live().expect("it is known").deploy.number;
+                case.fact(MINUTE, Fact::RolloutEnded { deploy, healthy: true });
+            },
+            Yes,
+            "no incident is open; a fault that begins from now on comes after the deploy",
+        ),
         (Gate::FaultAfterDeploy, "after", bad_incident, Yes, "5m after"),
         (
             Gate::FaultAfterDeploy,
@@ -296,6 +306,16 @@ fn the_release_to_go_back_to() {
             |case| case.observation = Some(observation(Some("v2"), &[])),
             No,
             "no other release",
+        ),
+        (
+            Gate::KnownGood,
+            "only what is live",
+            |case| {
+                case.fact(MINUTE, Fact::Marked { version: v("v2"), mark: Mark::Good, by: "ann".into() });
+                case.observation = Some(observation(Some("v2"), &["v0"]));
+            },
+            No,
+            "no other release at the target than v2, which is live, is known to be good",
         ),
         (Gate::KnownGood, "not looked", |case| case.observation = None, Unknown, "not been looked at"),
         (
