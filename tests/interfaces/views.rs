@@ -522,7 +522,7 @@ pub(crate) fn left_to_people() -> ServiceView {
     let mut view = rolling_back();
     view.name = "left-to-people".into();
     view.path.plan = Some(PlanKind::StopWrites);
-    view.path.because = "1 report of data_corruption counts".to_owned();
+    "1 report of data_corruption counts".clone_into(&mut view.path.because);
     view.gates.retain(|report| report.answer == Answer::Yes);
     view
 }
