@@ -14,13 +14,12 @@ const GROUP_MAY_ENTER: u32 = 0o010;
 /// What to do for being let in by `socket`, which was refused.
 pub(super) fn hint(socket: &Path) -> String {
     // Either the socket refuses, or a directory on the way to it does: then nothing can be told of the socket itself.
-    let (place, needed, metadata) = match fs::metadata(socket) {
-        Ok(metadata) => (socket, GROUP_MAY_WRITE, Ok(metadata)),
-        Err(_) => {
-            let closed = socket.ancestors().skip(1).find(|above| fs::metadata(above).is_ok());
-            let closed = closed.unwrap_or_else(|| Path::new("/"));
-            (closed, GROUP_MAY_ENTER, fs::metadata(closed))
-        }
+    let (place, needed, metadata) = if let Ok(metadata) = fs::metadata(socket) {
+        (socket, GROUP_MAY_WRITE, Ok(metadata))
+    } else {
+        let closed = socket.ancestors().skip(1).find(|above| fs::metadata(above).is_ok());
+        let closed = closed.unwrap_or_else(|| Path::new("/"));
+        (closed, GROUP_MAY_ENTER, fs::metadata(closed))
     };
     let otherwise = "or use --server URL with a token";
     let Ok(metadata) = metadata else { return format!("run it as the daemon's user, {otherwise}") };

@@ -178,13 +178,8 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (trouble, trouble_seen) = watch::channel(None);
     let manager = Manager::from_environment();
     let known = known_incidents(state.durable(), &board);
-    let files = Files::start(
-        config.evidence.directory.clone(),
-        installation.clone(),
-        config.evidence.keep,
-        clock.clone(),
-        known,
-    );
+    let evidence = config.evidence.clone();
+    let files = Files::start(evidence.directory, installation.clone(), evidence.keep, clock.clone(), known);
     let register = Register::new(&config.policy);
     let steps = steps(config, &installation, state.durable(), &clock);
     let edges = prepared.begin(&sample_sender, &completion_sender, &steps);

@@ -99,7 +99,7 @@ services:
     let found = || {
         let checked = config::check_here(&path, &tables());
         assert!(checked.config.is_some(), "a warning refuses nothing: {}", checked.diagnostics);
-        let places = checked.diagnostics.list.into_iter().filter(|found| found.message.contains("/"));
+        let places = checked.diagnostics.list.into_iter().filter(|found| found.message.contains('/'));
         places
             .map(|found| {
                 assert_eq!(found.gravity, Gravity::Warning);

@@ -48,8 +48,12 @@ impl Metrics {
         let Some(handles) = handles.services.get(service.get()) else { return };
         let Standing { open: by_severity, verdict, paused, running } = &handles.standing;
         let severity = open.map(IncidentRecord::severity);
-        by_severity.iter().for_each(|(one, gauge)| gauge.set(flag(severity == Some(*one))));
-        verdict.iter().for_each(|(one, gauge)| gauge.set(flag(view.verdict == *one)));
+        for (one, gauge) in by_severity {
+            gauge.set(flag(severity == Some(*one)));
+        }
+        for (one, gauge) in verdict {
+            gauge.set(flag(view.verdict == *one));
+        }
         paused.set(flag(view.paused.is_some()));
         running.set(flag(open.is_some_and(|incident| incident.active_plan().is_some())));
     }
