@@ -66,7 +66,7 @@ mod tests {
     fn one_thread_carries_thousands_of_plain_probes_and_hundreds_with_tls() {
         let plain = "{http: 'http://127.0.0.1:1/', every: 1s, timeout: 1s}";
         let tls = "{http: 'https://127.0.0.1:1/', every: 1s, timeout: 1s}";
-        let child = "{command: ['true'], every: 2s, timeout: 1s}";
+        let child = "{command: {run: ['true']}, every: 2s, timeout: 1s}";
         for (count, probe, is_carried) in [
             (1.0, plain, true),
             (4900.0, plain, true),
