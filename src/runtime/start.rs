@@ -121,7 +121,7 @@ pub async fn start(
 /// Serves on a thread of its own until `serving` is cancelled: however much readers ask for, no probe waits for it.
 fn serve_apart(server: Server, serving: CancellationToken) -> std::io::Result<oneshot::Receiver<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (ended, served) = oneshot::channel();
+    let (ended, end) = oneshot::channel();
     let work = move || {
         runtime.block_on(server.run(serving));
         // What still renders for a reader who is gone is not waited for.
@@ -130,7 +130,7 @@ fn serve_apart(server: Server, serving: CancellationToken) -> std::io::Result<on
         let _unheard = ended.send(());
     };
     std::thread::Builder::new().name("serve".to_owned()).spawn(work)?;
-    Ok(served)
+    Ok(end)
 }
 
 /// A daemon that is put together and does not turn yet.
@@ -335,7 +335,7 @@ mod tests {
         drop(SqliteStore::open(&config.store).expect("made"));
         let entry = r#"{"at": "2026-05-28T20:26:40Z", "fact": "moon_rose", "phase": 3}"#;
         let raw = rusqlite::Connection::open(&config.store).expect("opened");
-        raw.execute("INSERT INTO journal VALUES (1, ?1)", [entry]).expect("written");
+        raw.execute("INSERT INTO journal (sequence, entry) VALUES (1, ?1)", [entry]).expect("written");
         drop(raw);
         let refused = assemble(config, None).await.err().expect("it does not start").to_string();
         assert!(refused.contains("moon_rose") && refused.contains("run that version"), "{refused}");
