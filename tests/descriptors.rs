@@ -18,7 +18,7 @@ fn missed_for_descriptors(outcome: &Outcome) -> bool {
 }
 
 #[tokio::test]
-async fn a_look_without_a_descriptor_is_missed_and_the_next_one_sees_again() {
+async fn a_sample_without_a_descriptor_is_missed_and_the_next_one_sees_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let network = Network::new();

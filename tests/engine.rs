@@ -29,6 +29,8 @@ mod clock;
 mod interrupted;
 #[path = "engine/pages.rs"]
 mod pages;
+#[path = "engine/soak.rs"]
+mod soak;
 #[path = "engine/steps.rs"]
 mod steps;
 #[path = "engine/witnesses.rs"]

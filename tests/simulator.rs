@@ -368,7 +368,7 @@ fn night(seed: u64) -> Scenario {
 }
 
 #[test]
-fn the_nightly_look_is_made_once_a_night_through_restarts() {
+fn the_nightly_dry_run_is_made_once_a_night_through_restarts() {
     for seed in 0..20 {
         let scenario = night(seed);
         let calm = run(&scenario, Mode::Act, &[]);

@@ -66,23 +66,6 @@ impl WallTime {
     pub const fn as_millis(self) -> i64 {
         self.0
     }
-
-    /// The time that passed from `earlier` until `self`; zero if the clock was stepped back between the two.
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
-    }
-
-    /// The instant `duration` later.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// The instant `duration` earlier.
-    #[must_use]
-    pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
-    }
 }
 
 impl fmt::Display for WallTime {
@@ -122,26 +105,9 @@ impl SteadyTime {
         Self(at.0)
     }
 
-    /// The time that passed from `earlier` until `self`; zero if `earlier` is the later of the two.
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
-    }
-
     /// Milliseconds from `other` until `self`, negative if `other` is the later of the two.
     pub const fn millis_from(self, other: Self) -> i64 {
         self.0.saturating_sub(other.0)
-    }
-
-    /// The moment `duration` later.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// The moment `duration` earlier.
-    #[must_use]
-    pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// The moment at which the wall clock shows `then`, if it shows `wall` at this one.
@@ -149,6 +115,37 @@ impl SteadyTime {
     pub fn when_wall_shows(self, then: WallTime, wall: WallTime) -> Self {
         Self(self.0.saturating_add(then.0.saturating_sub(wall.0)))
     }
+}
+
+/// The arithmetic of a time line in milliseconds. Each has its own, so that moments of two never mix.
+macro_rules! counts_milliseconds {
+    ($line:ident) => {
+        impl $line {
+            /// The time that passed from `earlier` until `self`; zero if `earlier` is the later of the two.
+            pub fn since(self, earlier: Self) -> Duration {
+                Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+            }
+
+            /// The moment `duration` later.
+            #[must_use]
+            pub fn after(self, duration: Duration) -> Self {
+                Self(self.0.saturating_add(millis(duration)))
+            }
+
+            /// The moment `duration` earlier.
+            #[must_use]
+            pub fn before(self, duration: Duration) -> Self {
+                Self(self.0.saturating_sub(millis(duration)))
+            }
+        }
+    };
+}
+
+counts_milliseconds!(WallTime);
+counts_milliseconds!(SteadyTime);
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Which start of the machine a reading of the boot clock belongs to: readings of two starts do not compare.

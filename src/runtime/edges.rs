@@ -15,7 +15,7 @@ use crate::{
         self_check::SelfCheck,
         version::VersionProbe,
     },
-    target::Target,
+    target::{BlockingCalls, Target},
 };
 
 /// A releases directory is read so often, and at once when a glance (every second) finds it or its link changed. What a
@@ -87,10 +87,11 @@ impl Prepared {
         let Self { config, prober, versions, channels, heartbeat, self_check, clock } = self;
         let mut watchers = JoinSet::new();
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
+        let calls = BlockingCalls::default();
         let mut targets = Vec::with_capacity(config.services.len());
         let mut lookers = Vec::with_capacity(config.services.len());
         for ((service, name), group) in config.services.iter().zip(&names).zip((0..GROUPS).cycle()) {
-            let target = Arc::new(Target::new(&service.target, service.name.clone(), steps.to_owned()));
+            let target = Arc::new(Target::new(&service.target, service.name.clone(), steps.to_owned(), &calls));
             let every = match service.target {
                 form::Target::Releases(_) => LOOK_AT_RELEASES_EVERY,
                 form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,

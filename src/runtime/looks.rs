@@ -48,8 +48,7 @@ pub(super) fn watch_target(
     tasks.spawn(async move {
         let look = async || {
             let began = clock.boot();
-            // On the heap, so that a thousand waiting tasks do not each keep room for a running look.
-            let observation = Box::pin(observe(&target)).await;
+            let observation = observe(&target).await;
             completions.observed(&service, observation, began);
         };
         look().await;

@@ -8,10 +8,10 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     child,
@@ -69,9 +69,6 @@ pub enum RunError {
     MachineStart(std::io::Error),
     #[error("go on: the core panicked, and the journal could not be written within {0:?}")]
     Unsettled(Duration),
-    /// No thread, or no descriptors for its runtime.
-    #[error("start the thread that serves: {0}")]
-    Serving(std::io::Error),
     #[error("go on: the loop ended without being asked to")]
     LoopEnded,
 }
@@ -84,18 +81,17 @@ pub struct Running {
     /// What readers see, as the API does.
     pub board: Arc<Board>,
     loop_task: tokio::task::JoinHandle<Result<(), RunError>>,
-    /// Ends when the server has.
-    served: oneshot::Receiver<()>,
-    serving: DropGuard,
+    server: tokio::task::JoinHandle<()>,
+    serving: CancellationToken,
 }
 
 impl Running {
     /// Waits until the loop ends: by shutdown, or because it had to.
     pub async fn wait(self) -> Result<(), RunError> {
         let ended = self.loop_task.await.unwrap_or(Err(RunError::LoopEnded));
-        drop(self.serving);
+        self.serving.cancel();
         // The server bounds its own grace.
-        let _ = self.served.await;
+        let _ = self.server.await;
         ended
     }
 }
@@ -113,24 +109,9 @@ pub async fn start(
         tokio::spawn(reloader.run(shutdown.clone()));
     }
     let serving = CancellationToken::new();
-    let served = serve_apart(server, serving.clone()).map_err(RunError::Serving)?;
+    let server = tokio::spawn(server.run(serving.clone()));
     let loop_task = tokio::spawn(turning.run(shutdown));
-    Ok(Running { address, board, loop_task, served, serving: serving.drop_guard() })
-}
-
-/// Serves on a thread of its own until `serving` is cancelled: however much readers ask for, no probe waits for it.
-fn serve_apart(server: Server, serving: CancellationToken) -> std::io::Result<oneshot::Receiver<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (ended, end) = oneshot::channel();
-    let work = move || {
-        runtime.block_on(server.run(serving));
-        // What still renders for a reader who is gone is not waited for.
-        runtime.shutdown_background();
-        // Nobody waits where the daemon ends in a hurry.
-        let _unheard = ended.send(());
-    };
-    std::thread::Builder::new().name("serve".to_owned()).spawn(work)?;
-    Ok(end)
+    Ok(Running { address, board, loop_task, server, serving })
 }
 
 /// A daemon that is put together and does not turn yet.
@@ -335,7 +316,9 @@ mod tests {
         drop(SqliteStore::open(&config.store).expect("made"));
         let entry = r#"{"at": "2026-05-28T20:26:40Z", "fact": "moon_rose", "phase": 3}"#;
         let raw = rusqlite::Connection::open(&config.store).expect("opened");
-        raw.execute("INSERT INTO journal (sequence, entry) VALUES (1, ?1)", [entry]).expect("written");
+        let checksum = store::checksum(Sequence(1), entry);
+        raw.execute("INSERT INTO journal (sequence, entry, checksum) VALUES (1, ?1, ?2)", (entry, checksum))
+            .expect("written");
         drop(raw);
         let refused = assemble(config, None).await.err().expect("it does not start").to_string();
         assert!(refused.contains("moon_rose") && refused.contains("run that version"), "{refused}");

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub use compaction::{CompactionBounds, Tidied};
 pub use damaged::DamagedStore;
 pub use error::StoreError;
+#[cfg(test)]
+pub(crate) use recovery::checksum;
 pub use sqlite::SqliteStore;
 pub use thread::{StoreEvent, StoreHandle, spawn};
 

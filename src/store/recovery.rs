@@ -145,7 +145,7 @@ fn read_texts(
 }
 
 /// Over what an entry's row says: the first eight bytes of its SHA-256, big-endian.
-pub(super) fn checksum(sequence: Sequence, entry: &str) -> i64 {
+pub(crate) fn checksum(sequence: Sequence, entry: &str) -> i64 {
     let mut hash = Sha256::new();
     hash.update(format!("{} ", sequence.0));
     hash.update(entry);

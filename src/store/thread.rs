@@ -371,13 +371,26 @@ mod tests {
         assert!(handle.close());
     }
 
-    #[test]
-    fn everything_queued_goes_at_once_up_to_the_limit() {
+    /// A store that writes a batch at each word, and what it tells and has written.
+    struct Gated {
+        told: Receiver<StoreEvent>,
+        open: Sender<()>,
+        batches: Arc<Mutex<Vec<usize>>>,
+        handle: StoreHandle,
+    }
+
+    fn gated() -> Gated {
         let (tell, told) = channel();
         let (open, gate) = channel();
         let batches = Arc::new(Mutex::new(Vec::new()));
         let store = Reluctant { gate: Some(gate), batches: Arc::clone(&batches), ..Reluctant::default() };
         let handle = spawn(store, move |event| tell.send(event).expect("the test listens"));
+        Gated { told, open, batches, handle }
+    }
+
+    #[test]
+    fn everything_queued_goes_at_once_up_to_the_limit() {
+        let Gated { told, open, batches, handle } = gated();
         handle.append(batch(1..=1)).expect("queued");
         // While the first is being written, many more come.
         open.send(()).expect("it waits");
@@ -399,11 +412,7 @@ mod tests {
 
     #[test]
     fn no_batch_is_divided() {
-        let (tell, told) = channel();
-        let (open, gate) = channel();
-        let batches = Arc::new(Mutex::new(Vec::new()));
-        let store = Reluctant { gate: Some(gate), batches: Arc::clone(&batches), ..Reluctant::default() };
-        let handle = spawn(store, move |event| tell.send(event).expect("the test listens"));
+        let Gated { told, open, batches, handle } = gated();
         handle.append(batch(1..=1)).expect("queued");
         open.send(()).expect("it waits");
         assert_eq!(told.recv(), Ok(StoreEvent::Committed(Sequence(1))));

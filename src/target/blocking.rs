@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,12 +30,13 @@ const HANGS_AFTER: Duration = Duration::from_millis(200);
 pub(super) struct OneAtATime {
     turns: Arc<Semaphore>,
     limit: Duration,
+    calls: BlockingCalls,
 }
 
 impl OneAtATime {
-    /// Calls that may take up to `limit` each.
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { turns: Arc::new(Semaphore::new(1)), limit }
+    /// Calls that may take up to `limit` each, made where those of others are.
+    pub(super) fn new(limit: Duration, calls: BlockingCalls) -> Self {
+        Self { turns: Arc::new(Semaphore::new(1)), limit, calls }
     }
 
     /// Runs `call`, which works on `path`, within the limit, the wait for an earlier one included.
@@ -48,7 +50,7 @@ impl OneAtATime {
         let turn = time::timeout_at(until, Arc::clone(&self.turns).acquire_owned()).await.map_err(|_| hanging())?;
         let turn = turn.expect("it is never closed");
         let (answer, mut answered) = oneshot::channel();
-        hand_over(Box::new(move || {
+        self.calls.hand_over(Box::new(move || {
             let result = call();
             // The next call must find the turn free once it knows of this one's end.
             drop(turn);
@@ -64,7 +66,7 @@ impl OneAtATime {
             match time::timeout_at(until.min(now + HANGS_AFTER), &mut answered).await {
                 Ok(Ok(result)) => return result,
                 Ok(Err(_)) => return Err(TargetError::Lost("it panicked".to_owned())),
-                Err(_) => relieve(),
+                Err(_) => self.calls.relieve(),
             }
         }
     }
@@ -72,7 +74,12 @@ impl OneAtATime {
 
 type Call = Box<dyn FnOnce() + Send>;
 
+/// Where the targets' calls are made, by one thread as long as none hangs. Cheap to clone; all clones are one.
+#[derive(Clone, Default)]
+pub struct BlockingCalls(Arc<Mutex<Queue>>);
+
 /// Calls that wait, and who makes them. A target has one call at most, so they are no more than targets.
+#[derive(Default)]
 struct Queue {
     waiting: VecDeque<Call>,
     /// Counts the threads that took calls; only the last one still does.
@@ -81,48 +88,54 @@ struct Queue {
     began: Option<Instant>,
 }
 
-/// One for the process, since threads are the process's.
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { waiting: VecDeque::new(), thread: 0, began: None });
-
-/// What this lock guards is whole after every statement.
-fn queue() -> MutexGuard<'static, Queue> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn hand_over(call: Call) {
-    queue().waiting.push_back(call);
-    relieve();
-}
-
-/// Sees to it that a thread takes the calls that wait: another one, if the last one hangs.
-fn relieve() {
-    let mut queue = queue();
-    let hangs = queue.began.is_none_or(|began| began.elapsed() > HANGS_AFTER);
-    if hangs && !queue.waiting.is_empty() {
-        queue.thread += 1;
-        queue.began = Some(Instant::now());
-        let thread = queue.thread;
-        drop(queue);
-        // It is not waited for; each call answers for itself.
-        let _runs = tokio::task::spawn_blocking(move || make_calls(thread));
+impl fmt::Debug for BlockingCalls {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("BlockingCalls").finish_non_exhaustive()
     }
 }
 
-/// Makes the calls that wait, until there are none, or until another thread has taken over.
-fn make_calls(thread: u64) {
-    loop {
-        let call = {
-            let mut queue = queue();
-            if queue.thread != thread {
-                return;
-            }
-            let call = queue.waiting.pop_front();
-            queue.began = call.is_some().then(Instant::now);
-            call
-        };
-        let Some(call) = call else { return };
-        // Whoever waits for a call that panics is told by the end of its channel.
-        let _panicked = catch_unwind(AssertUnwindSafe(call));
+impl BlockingCalls {
+    /// What this lock guards is whole after every statement.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_over(&self, call: Call) {
+        self.queue().waiting.push_back(call);
+        self.relieve();
+    }
+
+    /// Sees to it that a thread takes the calls that wait: another one, if the last one hangs.
+    fn relieve(&self) {
+        let mut queue = self.queue();
+        let hangs = queue.began.is_none_or(|began| began.elapsed() > HANGS_AFTER);
+        if hangs && !queue.waiting.is_empty() {
+            queue.thread += 1;
+            queue.began = Some(Instant::now());
+            let thread = queue.thread;
+            drop(queue);
+            let calls = self.clone();
+            // It is not waited for; each call answers for itself.
+            let _runs = tokio::task::spawn_blocking(move || calls.make(thread));
+        }
+    }
+
+    /// Makes the calls that wait, until there are none, or until another thread has taken over.
+    fn make(&self, thread: u64) {
+        loop {
+            let call = {
+                let mut queue = self.queue();
+                if queue.thread != thread {
+                    return;
+                }
+                let call = queue.waiting.pop_front();
+                queue.began = call.is_some().then(Instant::now);
+                call
+            };
+            let Some(call) = call else { return };
+            // Whoever waits for a call that panics is told by the end of its channel.
+            let _panicked = catch_unwind(AssertUnwindSafe(call));
+        }
     }
 }
 
@@ -134,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hanging_call_is_given_up_and_not_joined_by_others() {
-        let calls = OneAtATime::new(Duration::from_millis(100));
+        let calls = OneAtATime::new(Duration::from_millis(100), BlockingCalls::default());
         let (release, hang) = mpsc::channel::<()>();
         let path = Path::new("/somewhere");
         let hanging = calls.run(path, move || Ok(hang.recv().is_ok()));
@@ -149,11 +162,12 @@ mod tests {
     async fn what_hangs_for_one_target_holds_no_other_up() {
         let path = Path::new("/somewhere");
         let (release, hang) = mpsc::channel::<()>();
-        let hanging = OneAtATime::new(Duration::from_secs(60));
+        let shared = BlockingCalls::default();
+        let hanging = OneAtATime::new(Duration::from_secs(60), shared.clone());
         let hanging = hanging.run(path, move || Ok(hang.recv().is_ok()));
         let others = async {
             for _ in 0..3 {
-                OneAtATime::new(LIMIT).run(path, || Ok(())).await.expect("another thread makes it");
+                OneAtATime::new(LIMIT, shared.clone()).run(path, || Ok(())).await.expect("another thread makes it");
             }
             release.send(()).expect("it still hangs");
         };
@@ -162,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_panics_is_lost_alone() {
-        let calls = OneAtATime::new(LIMIT);
+        let calls = OneAtATime::new(LIMIT, BlockingCalls::default());
         let path = Path::new("/somewhere");
         let panicking = || {
             assert!(std::hint::black_box(false), "on purpose");

@@ -9,6 +9,7 @@ mod tool;
 
 use std::{path::PathBuf, time::Duration};
 
+pub use blocking::BlockingCalls;
 use command::CommandTarget;
 pub use error::TargetError;
 use releases::ReleasesTarget;
@@ -43,11 +44,12 @@ enum Kind {
 
 impl Target {
     /// The target of `service`. Locks and receipts of its steps go to `run_directory`, which is made when needed; a
-    /// step's key is unique within one store only, so the store's installation has to be part of that path.
-    pub fn new(form: &form::Target, service: ServiceName, run_directory: PathBuf) -> Self {
+    /// step's key is unique within one store only, so the store's installation has to be part of that path. What may hang is
+    /// called where `calls` are made.
+    pub fn new(form: &form::Target, service: ServiceName, run_directory: PathBuf, calls: &BlockingCalls) -> Self {
         let tools = Toolbox::new(service, run_directory);
         let kind = match form {
-            form::Target::Releases(form) => Kind::Releases(ReleasesTarget::new(form.clone())),
+            form::Target::Releases(form) => Kind::Releases(ReleasesTarget::new(form.clone(), calls.clone())),
             form::Target::Command(form) => Kind::Command(CommandTarget::new(form.clone())),
         };
         Self { tools, kind }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     TargetError,
-    blocking::{self, OneAtATime},
+    blocking::{self, BlockingCalls, OneAtATime},
     link::{Link, Print},
     tool::{Tool, Toolbox},
 };
@@ -33,12 +33,12 @@ pub(super) struct ReleasesTarget {
 }
 
 impl ReleasesTarget {
-    pub(super) fn new(form: form::ReleasesTarget) -> Self {
+    pub(super) fn new(form: form::ReleasesTarget, calls: BlockingCalls) -> Self {
         let link = Link { directory: form.directory.clone(), link: form.current.clone() };
         Self {
             form,
             link,
-            file_system: OneAtATime::new(blocking::LIMIT),
+            file_system: OneAtATime::new(blocking::LIMIT, calls),
             seen: Arc::default(),
             glancing: AtomicBool::new(false),
         }
@@ -74,8 +74,8 @@ impl ReleasesTarget {
         if self.glancing.swap(true, Ordering::AcqRel) {
             return false;
         }
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = !seen.is_some_and(|seen| self.link.is_still(&seen));
+        let print = self.link.print();
+        let changed = print.is_none() || print != *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.glancing.store(false, Ordering::Release);
         changed
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use backstop::{
     core::{
         engine::UNCOMMITTED_LIMIT,
+        entry::PlanOutcome,
         event::{Event, Refusal, Request, RequestId, RollbackOrder},
         name::ServiceIndex,
         operation::Receipt,
         page::PageKind,
-        policy::{ConsiderThen, Mode},
+        policy::{ConsiderThen, Finding, Mode},
         release::Mark,
         sample::{Outcome, Reason},
     },
@@ -140,4 +141,35 @@ fn whether_the_own_network_is_well_is_not_known_before_it_was_checked() {
     bench.feed(Event::SelfCheck(Outcome::Passed));
     assert!(bench.was_told(PageKind::SignalRestored));
     bench.until("seen", |bench| bench.was_told(PageKind::IncidentOpened));
+}
+
+/// All that is left is to put it on record, and that is cut short for longer than a plan is resumed.
+fn is_left_but_for_the_record(ends: &[Ends], operations: usize) -> Bench {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.ends = ends.iter().cloned().collect();
+    bench.ready = Some(false);
+    bench.until("under way", |bench| !bench.operations.is_empty());
+    bench.ready = Some(true);
+    bench.until("it is being put on record", |bench| bench.operations.len() == operations);
+    bench.pages.clear();
+    bench.restart(60 * 60);
+    bench.until("it is over", |bench| super::outcome(bench).is_some());
+    assert_eq!(bench.operations.len(), operations + 1, "it is put on record");
+    assert!(!bench.pages.iter().any(|page| page.finding == Some(Finding::StepStuck)), "{:?}", bench.told());
+    bench
+}
+
+#[test]
+fn what_was_verified_stays_so_though_it_was_not_put_on_record_for_long() {
+    let bench = is_left_but_for_the_record(&[Ends::Well, Ends::Well, Ends::Well, Ends::Silent], 4);
+    assert_eq!(super::outcome(&bench), Some(PlanOutcome::Verified));
+    assert_eq!(bench.switches().len(), 1);
+}
+
+#[test]
+fn a_plan_that_was_given_up_before_its_switch_has_changed_nothing() {
+    // The older version cannot be made sure of, twice.
+    let bench = is_left_but_for_the_record(&[Ends::Failing, Ends::Failing, Ends::Silent], 3);
+    assert_eq!(super::outcome(&bench), Some(PlanOutcome::Failed));
+    assert!(bench.switches().is_empty());
 }

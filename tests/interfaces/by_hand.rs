@@ -159,7 +159,7 @@ async fn a_dry_run_is_answered_as_a_document() {
     assert_eq!(response.json::<RollbackPreview>().await.expect("a preview"), views::preview(true));
 }
 
-fn entry() -> Arc<Entry> {
+pub(crate) fn entry() -> Arc<Entry> {
     let fact = Fact::Resumed { by: "oncall\nand company".to_owned() };
     Arc::new(Entry { at: views::at(0), boot: None, service: Some("billing".into()), fact })
 }

@@ -31,6 +31,7 @@ use tokio::{
 };
 
 use crate::{
+    by_hand,
     daemon::{self, Core, Daemon, daemon, token},
     views,
 };
@@ -425,6 +426,24 @@ async fn a_flood_over_tcp_leaves_the_socket_open() {
     assert_eq!(response.status(), StatusCode::OK);
     drop(held);
     assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_idle_give_way_and_who_is_answered_does_not() {
+    let daemon = daemon(&[], Core::Answers, Limits { connections: 2, ..Limits::default() }).await;
+    let mut stream = daemon.get("/api/v1/events").await;
+    assert!(stream.chunk().await.expect("open").is_some());
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(TcpStream::connect(daemon.address).await.expect("the kernel's queue has room"));
+    }
+    assert_eq!(daemon.get("/healthz").await.status(), StatusCode::OK);
+    // All five came before, and one at most is idle beside the stream.
+    for mut idle in held {
+        assert!(matches!(idle.read(&mut [0; 1]).await, Ok(0) | Err(_)), "it gave way without a word");
+    }
+    daemon.publisher.committed(Sequence(7), &by_hand::entry());
+    assert!(stream.chunk().await.expect("open").is_some(), "the stream goes on");
 }
 
 #[tokio::test]

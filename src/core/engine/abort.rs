@@ -3,6 +3,7 @@
 
 use super::{
     drive::{Current, Drive},
+    incident::write_evidence,
     page::Draft,
     service::Service,
     turn::Turn,
@@ -142,6 +143,6 @@ impl Service {
         self.drive = Drive::default();
         self.calm_since = None;
         self.told_at = Some(turn.now.boot);
-        self.keep_evidence(turn, id);
+        write_evidence(turn, id);
     }
 }

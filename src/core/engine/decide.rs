@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{history::keep_plan, outlook, page::Draft, service::Service, surroundings::told_first, turn::Turn};
+use super::{
+    history::keep_plan, incident::write_evidence, outlook, page::Draft, service::Service, surroundings::told_first,
+    turn::Turn,
+};
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
@@ -86,7 +89,7 @@ impl Service {
         let summary = format!("{}: not acted on: {detail}. {}", self.name, incident.path.because);
         let draft = Draft::about(PageKind::RollbackRefused, incident, summary).found(Finding::RollbackRefused);
         turn.page(draft);
-        self.keep_evidence(turn, &id);
+        write_evidence(turn, &id);
     }
 
     fn due(&mut self, turn: &Turn<'_>) -> Due {
@@ -288,7 +291,7 @@ impl Service {
         let summary = format!("{}: not rolled back: {}. {}", self.name, held.why, incident.path.because);
         let draft = Draft::about(PageKind::RollbackRefused, incident, summary).found(finding).details(lines);
         turn.page(draft);
-        self.keep_evidence(turn, &id);
+        write_evidence(turn, &id);
     }
 
     /// Begins the plan.
@@ -408,7 +411,7 @@ impl Service {
         self.leave_flying(turn);
         self.drive = super::drive::Drive::default();
         keep_plan(turn, &id, number);
-        self.keep_evidence(turn, &id);
+        write_evidence(turn, &id);
     }
 }
 

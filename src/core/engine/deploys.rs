@@ -95,7 +95,8 @@ impl Service {
         false
     }
 
-    /// A version endpoint is the only witness where the target cannot tell what is live. Where it ever could, it is only
+    /// A version endpoint is the only witness where the target cannot tell what is live: as long as a link was never seen
+    /// that is not there yet, of a service that runs without it. Where it ever could, it is only
     /// silent for a moment (a link that is just being exchanged): what is live is what it told last, until it tells again.
     pub(super) fn notice_version(&mut self, turn: &mut Turn<'_>, version: &Version) {
         let is_driven = turn.open_incident(&self.name).is_some_and(|one| one.active_plan().is_some());
@@ -265,11 +266,13 @@ impl Service {
         let (number, version) = (live.deploy.number, live.deploy.release.version.clone());
         let (saved, saved_requests) = (Duration::from_millis(live.soaked_ms), live.soaked_requests);
         let counted_to = self.soak.counted_to.replace(turn.now.boot);
+        let is_measured = self.count_soaking_requests();
         match self.watch.verdict().kind {
             VerdictKind::Healthy => {}
             VerdictKind::Monitor => return,
             VerdictKind::Consider | VerdictKind::RollBack => {
                 self.soak.unsaved = Duration::ZERO;
+                self.soak.unsaved_requests = 0;
                 if !saved.is_zero() {
                     turn.append(Some(&self.name), Fact::Soaked { deploy: number, healthy_ms: 0, requests: 0 });
                 }
@@ -280,7 +283,7 @@ impl Service {
         let passed = counted_to.map_or(Duration::ZERO, |from| turn.now.boot.since(from));
         self.soak.unsaved += passed.min(super::service::ASSESS_EVERY * 2);
         let healthy = saved + self.soak.unsaved;
-        let requests = self.watch.requests_since_cut().map(|served| served.max(saved_requests));
+        let requests = is_measured.then(|| saved_requests.saturating_add(self.soak.unsaved_requests));
         let needed = self.policy.gates.known_good_after;
         let is_enough = requests.is_none_or(|served| served >= self.policy.gates.known_good_min_requests);
         if healthy >= needed && is_enough {
@@ -290,9 +293,20 @@ impl Service {
             turn.append(Some(&self.name), Fact::StandingChanged { version, standing, why });
         } else if self.soak.unsaved >= needed / SOAK_PARTS {
             self.soak.unsaved = Duration::ZERO;
+            self.soak.unsaved_requests = 0;
             let healthy_ms = u64::try_from(healthy.as_millis()).unwrap_or(u64::MAX);
             let requests = requests.unwrap_or(0);
             turn.append(Some(&self.name), Fact::Soaked { deploy: number, healthy_ms, requests });
         }
+    }
+
+    /// Counts the requests that were served since this was last asked. Returns whether any are measured.
+    fn count_soaking_requests(&mut self) -> bool {
+        let Some(served) = self.watch.requests_since_cut() else { return false };
+        let counted = std::mem::replace(&mut self.soak.counted_requests, served);
+        // A cut in between: its count begins at 0.
+        let more = served.checked_sub(counted).unwrap_or(served);
+        self.soak.unsaved_requests = self.soak.unsaved_requests.saturating_add(more);
+        true
     }
 }

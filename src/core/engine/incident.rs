@@ -100,7 +100,7 @@ impl Service {
         let draft = self.quieten(turn, draft);
         turn.page(draft);
         self.keep_opening(turn, &id);
-        self.keep_evidence(turn, &id);
+        write_evidence(turn, &id);
     }
 
     /// Puts everything that was seen when the incident opened into its evidence folder.
@@ -134,7 +134,7 @@ impl Service {
         let draft = draft.action(action).details(self.since_when(turn, &id));
         let draft = self.quieten(turn, draft);
         turn.page(draft);
-        self.keep_evidence(turn, &id);
+        write_evidence(turn, &id);
     }
 
     fn headline(&self, turn: &Turn<'_>, id: &IncidentId) -> String {
@@ -197,7 +197,7 @@ impl Service {
             .details(after.details);
         let draft = if after.is_stuck { draft.found(Finding::StepStuck) } else { draft };
         turn.page(draft);
-        self.keep_evidence(turn, &id);
+        write_evidence(turn, &id);
     }
 
     /// Tells an open incident again, as its severity wants it.
@@ -255,12 +255,6 @@ impl Service {
         let detail = detail.to_owned();
         self.told_at = Some(turn.now.boot);
         turn.append(Some(&self.name), Fact::Found { incident, finding, severity, detail, gate });
-    }
-
-    /// Puts the incident as it stands into its evidence folder.
-    #[expect(clippy::unused_self, reason = "everything that an incident needs is asked of its service")]
-    pub(super) fn keep_evidence(&self, turn: &mut Turn<'_>, id: &IncidentId) {
-        write_evidence(turn, id);
     }
 
     /// Tells when a signal is lost, and when it is back.
@@ -350,7 +344,7 @@ impl Service {
             let severity = turn.policy.escalation.severity(finding);
             let fact = Fact::Found { incident: Some(id.clone()), finding, severity, detail, gate: None };
             turn.append(Some(&self.name), fact);
-            self.keep_evidence(turn, &id);
+            write_evidence(turn, &id);
         }
         !self.lost_in_incident.is_empty()
     }

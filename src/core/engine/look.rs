@@ -83,10 +83,23 @@ impl Service {
     }
 
     pub(super) fn look_before_resuming(&mut self, turn: &mut Turn<'_>) {
-        let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else {
+        if turn.open_incident(&self.name).and_then(IncidentRecord::active_plan).is_none() {
             self.drive.recovering = false;
             return;
-        };
+        }
+        if let Some(current) = self.current(turn)
+            && current.record.planned.action == StepAction::Record
+        {
+            // Everything else has come to its end, however long ago, and was told.
+            self.drive.recovering = false;
+            if current.record.status.in_flight() {
+                self.again(turn, &current);
+            } else {
+                self.drive(turn);
+            }
+            return;
+        }
+        let Some(plan) = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan) else { return };
         let idle = turn.ago(plan.touched_at);
         if !turn.ledger.knows_the_time(turn.now) {
             self.abandon(turn, "found unfinished, and the clock was set back since: nobody knows for how long");

@@ -242,20 +242,8 @@ impl State {
         }
     }
 
-    fn turn<'a>(&'a mut self, now: Now, actions: &'a mut Actions) -> Turn<'a> {
-        Turn {
-            now,
-            clocks: &self.clocks,
-            policy: &self.policy,
-            installation: &self.installation,
-            ledger: &mut self.ledger,
-            observer: &self.observer,
-            neighbours: &mut self.neighbours,
-            actions,
-        }
-    }
-
-    fn split<'a>(&'a mut self, now: Now, index: ServiceIndex, actions: &'a mut Actions) -> (&'a mut Service, Turn<'a>) {
+    /// The services, and a turn that each of them may take.
+    fn parts<'a>(&'a mut self, now: Now, actions: &'a mut Actions) -> (&'a mut [Service], Turn<'a>) {
         let turn = Turn {
             now,
             clocks: &self.clocks,
@@ -266,7 +254,16 @@ impl State {
             neighbours: &mut self.neighbours,
             actions,
         };
-        (&mut self.services[index.get()], turn)
+        (&mut self.services, turn)
+    }
+
+    fn turn<'a>(&'a mut self, now: Now, actions: &'a mut Actions) -> Turn<'a> {
+        self.parts(now, actions).1
+    }
+
+    fn split<'a>(&'a mut self, now: Now, index: ServiceIndex, actions: &'a mut Actions) -> (&'a mut Service, Turn<'a>) {
+        let (services, turn) = self.parts(now, actions);
+        (&mut services[index.get()], turn)
     }
 
     /// Does something with one service, and keeps its alarm clock right.

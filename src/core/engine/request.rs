@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{decide::NOT_FOR_HUMANS, deploys::Announced, preview::command, service::Service, turn::Turn};
+use super::{
+    decide::NOT_FOR_HUMANS, deploys::Announced, incident::write_evidence, preview::command, service::Service,
+    turn::Turn,
+};
 use crate::core::{
     answer::Answer,
     durable::{ApprovalRecord, ApprovalState},
@@ -104,7 +107,7 @@ impl Service {
         let open = self.approval(turn, id, number)?;
         let fact = Fact::Denied { incident: id.clone(), approval: open.number, by: by.to_owned(), reason };
         turn.append(Some(&self.name), fact);
-        self.keep_evidence(turn, id);
+        write_evidence(turn, id);
         Ok(format!("denied: {} stays at {}; this deploy is held", self.name, open.from))
     }
 

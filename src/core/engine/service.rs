@@ -101,6 +101,10 @@ pub(super) struct Soak {
     pub(super) counted_to: Option<BootTime>,
     /// Healthy time since it was last saved.
     pub(super) unsaved: Duration,
+    /// Requests served since it was last saved.
+    pub(super) unsaved_requests: u64,
+    /// Up to where the watch's own count of requests was counted.
+    pub(super) counted_requests: u64,
 }
 
 impl Service {

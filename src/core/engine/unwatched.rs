@@ -15,7 +15,6 @@ use crate::core::{
     name::{IncidentId, ServiceName},
     page::PageKind,
     policy::Finding,
-    saga::StepStatus,
     time::Now,
 };
 
@@ -81,7 +80,7 @@ fn end_what_is_open(turn: &mut Turn<'_>, name: &ServiceName) {
 fn leave_plan_to_people(turn: &mut Turn<'_>, name: &ServiceName, id: &IncidentId) {
     let Some(plan) = turn.incident(id).active_plan() else { return };
     let (number, from, to) = (plan.number, plan.from.clone(), plan.to.clone());
-    let untouched = matches!(plan.switch_status(), StepStatus::Pending | StepStatus::Undone);
+    let untouched = !plan.switch_status().may_have_changed_the_world();
     let (outcome, finding, state) = if untouched {
         let state = format!("Nothing was changed: {from} is live, as before.");
         (PlanOutcome::Failed, Finding::RollbackFailed, state)

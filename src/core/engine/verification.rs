@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    drive::Current, history::keep_plan, outlook, page::Draft, service::Service, sight::same_version, turn::Turn,
+    drive::Current, history::keep_plan, incident::write_evidence, outlook, page::Draft, service::Service,
+    sight::same_version, turn::Turn,
 };
 use crate::core::{
     answer::Answer,
@@ -206,7 +207,7 @@ impl Service {
             // Putting it on record may have taken a while: what was proved then is asked again now.
             PlanOutcome::Verified if self.is_calm(turn) => self.resolve(turn, "rolled back, and verified", None),
             PlanOutcome::Verified => self.tell_bad_again(turn, &id),
-            _ => self.keep_evidence(turn, &id),
+            _ => write_evidence(turn, &id),
         }
     }
 
@@ -222,7 +223,7 @@ impl Service {
             let draft = Draft::about(PageKind::IncidentEscalated, turn.incident(id), summary).found(finding);
             turn.page(draft.details(["Backstop goes no further back by itself.".to_owned()]));
         }
-        self.keep_evidence(turn, id);
+        write_evidence(turn, id);
     }
 
     /// An unfinished plan that may not be resumed any more: people decide.
@@ -230,7 +231,7 @@ impl Service {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let Some(plan) = incident.active_plan() else { return };
         let (id, number, from, to) = (incident.id.clone(), plan.number, plan.from.clone(), plan.to.clone());
-        let untouched = matches!(plan.switch_status(), StepStatus::Pending | StepStatus::Undone);
+        let untouched = !plan.switch_status().may_have_changed_the_world();
         let outcome = if untouched { PlanOutcome::Failed } else { PlanOutcome::Stuck };
         let finding = if untouched { Finding::RollbackFailed } else { Finding::StepStuck };
         let fact = Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail: why.to_owned() };
@@ -250,7 +251,7 @@ impl Service {
         self.leave_flying(turn);
         self.drive = super::drive::Drive::default();
         keep_plan(turn, &id, number);
-        self.keep_evidence(turn, &id);
+        write_evidence(turn, &id);
     }
 
     pub(super) fn tell_too_long(&mut self, turn: &mut Turn<'_>) {

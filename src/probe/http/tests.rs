@@ -317,7 +317,7 @@ async fn a_resolver_that_fails_is_missed() {
 }
 
 #[tokio::test]
-async fn every_look_closes_its_connection() {
+async fn every_sample_closes_its_connection() {
     const SAMPLES: usize = 50;
     let (closed, mut closings) = tokio::sync::mpsc::unbounded_channel();
     let address = server(move |mut stream, _| {

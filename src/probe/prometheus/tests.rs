@@ -94,7 +94,7 @@ async fn an_empty_errors_beside_a_fresh_total_is_zero_errors() {
 }
 
 #[tokio::test]
-async fn nothing_is_counted_twice_and_each_look_is_heard() {
+async fn nothing_is_counted_twice_and_each_poll_is_heard() {
     let server = server(healthy).await;
     let mut probe = probe(&source(&server));
     let clock = Clock::new();

@@ -214,7 +214,7 @@ async fn a_full_queue_loses_nothing_silently() {
 }
 
 #[tokio::test]
-async fn checks_by_hand_look_at_once() {
+async fn checks_by_hand_are_taken_at_once() {
     let policy = policy(&[("healthy", 1000 * SECOND, 30 * SECOND), ("tcp", 1000 * SECOND, 30 * SECOND)]);
     let (closed, address) = listener().await;
     drop(closed);
@@ -243,7 +243,7 @@ fn every_mistake_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_waiting_signal_is_small_and_a_running_look_is_bounded() {
+async fn a_waiting_signal_is_small_and_a_running_sample_is_bounded() {
     let policy = policy(&[("healthy", SECOND, SECOND)]);
     let prober = prepare(vec![http("127.0.0.1:1".parse().expect("an address"))], &policy);
     let signal = &prober.services[0][0].signal;

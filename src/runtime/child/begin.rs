@@ -1,4 +1,4 @@
-//! The last moment before a child's program runs.
+//! The last moment before the program of a plan's step runs.
 //!
 //! Between the start of a process and the moment in which it is known who leads the group, a supervisor that is killed
 //! would leave behind a child of which nobody knows. So what the supervisor starts is this very program once more: it waits

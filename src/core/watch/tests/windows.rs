@@ -80,7 +80,7 @@ fn a_regular_source_has_an_answer_at_every_phase() {
 }
 
 #[test]
-fn after_a_start_windows_begin_with_the_first_look_that_was_heard() {
+fn after_a_start_windows_begin_with_the_first_poll_that_was_heard() {
     // Seconds for which the source could not be read, and polls until there is a no.
     for (silent, polls) in [(0, 3), (5, 3), (60, 3), (3_600, 3)] {
         let mut bench = Bench::new();
@@ -131,7 +131,7 @@ fn a_cut_begins_windows_anew_in_the_same_way() {
 }
 
 #[test]
-fn a_gap_past_the_budget_is_unknown_until_five_looks_in_a_row_were_heard() {
+fn a_gap_past_the_budget_is_unknown_until_five_polls_in_a_row_were_heard() {
     for (missed, lost) in [(1, false), (3, false), (4, false), (5, true), (12, true), (200, true)] {
         let mut bench = Bench::new();
         bench.live(600, 100, |_| 0);
