@@ -2,7 +2,8 @@
 //!
 //! `tests/fixtures/store-v1.db` was made by version 0.1.0's daemon: a service whose first release was known-good, whose
 //! second one was broken and rolled back. `store-v1-by-hand.db` holds a pin, a pause and a report beside; `store-v2.db` is
-//! the same one compacted: a snapshot and its last entry. `store-v3.db` is that with a checksum of the last entry. To make the fixture of the present form:
+//! the same one compacted: a snapshot and its last entry. `store-v3.db` is that with a checksum of the last entry. To make
+//! the fixture of the present form:
 //!
 //! ```console
 //! $ BACKSTOP_KEEP_STORE=$PWD/store.db cargo test --all-features --test daemon a_backup_beside

@@ -22,8 +22,8 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Files(SyncSender<(IncidentId, String, String)>);
 
 impl Files {
-    /// Starts the thread, for the store of that `installation`. It ends when this is dropped and everything waiting is written. `known` tells of which
-    /// incidents the journal knows: their folders stay.
+    /// Starts the thread, for the store of that `installation`. It ends when this is dropped and everything waiting is
+    /// written. `known` tells of which incidents the journal knows: their folders stay.
     pub(super) fn start(
         directory: PathBuf,
         installation: String,

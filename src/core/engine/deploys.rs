@@ -96,8 +96,8 @@ impl Service {
     }
 
     /// A version endpoint is the only witness where the target cannot tell what is live: as long as a link was never seen
-    /// that is not there yet, of a service that runs without it. Where it ever could, it is only
-    /// silent for a moment (a link that is just being exchanged): what is live is what it told last, until it tells again.
+    /// that is not there yet, of a service that runs without it. Where it ever could, it is only silent for a moment (a
+    /// link that is just being exchanged): what is live is what it told last, until it tells again.
     pub(super) fn notice_version(&mut self, turn: &mut Turn<'_>, version: &Version) {
         let is_driven = turn.open_incident(&self.name).is_some_and(|one| one.active_plan().is_some());
         let cannot_tell = self.sight.observation().is_some_and(|seen| seen.current.is_none());

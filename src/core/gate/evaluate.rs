@@ -14,7 +14,8 @@ use crate::core::{
 };
 
 /// A deploy is noticed a little after it was made, and tools stop the old release before they switch to the new one: a
-/// fault that began at most so long before the notice is put down to it. The first failed probe makes the target be looked at, so more than this would be a look that failed.
+/// fault that began at most so long before the notice is put down to it. The first failed probe makes the target be looked
+/// at, so more than this would be a look that failed.
 pub const NOTICE_LAG: Duration = Duration::from_secs(10);
 
 /// Everything that the gates look at.

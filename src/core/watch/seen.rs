@@ -115,8 +115,8 @@ impl Watch {
         self.signals.iter().zip(critical).filter(|(_, critical)| *critical).map(|(signal, _)| signal)
     }
 
-    /// Latency quantiles before the deploy that is noticed now, in seconds, for [`super::Facts::baseline`]; only where there
-    /// is enough evidence. What was seen since `NOTICED_WITHIN` may be the new release's already, and is left out.
+    /// Latency quantiles before the deploy that is noticed now, in seconds, for [`super::Facts::baseline`]; only where
+    /// there is enough evidence. What was seen since `NOTICED_WITHIN` may be the new release's already, and is left out.
     pub fn baseline(&self, now: Now) -> Vec<(String, f64)> {
         let before = now.boot.before(NOTICED_WITHIN);
         let mut baseline: Vec<(String, f64)> = Vec::new();

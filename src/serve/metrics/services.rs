@@ -26,7 +26,8 @@ pub(super) fn all_stay(before: &[Arc<ServicePolicy>], policy: &Policy) -> bool {
     })
 }
 
-/// A new recording with the counts of those that stay, and how they stand. Nothing counts meanwhile: the loop, which counts, is here.
+/// A new recording with the counts of those that stay, and how they stand. Nothing counts meanwhile: the loop, which
+/// counts, is here.
 pub(super) fn without_what_is_gone(before: &Recording, policy: &Policy) -> Recording {
     let probes = |service: &ServicePolicy| -> BTreeSet<String> {
         service.signals.iter().map(|signal| signal.name.to_string()).collect()
@@ -61,7 +62,8 @@ struct Count<'a> {
     value: u64,
 }
 
-/// A count or a gauge that goes on, if the line is one. Names in a configuration have no character that would be written otherwise in a label.
+/// A count or a gauge that goes on, if the line is one. Names in a configuration have no character that would be written
+/// otherwise in a label.
 fn read(line: &str) -> Option<Count<'_>> {
     let (series, value) = line.rsplit_once(' ')?;
     let (name, labels) = series.strip_suffix('}')?.split_once('{')?;
