@@ -31,7 +31,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         let _closed = writeln!(anstream::stderr(), "{}", warning.render(true));
     }
     start_logging();
-    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let threads = runtime::runtime(&config).enable_all().build();
     let threads = threads.map_err(|error| Failure::failed(format!("start the runtime: {error}")))?;
     threads.block_on(async {
         let shutdown = CancellationToken::new();

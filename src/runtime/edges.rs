@@ -26,7 +26,7 @@ const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(5);
 /// group costs little more than one.
 const GROUPS: u32 = 16;
 /// The user's own tools are run so often, and at once when a probe first fails.
-const LOOK_BY_COMMAND_EVERY: Duration = Duration::from_secs(5);
+pub(super) const LOOK_BY_COMMAND_EVERY: Duration = Duration::from_secs(5);
 
 /// Edges that are prepared and do nothing yet. Making them does nothing to the world either.
 #[derive(Debug)]

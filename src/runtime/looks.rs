@@ -48,7 +48,8 @@ pub(super) fn watch_target(
     tasks.spawn(async move {
         let look = async || {
             let began = clock.boot();
-            let observation = observe(&target).await;
+            // On the heap, so that a thousand waiting tasks do not each keep room for a running look.
+            let observation = Box::pin(observe(&target)).await;
             completions.observed(&service, observation, began);
         };
         look().await;

@@ -13,7 +13,9 @@ mod manager;
 mod publish;
 mod reload;
 mod start;
+mod threads;
 mod turn;
 
 pub use reload::{ConfigurationFile, ContentDigest};
 pub use start::{RunError, Running, start};
+pub use threads::runtime;

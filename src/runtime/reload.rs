@@ -17,6 +17,7 @@ use super::{
     clock::Clock,
     edges::{self, Prepared},
     manager::Manager,
+    threads,
 };
 use crate::{
     config::{self, Diagnostic, SystemSecrets, form::Config},
@@ -198,6 +199,9 @@ impl Reloader {
                 self.in_force = config;
                 let Reloaded { added, changed, removed, kept, .. } = reloaded;
                 tracing::info!(added, changed, removed, kept, "the configuration on disk is in force");
+                if threads::wants_more(&self.in_force) {
+                    tracing::warn!("it has more to sample than one thread surely carries; a restart gives it more");
+                }
                 Tried::Applied
             }
             Ok(Err(refused @ Refused::PlansUnderWay(_))) => Tried::Waits(refused.to_string()),

@@ -8,10 +8,10 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     child,
@@ -69,6 +69,9 @@ pub enum RunError {
     MachineStart(std::io::Error),
     #[error("go on: the core panicked, and the journal could not be written within {0:?}")]
     Unsettled(Duration),
+    /// No thread, or no descriptors for its runtime.
+    #[error("start the thread that serves: {0}")]
+    Serving(std::io::Error),
     #[error("go on: the loop ended without being asked to")]
     LoopEnded,
 }
@@ -81,17 +84,18 @@ pub struct Running {
     /// What readers see, as the API does.
     pub board: Arc<Board>,
     loop_task: tokio::task::JoinHandle<Result<(), RunError>>,
-    server: tokio::task::JoinHandle<()>,
-    serving: CancellationToken,
+    /// Ends when the server has.
+    served: oneshot::Receiver<()>,
+    serving: DropGuard,
 }
 
 impl Running {
     /// Waits until the loop ends: by shutdown, or because it had to.
     pub async fn wait(self) -> Result<(), RunError> {
         let ended = self.loop_task.await.unwrap_or(Err(RunError::LoopEnded));
-        self.serving.cancel();
+        drop(self.serving);
         // The server bounds its own grace.
-        let _ = self.server.await;
+        let _ = self.served.await;
         ended
     }
 }
@@ -109,9 +113,24 @@ pub async fn start(
         tokio::spawn(reloader.run(shutdown.clone()));
     }
     let serving = CancellationToken::new();
-    let server = tokio::spawn(server.run(serving.clone()));
+    let served = serve_apart(server, serving.clone()).map_err(RunError::Serving)?;
     let loop_task = tokio::spawn(turning.run(shutdown));
-    Ok(Running { address, board, loop_task, server, serving })
+    Ok(Running { address, board, loop_task, served, serving: serving.drop_guard() })
+}
+
+/// Serves on a thread of its own until `serving` is cancelled: however much readers ask for, no probe waits for it.
+fn serve_apart(server: Server, serving: CancellationToken) -> std::io::Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ended, end) = oneshot::channel();
+    let work = move || {
+        runtime.block_on(server.run(serving));
+        // What still renders for a reader who is gone is not waited for.
+        runtime.shutdown_background();
+        // Nobody waits where the daemon ends in a hurry.
+        let _unheard = ended.send(());
+    };
+    std::thread::Builder::new().name("serve".to_owned()).spawn(work)?;
+    Ok(end)
 }
 
 /// A daemon that is put together and does not turn yet.

@@ -38,6 +38,9 @@ pub(super) const SAMPLE_QUEUE_LIMIT: usize = 16 * 1024;
 const SAMPLES_A_TURN: usize = 256;
 /// The loop turns at least so often, whether anything happens or not.
 const TURN_EVERY: Duration = Duration::from_millis(250);
+/// Alarms of services that ring within so long of each other are one: a thousand services want to be assessed each second,
+/// and the process would wake for each of them. None is due more precisely than a probe is.
+const ALARMS_APART: Duration = Duration::from_millis(10);
 /// After a panic the loop waits so long for the store to write what is queued, before it folds the journal anew.
 const SETTLE_AFTER_PANIC: Duration = Duration::from_secs(5);
 
@@ -72,11 +75,20 @@ impl Loop {
         let mut requests = 0;
         let mut next_beat = self.hands.clock.boot();
         let mut ends_by: Option<BootTime> = None;
+        let mut woke_at = self.hands.clock.boot();
+        // One timer for many turns: only one that would ring too late is set anew. When it rings; none once it has.
+        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let mut rings_at: Option<BootTime> = None;
         self.take(Event::Started, &mut actions)?;
         loop {
             let now = self.hands.clock.now();
-            let wake = self.state.next_wake().map_or(TURN_EVERY, |wake| wake.since(now.boot)).min(TURN_EVERY);
+            let wake = self.alarm(woke_at).map_or(TURN_EVERY, |alarm| alarm.since(now.boot)).min(TURN_EVERY);
             let wake = self.press.due_in(now).map_or(wake, |due| due.min(wake));
+            let due = now.boot.after(wake);
+            if rings_at.is_none_or(|at| due < at) {
+                timer.set(tokio::time::sleep(wake));
+                rings_at = Some(due);
+            }
             tokio::select! {
                 biased;
                 () = shutdown.cancelled(), if ends_by.is_none() => ends_by = Some(self.begin_to_end(now)),
@@ -101,10 +113,11 @@ impl Loop {
                     self.take(sample, &mut actions)?;
                     self.take_samples(SAMPLES_A_TURN, &mut actions)?;
                 }
-                () = tokio::time::sleep(wake) => {}
+                () = timer.as_mut() => rings_at = None,
             }
             let now = self.hands.clock.now();
-            if self.state.next_wake().is_some_and(|wake| wake <= now.boot) {
+            if self.alarm(woke_at).is_some_and(|alarm| alarm <= now.boot) {
+                woke_at = now.boot;
                 self.take(Event::Woke, &mut actions)?;
             }
             self.show(now);
@@ -136,6 +149,11 @@ impl Loop {
         self.press.ending();
         self.state.close();
         now.boot.after(CLOSING_GRACE)
+    }
+
+    /// When the core is woken next, after it was at `woke_at`.
+    fn alarm(&self, woke_at: BootTime) -> Option<BootTime> {
+        self.state.next_wake().map(|wake| wake.max(woke_at.after(ALARMS_APART)))
     }
 
     /// Renews what readers and the service manager see, as often as they need it: the loop turns for every sample.

@@ -27,6 +27,9 @@ pub(super) struct Link {
 pub(super) struct Print {
     places: [(u64, u64, i64, i64); 2],
     leads_to: Option<(u64, u64)>,
+    /// The link leads to the directory's entry itself, and that is no link: it cannot lead elsewhere as long as both places
+    /// are as they were.
+    is_direct: bool,
 }
 
 impl Link {
@@ -34,11 +37,29 @@ impl Link {
     /// goes changes the directory. Where the link leads to other links, those may be replaced: then it leads to another
     /// directory. None where link or directory is not there.
     pub(super) fn print(&self) -> Option<Print> {
+        Some(Print { places: self.places()?, leads_to: self.leads_to(), is_direct: self.is_direct() })
+    }
+
+    /// Whether a print would be the same as `seen`, by as few calls as tell it: this is asked of each link every second.
+    pub(super) fn is_still(&self, seen: &Print) -> bool {
+        self.places() == Some(seen.places) && (seen.is_direct || self.leads_to() == seen.leads_to)
+    }
+
+    fn places(&self) -> Option<[(u64, u64, i64, i64); 2]> {
         let of = |metadata: fs::Metadata| (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
-        let places = [of(fs::symlink_metadata(&self.link).ok()?), of(fs::metadata(&self.directory).ok()?)];
-        // A release's own times change with whatever it writes there, and say nothing. It may also be gone.
-        let leads_to = fs::metadata(&self.link).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-        Some(Print { places, leads_to })
+        Some([of(fs::symlink_metadata(&self.link).ok()?), of(fs::metadata(&self.directory).ok()?)])
+    }
+
+    /// A release's own times change with whatever it writes there, and say nothing. It may also be gone.
+    fn leads_to(&self) -> Option<(u64, u64)> {
+        fs::metadata(&self.link).ok().map(|metadata| identity(&metadata))
+    }
+
+    fn is_direct(&self) -> bool {
+        let Ok(text) = fs::read_link(&self.link) else { return false };
+        let leads_to = atomic::parent(&self.link).join(text);
+        leads_to.parent() == Some(&self.directory)
+            && fs::symlink_metadata(&leads_to).is_ok_and(|metadata| !metadata.is_symlink())
     }
 
     /// The live release: the name inside the directory that the link leads to. The release itself may be gone.
@@ -58,12 +79,14 @@ impl Link {
             || TargetError::Outside { link: self.link.clone(), to: text.clone(), directory: self.directory.clone() };
         let leads_to = atomic::parent(&self.link).join(&text);
         let name = leads_to.file_name().ok_or_else(outside)?;
-        let inside = canonical(&self.directory)?;
+        let inside = fs::metadata(&self.directory)
+            .map_err(|source| TargetError::Read { path: self.directory.clone(), source })?;
         // A link into a directory that is not there leads nowhere.
-        if fs::canonicalize(atomic::parent(&leads_to)).ok().as_ref() != Some(&inside) {
+        let leads_into = fs::metadata(atomic::parent(&leads_to)).map_err(|_| outside())?;
+        if identity(&leads_into) != identity(&inside) {
             return Err(outside());
         }
-        let name = alias_of(&inside, name).unwrap_or_else(|| name.to_owned());
+        let name = alias_of(&self.directory, name).unwrap_or_else(|| name.to_owned());
         let version = name.to_str().ok_or_else(outside)?.into();
         Ok((text, version))
     }
@@ -71,22 +94,26 @@ impl Link {
     /// Every release but `current`, newest first by time of change, then by name; no more than [`AVAILABLE_LIMIT`].
     pub(super) fn available(&self, current: Option<&Version>) -> Result<Vec<Version>, TargetError> {
         let unreadable = |source| TargetError::Read { path: self.directory.clone(), source };
-        let inside = canonical(&self.directory)?;
         let mut found: Vec<(SystemTime, String)> = Vec::new();
-        for (number, entry) in fs::read_dir(&inside).map_err(unreadable)?.enumerate() {
+        for (number, entry) in fs::read_dir(&self.directory).map_err(unreadable)?.enumerate() {
             if number == SCAN_LIMIT {
                 return Err(TargetError::TooMany { path: self.directory.clone(), limit: SCAN_LIMIT });
             }
-            let name = entry.map_err(unreadable)?.file_name();
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
             let Some(text) = name.to_str() else { continue };
             if text.starts_with('.') || current.is_some_and(|current| current.as_str() == text) {
                 continue;
             }
-            if alias_of(&inside, &name).is_some() {
-                continue;
-            }
             // One that goes away meanwhile is not there.
-            let Ok(metadata) = fs::metadata(inside.join(&name)) else { continue };
+            let Ok(mut metadata) = entry.metadata() else { continue };
+            if metadata.is_symlink() {
+                if alias_of(&self.directory, &name).is_some() {
+                    continue;
+                }
+                let Ok(behind) = fs::metadata(entry.path()) else { continue };
+                metadata = behind;
+            }
             if metadata.is_dir() {
                 found.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), text.to_owned()));
             }
@@ -141,18 +168,20 @@ impl Link {
     }
 }
 
-fn canonical(path: &Path) -> Result<PathBuf, TargetError> {
-    fs::canonicalize(path).map_err(|source| TargetError::Read { path: path.to_owned(), source })
+/// Which file or directory it is, by whatever path.
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// The name of the release that `name` is only another name for, as `latest` may be.
-fn alias_of(inside: &Path, name: &OsStr) -> Option<std::ffi::OsString> {
-    let path = inside.join(name);
+fn alias_of(directory: &Path, name: &OsStr) -> Option<std::ffi::OsString> {
+    let path = directory.join(name);
     if !fs::symlink_metadata(&path).ok()?.is_symlink() {
         return None;
     }
     let real = fs::canonicalize(&path).ok()?;
-    (real.parent() == Some(inside)).then(|| real.file_name().map(OsStr::to_owned)).flatten()
+    let inside = fs::canonicalize(directory).ok()?;
+    (real.parent() == Some(&inside)).then(|| real.file_name().map(OsStr::to_owned)).flatten()
 }
 
 #[cfg(test)]

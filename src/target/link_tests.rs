@@ -147,16 +147,48 @@ fn a_glance_sees_a_link_far_down_the_chain_replaced() {
     symlink("../channel", link.directory.join("latest")).expect("linked");
     assert_eq!(link.current().expect("read").as_str(), "c");
     let before = link.print();
+    let is_still = |link: &Link| link.is_still(&before.expect("both are there"));
     assert_eq!(link.print(), before, "nothing happened");
+    assert!(is_still(&link));
     fs::write(link.directory.join("c/written"), "").expect("written");
     assert_eq!(link.print(), before, "what a release writes is no news");
+    assert!(is_still(&link));
     let another = root.path().join("another");
     symlink(link.directory.join("b"), &another).expect("linked");
     fs::rename(&another, &channel).expect("replaced");
     assert_eq!(link.current().expect("read").as_str(), "b");
     assert_ne!(link.print(), before, "a deploy");
+    assert!(!is_still(&link));
     // The same where the release goes that it leads to.
     let before = link.print();
     fs::remove_file(&channel).expect("removed");
     assert_ne!(link.print(), before);
+}
+
+#[test]
+fn a_glance_at_a_link_straight_to_a_release_sees_it_replaced_and_releases_come_and_go() {
+    type Change = fn(&Link);
+    let cases: [(&str, Change, bool); 6] = [
+        ("nothing", |_| {}, false),
+        ("written in a release", |link| fs::write(link.directory.join("c/more"), "").expect("written"), false),
+        ("a deploy", |link| link.replace(Path::new("releases/b")).expect("replaced"), true),
+        ("a release more", |link| fs::create_dir(link.directory.join("d")).expect("made"), true),
+        (
+            "the live one made anew",
+            |link| {
+                fs::rename(link.directory.join("c"), link.directory.join("old")).expect("renamed");
+                fs::create_dir(link.directory.join("c")).expect("made");
+            },
+            true,
+        ),
+        ("no link", |link| fs::remove_file(&link.link).expect("removed"), true),
+    ];
+    for (what, change, is_seen) in cases {
+        let (_root, link) = releases("releases/c");
+        let before = link.print().expect("both are there");
+        assert!(before.is_direct, "{what}");
+        change(&link);
+        assert_eq!(!link.is_still(&before), is_seen, "{what}");
+        assert_eq!(link.print() != Some(before), is_seen, "{what}: by the whole print, too");
+    }
 }

@@ -74,8 +74,8 @@ impl ReleasesTarget {
         if self.glancing.swap(true, Ordering::AcqRel) {
             return false;
         }
-        let print = self.link.print();
-        let changed = print.is_none() || print != *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = !seen.is_some_and(|seen| self.link.is_still(&seen));
         self.glancing.store(false, Ordering::Release);
         changed
     }

@@ -14,6 +14,11 @@ use crate::core::{
 /// stood still, and nothing was seen meanwhile.
 pub const GAP_FLOOR: Duration = Duration::from_secs(1);
 
+/// Places in the grid are so far apart: what is due at about the same time is begun in one turn of the runtime, which wakes
+/// once for all of it. Far less than anybody's interval, and long enough for a few samples even where a hundred are due a
+/// second.
+const PLACES_APART: Duration = Duration::from_millis(10);
+
 /// The plan of one signal's samples.
 #[derive(Debug, Clone)]
 pub(super) struct Grid {
@@ -84,12 +89,13 @@ fn next_place(now: BootTime, every: Duration, offset: Duration) -> BootTime {
     now.after(Duration::from_nanos(u64::try_from(every - into).unwrap_or(u64::MAX)))
 }
 
-/// Where in its interval a signal has its place: spread evenly by name, so that ten thousand do not fire at once.
+/// Where in its interval a signal has its place: spread evenly by name, so that ten thousand do not fire at once, and at a
+/// multiple of [`PLACES_APART`].
 pub(super) fn offset(service: &ServiceName, signal: &SignalName, every: Duration) -> Duration {
     let mut hasher = DefaultHasher::new();
     (service, signal).hash(&mut hasher);
     let nanos = u128::from(hasher.finish()) % every.as_nanos().max(1);
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    Duration::from_nanos(u64::try_from(nanos - nanos % PLACES_APART.as_nanos()).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -150,8 +156,9 @@ mod tests {
         let mut tenths = [0_u32; 10];
         for number in 0..1000 {
             let signal = SignalName::from(format!("probe-{number}"));
-            let place = offset(&service, &signal, SECOND).as_millis() / 100;
-            tenths[usize::try_from(place).expect("small")] += 1;
+            let place = offset(&service, &signal, SECOND);
+            assert!(place.as_nanos().is_multiple_of(PLACES_APART.as_nanos()), "{place:?}");
+            tenths[usize::try_from(place.as_millis() / 100).expect("small")] += 1;
         }
         assert!(tenths.iter().all(|count| (50..=150).contains(count)), "{tenths:?}");
     }
