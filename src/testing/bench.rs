@@ -2,7 +2,7 @@
 //! immediate, looks are true, and nothing happens by chance.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -12,10 +12,10 @@ use super::policy;
 use crate::core::{
     action::{Action, Actions},
     durable::{Durable, IncidentRecord, ServiceRecord},
-    engine::State,
+    engine::{Reload, State},
     entry::Entry,
     event::{Event, Reply, Request, RequestId, Sequence},
-    name::{ServiceIndex, ServiceName, SignalIndex, Version},
+    name::{ServiceIndex, ServiceName, SignalIndex, SignalName, Version},
     operation::{Attempt, HistoryRecord, Look, Operation, OperationOutcome, Receipt, StepKey},
     page::{DeliveryOutcome, Page, PageKind},
     policy::{Mode, Policy, ServicePolicy},
@@ -377,6 +377,26 @@ impl Bench {
     pub fn feed(&mut self, event: Event) {
         let mut actions = Actions::new();
         self.state.step(self.now, event, &mut actions);
+        self.carry_out(actions);
+    }
+
+    /// Another policy is put in force, by which the signals of these names look at something else.
+    ///
+    /// # Panics
+    /// If a plan is under way.
+    pub fn reload(&mut self, redefined: &[&str]) {
+        let signals = redefined.iter().map(|name| SignalName::from(*name)).collect();
+        let reload = Reload {
+            policy: Arc::clone(&self.policy),
+            retargeted: BTreeSet::new(),
+            redefined: BTreeMap::from([(ServiceName::from(SERVICE), signals)]),
+        };
+        let mut actions = Actions::new();
+        self.state.reload(self.now, &reload, &mut actions).expect("no plan is under way");
+        self.carry_out(actions);
+    }
+
+    fn carry_out(&mut self, actions: Actions) {
         let mut last = None;
         for action in actions {
             match action {

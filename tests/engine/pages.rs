@@ -240,6 +240,31 @@ fn a_signal_that_an_outage_explains_belongs_to_its_incident() {
         let place = |kind| kinds.iter().position(|one| *one == kind);
         assert!(place(PageKind::SignalLost) > place(PageKind::IncidentResolved), "{:?}", bench.told());
     }
+    // Also where something else fired in the incident that nobody can say to be clear.
+    let mut bench = Bench::new(Mode::Observe, as_it_is);
+    bench.requests = (80, 3);
+    bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
+    (bench.ready, bench.requests_missed) = (Some(false), true);
+    bench.until("down", escalated);
+    bench.pass(300);
+    assert!(!lost(&bench) && bench.incident(1).found(Finding::SignalLost), "{:?}", bench.told());
+    bench.ready = Some(true);
+    bench.pass(30);
+    assert!(lost(&bench) && bench.incident(1).is_open(), "{:?}", bench.told());
+    (bench.requests, bench.requests_missed) = ((80, 0), false);
+    bench.until("over", |bench| bench.was_told(PageKind::IncidentResolved));
+    bench.until("restored", |bench| bench.was_told(PageKind::SignalRestored));
+    // Heard again in its own time after the outage, it is no news.
+    let mut bench = Bench::new(Mode::Observe, as_it_is);
+    bench.requests = (80, 3);
+    bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
+    (bench.ready, bench.requests_missed) = (Some(false), true);
+    bench.until("down", escalated);
+    bench.pass(300);
+    (bench.ready, bench.requests, bench.requests_missed) = (Some(true), (80, 0), false);
+    bench.until("over", |bench| bench.was_told(PageKind::IncidentResolved));
+    bench.pass(60);
+    assert!(!lost(&bench), "{:?}", bench.told());
     // Without an outage nothing explains it, and neither does one that is not seen.
     let mut bench = Bench::new(Mode::Observe, as_it_is);
     bench.requests_missed = true;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use backstop::{
     core::{
         entry::{Fact, PlanOutcome, StepEvent},
+        event::Request,
         operation::Receipt,
         page::PageKind,
         policy::{Finding, Mode},
         release::DeploySource,
         saga::StepStatus,
     },
-    testing::{Bench, Ends},
+    testing::{Bench, Ends, SERVICE},
 };
 
 use super::{as_it_is, outcome};
@@ -102,6 +103,40 @@ fn what_an_undo_left_live_though_it_was_said_to_be_done_is_no_deploy_of_somebody
     assert_eq!((status(&bench, 1), bench.live), (StepStatus::Undone, Some("v1")));
     let live = bench.record().live().expect("a deploy");
     assert_eq!(live.deploy.source, DeploySource::Rollback, "no place to go further back from");
+}
+
+#[test]
+fn what_a_person_puts_live_after_an_undo_that_was_seen_is_theirs() {
+    for (restarts, announces) in [(false, false), (true, false), (false, true)] {
+        let mut bench = begun(&[Ends::Well, Ends::HalfDone, Ends::HalfDone, Ends::Well], Ends::Well, Receipt::Nothing);
+        lasts(&mut bench);
+        assert_eq!((status(&bench, 1), bench.live), (StepStatus::Undone, Some("v2")));
+        if announces {
+            // By hand, before anybody looked again.
+            let request = Request::ReportDeploy { service: SERVICE.into(), version: "v1".into() };
+            bench.ask(request).expect("a report");
+        } else {
+            bench.pass(1);
+        }
+        if restarts {
+            bench.restart(1);
+            bench.pass(1);
+        }
+        bench.live = Some("v1");
+        bench.requests = (40, 0);
+        bench.pass(1);
+        let live = &bench.record().live().expect("a deploy").deploy;
+        assert_eq!((live.release.version.as_str(), live.source), ("v1", DeploySource::Target));
+        bench.until("closed", |bench| !bench.incident(1).is_open());
+        assert!(bench.incident(1).resolved.as_ref().is_some_and(|(_, how)| how.contains("v1 was deployed")));
+        bench.ask(Request::Verify { service: SERVICE.into() }).expect("it begins");
+        bench.until("on record", |bench| {
+            bench
+                .history
+                .iter()
+                .any(|one| (&*one.version_from, &*one.version_to, &*one.outcome) == ("v2", "v1", "verified"))
+        });
+    }
 }
 
 #[test]

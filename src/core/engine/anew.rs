@@ -45,6 +45,7 @@ impl State {
                 fresh.confirming = old.confirming;
                 fresh.lost_told = old.lost_told;
                 fresh.lost_in_incident = old.lost_in_incident;
+                fresh.outage_at = old.outage_at;
                 fresh.certificates = old.certificates;
                 fresh.sight = old.sight;
                 // Whether it was asked for a look that went with the step nobody knows; a second one does no harm.

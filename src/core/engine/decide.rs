@@ -327,6 +327,7 @@ impl Service {
             by_hand: by_hand.cloned(),
         };
         turn.append(Some(&self.name), fact);
+        self.sight.plan_begins();
         self.held_since = None;
         self.calm_since = None;
         self.told_at = Some(turn.now.boot);

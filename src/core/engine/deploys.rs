@@ -53,7 +53,12 @@ impl Service {
         let record = turn.record(&self.name);
         match record.live() {
             None => self.deployed(turn, current, DeploySource::FirstSeen, None),
-            Some(live) if live.deploy.release.agrees_with(&current) => {}
+            Some(live) if live.deploy.release.agrees_with(&current) => {
+                // An attempt that has not come back may still change what is live.
+                if self.flying.is_none() {
+                    self.sight.seen_to_stay(live.deploy.number);
+                }
+            }
             Some(_) if self.is_left_by_a_rollback(turn, &current.version) => {
                 self.deployed(turn, current, DeploySource::Rollback, None);
             }
@@ -69,8 +74,9 @@ impl Service {
 
     /// Whether a plan of ours made this version live, or may have without having seen it, and nobody's deploy was seen at
     /// the target since: then it is no deploy of somebody, and no place to go further back from. What only a version
-    /// endpoint said, or we believed to have switched to, is no proof that somebody came between; nor is a switch that a
-    /// target says to have taken back, where the next look still finds what it led to.
+    /// endpoint said, or we believed to have switched to, is no proof that somebody came between. Nor is it that a target
+    /// says to have taken a switch back, until a look after the plan's end found it so, or somebody announced the version:
+    /// whoever puts that live then did it, not we.
     fn is_left_by_a_rollback(&self, turn: &Turn<'_>, version: &Version) -> bool {
         let durable = &turn.ledger.durable;
         let plans = || durable.incidents.values().filter(|one| one.service == self.name).flat_map(|one| &one.plans);
@@ -78,7 +84,8 @@ impl Service {
             plans().filter(|plan| plan.ended.is_some() && plan.deploy == from && same_version(&plan.to, version)).any(
                 |plan| {
                     let status = plan.switch_status();
-                    status.may_have_changed_the_world() || status == StepStatus::Undone
+                    let is_taken_back = self.sight.stayed(from) || self.sight.is_expected(version);
+                    status.may_have_changed_the_world() || (status == StepStatus::Undone && !is_taken_back)
                 },
             )
         };
@@ -146,6 +153,7 @@ impl Service {
         let by_endpoint_alone = source == DeploySource::FirstSeen && !self.sight.tells_current();
         let deploy = Deploy { number, release, at: turn.now.wall, source, by, by_endpoint_alone };
         turn.append(Some(&self.name), Fact::Deployed { deploy });
+        self.sight.nothing_is_expected();
         if !baseline.is_empty() {
             turn.append(Some(&self.name), Fact::BaselineTaken { deploy: number, latency_seconds: baseline });
         }
@@ -255,6 +263,7 @@ impl Service {
 
     /// Counts healthy time, and makes a release known-good when it has had enough.
     pub(super) fn follow_soak(&mut self, turn: &mut Turn<'_>) {
+        let served = self.served_since_asked();
         let Some(live) = turn.record(&self.name).live() else { return };
         let standing = turn.record(&self.name).standings.get(&live.deploy.release.version);
         if live.rollout != Rollout::Settled
@@ -266,7 +275,6 @@ impl Service {
         let (number, version) = (live.deploy.number, live.deploy.release.version.clone());
         let (saved, saved_requests) = (Duration::from_millis(live.soaked_ms), live.soaked_requests);
         let counted_to = self.soak.counted_to.replace(turn.now.boot);
-        let is_measured = self.count_soaking_requests();
         match self.watch.verdict().kind {
             VerdictKind::Healthy => {}
             VerdictKind::Monitor => return,
@@ -282,8 +290,9 @@ impl Service {
         // Only what passed while assessing went on regularly counts: a suspended machine soaks nothing.
         let passed = counted_to.map_or(Duration::ZERO, |from| turn.now.boot.since(from));
         self.soak.unsaved += passed.min(super::service::ASSESS_EVERY * 2);
+        self.soak.unsaved_requests = self.soak.unsaved_requests.saturating_add(served.unwrap_or(0));
         let healthy = saved + self.soak.unsaved;
-        let requests = is_measured.then(|| saved_requests.saturating_add(self.soak.unsaved_requests));
+        let requests = served.map(|_| saved_requests.saturating_add(self.soak.unsaved_requests));
         let needed = self.policy.gates.known_good_after;
         let is_enough = requests.is_none_or(|served| served >= self.policy.gates.known_good_min_requests);
         if healthy >= needed && is_enough {
@@ -300,13 +309,12 @@ impl Service {
         }
     }
 
-    /// Counts the requests that were served since this was last asked. Returns whether any are measured.
-    fn count_soaking_requests(&mut self) -> bool {
-        let Some(served) = self.watch.requests_since_cut() else { return false };
+    /// How many requests were served since this was last asked; none where they are not measured. Whatever was served while
+    /// nothing soaked is asked for too, so that it counts for nothing later.
+    fn served_since_asked(&mut self) -> Option<u64> {
+        let served = self.watch.requests_since_cut()?;
         let counted = std::mem::replace(&mut self.soak.counted_requests, served);
         // A cut in between: its count begins at 0.
-        let more = served.checked_sub(counted).unwrap_or(served);
-        self.soak.unsaved_requests = self.soak.unsaved_requests.saturating_add(more);
-        true
+        Some(served.checked_sub(counted).unwrap_or(served))
     }
 }

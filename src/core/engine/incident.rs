@@ -30,6 +30,10 @@ const RESTORED_AFTER: Duration = Duration::from_secs(30);
 /// The conditions that say that a service is down.
 const OUTAGES: [&str; 2] = ["system_down", "rollout_failing"];
 
+/// After an outage a signal is given the time to be heard again, that many intervals of its own: five samples in a row restore
+/// it, and one more may be on its way.
+const HEARD_AGAIN_INTERVALS: u32 = 6;
+
 /// A signal that is found lost so long after the process stood still is put down to that.
 const STOOD_STILL_LATELY: Duration = Duration::from_mins(1);
 
@@ -310,7 +314,8 @@ impl Service {
 
 impl Service {
     /// Takes out of `lost` what an outage that is told already explains: what is asked of a service that is down cannot be
-    /// answered. It is noted in the incident and pages on its own only when it outlasts that. What was told before
+    /// answered. It is noted in the incident and pages on its own only when it outlasts that, whether what else fired in
+    /// the incident is clear by then or not. What was told before
     /// (`told`, where a restart of ours forgot of which) stays, and so does what the outage itself is seen by: whether
     /// that is blind is no part of it. Whether there is such a signal.
     fn keep_lost_with_outage(&mut self, turn: &mut Turn<'_>, lost: &mut Vec<(String, String)>, told: bool) -> bool {
@@ -318,6 +323,14 @@ impl Service {
             let by_outage = OUTAGES.iter().any(|name| incident.fired.contains(*name));
             by_outage && (self.watch.is_seen_failing(turn.now) || incident.found(Finding::SignalLost))
         });
+        // After a restart of ours it is not known to be over until it is seen to be.
+        let is_on = incident.is_some_and(|incident| {
+            let mut answers = self.watch.condition_answers().filter(|(name, _)| OUTAGES.contains(&name.as_str()));
+            answers.any(|(name, answer)| answer != Answer::No && incident.fired.contains(name))
+        });
+        if is_on {
+            self.outage_at = Some(turn.now.boot);
+        }
         let Some(id) = incident.filter(|_| !told || !self.lost_told.is_empty()).map(|incident| incident.id.clone())
         else {
             self.lost_in_incident.clear();
@@ -326,10 +339,12 @@ impl Service {
         let mut news = Vec::new();
         let mut explained = std::collections::BTreeMap::new();
         lost.retain(|(signal, reason)| {
-            let place = self.policy.signals.iter().position(|one| one.name.as_str() == signal.as_str());
-            let is_asked_of_it =
-                place.is_some_and(|place| !matches!(self.policy.signals[place].kind, SignalKind::Probe { .. }));
-            if !is_asked_of_it || self.lost_told.contains(signal) {
+            let policy = self.policy.signals.iter().find(|one| one.name.as_str() == signal.as_str());
+            let is_explained = policy.is_some_and(|policy| {
+                let heard_by = self.outage_at.map(|at| at.after(policy.every * HEARD_AGAIN_INTERVALS + policy.timeout));
+                !matches!(policy.kind, SignalKind::Probe { .. }) && heard_by.is_some_and(|until| turn.now.boot < until)
+            });
+            if !is_explained || self.lost_told.contains(signal) {
                 return true;
             }
             if !self.lost_in_incident.contains_key(signal) {

@@ -9,7 +9,7 @@ use crate::core::{
     name::Version,
     policy::{ConsiderThen, Finding, Mode},
     release::Observation,
-    verdict::{PlanKind, VerdictKind},
+    verdict::VerdictKind,
 };
 
 /// What is left when an incident is over.
@@ -140,7 +140,7 @@ impl Service {
         if let Some(plan) = incident.and_then(|incident| incident.plans.last()) {
             return one_plan_only(plan);
         }
-        let plan = self.watch.verdict().plan.filter(|plan| *plan != PlanKind::Quick);
+        let plan = self.watch.verdict().plan.filter(|plan| !plan.is_available());
         if let Some(plan) = plan.filter(|_| self.policy.mode != Mode::Observe) {
             return format!("The tree wants the plan {plan}, which this version cannot carry out: do it by hand.");
         }

@@ -158,6 +158,8 @@ impl Service {
         }
         next.go_on_from(&mut self);
         next.watch = self.watch.carried_over(policy, redefined, now);
+        // A source that begins anew has less than what was counted of all; the others' share was counted already.
+        next.soak.counted_requests = next.watch.requests_since_cut().unwrap_or(0);
         for signal in (0_u16..).take(policy.signals.len()).map(SignalIndex) {
             next.watch.set_cadence(signal, next.cadence(signal));
         }

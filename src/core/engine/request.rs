@@ -145,6 +145,9 @@ impl Service {
     pub(super) fn report_deploy(&mut self, turn: &mut Turn<'_>, version: Version, by: &str) -> String {
         let settle = self.policy.gates.settle;
         let until = turn.now.boot.after(settle);
+        if turn.open_incident(&self.name).is_none_or(|incident| incident.active_plan().is_none()) {
+            self.sight.expect(version.clone());
+        }
         // Whoever announces again and again must not keep the watch blind; and an incident that is open stays open.
         let is_repeated = self.rollout.announced_at.is_some_and(|at| turn.now.boot.since(at) < ANNOUNCED_AGAIN_AFTER);
         if let Some(incident) = turn.open_incident(&self.name) {

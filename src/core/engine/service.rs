@@ -51,6 +51,8 @@ pub(super) struct Service {
     pub(super) lost_told: std::collections::BTreeSet<String>,
     /// Lost signals that the open incident explains, and why each is lost.
     pub(super) lost_in_incident: std::collections::BTreeMap<String, String>,
+    /// When the outage that the open incident is about was last not known to be over.
+    pub(super) outage_at: Option<BootTime>,
     /// Since when no signal has been lost.
     pub(super) seen_since: Option<BootTime>,
     /// Since when the verdict has been to roll back.
@@ -124,6 +126,7 @@ impl Service {
             suspected_since: None,
             lost_told: std::collections::BTreeSet::new(),
             lost_in_incident: std::collections::BTreeMap::new(),
+            outage_at: None,
             seen_since: None,
             due_since: None,
             considered_since: None,

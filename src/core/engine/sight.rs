@@ -26,6 +26,10 @@ pub(super) struct Sight {
     live_version: Option<(BootTime, Version)>,
     /// Whether the target ever told what is live, since this process watches it.
     tells_current: bool,
+    /// The deploy that was still live in a look after the last plan's end.
+    stays: Option<u64>,
+    /// The version that somebody announced since the last plan's end, until another one is live.
+    expected: Option<Version>,
     /// What the version endpoint said last, and how often in a row, while the target could not tell.
     in_a_row: Option<(Version, u32)>,
 }
@@ -66,6 +70,37 @@ impl Sight {
     /// A look came back that began before what is live was changed by us.
     pub(super) fn overtaken(&mut self) {
         self.asked_at = None;
+    }
+
+    /// A look that began while no plan was under way found that deploy live still.
+    pub(super) fn seen_to_stay(&mut self, deploy: u64) {
+        self.stays = Some(deploy);
+    }
+
+    /// A plan begins: whether its deploy stays is another question from here on.
+    pub(super) fn plan_begins(&mut self) {
+        self.stays = None;
+        self.expected = None;
+    }
+
+    /// Somebody says that this version comes.
+    pub(super) fn expect(&mut self, version: Version) {
+        self.expected = Some(version);
+    }
+
+    /// Another one came, or this one.
+    pub(super) fn nothing_is_expected(&mut self) {
+        self.expected = None;
+    }
+
+    /// Whether somebody said so, since the last plan's end.
+    pub(super) fn is_expected(&self, version: &Version) -> bool {
+        self.expected.as_ref().is_some_and(|expected| same_version(expected, version))
+    }
+
+    /// Whether that deploy was seen to be live still after the last plan's end. What an earlier process saw is not known.
+    pub(super) fn stayed(&self, deploy: u64) -> bool {
+        self.stays == Some(deploy)
     }
 
     pub(super) fn version_seen(&mut self, now: Now, version: Result<Version, Reason>) {
