@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 mod demo;
+mod names;
 pub mod notify;
 pub mod probe;
 pub mod record;

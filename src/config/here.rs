@@ -66,6 +66,11 @@ pub(crate) enum Want {
 
 /// Why the directory cannot be used so, if it cannot; words that follow the key.
 pub(crate) fn directory(path: &Path, want: Want) -> Option<String> {
+    directory_for(path, want, |path, wanted| access(path, wanted).is_ok())
+}
+
+/// The same for whoever may do what `may` says, of a path.
+fn directory_for(path: &Path, want: Want, may: impl Fn(&Path, Access) -> bool) -> Option<String> {
     let place = shown(&path.display().to_string());
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("the directory {place} is not there")),
@@ -76,7 +81,7 @@ pub(crate) fn directory(path: &Path, want: Want) -> Option<String> {
                 Want::Read => (Access::READ_OK | Access::EXEC_OK, "read"),
                 Want::Write => (Access::WRITE_OK | Access::EXEC_OK, "written to"),
             };
-            access(path, access_wanted).err().map(|_| format!("the directory {place} may not be {what} by this user"))
+            (!may(path, access_wanted)).then(|| format!("the directory {place} may not be {what} by this user"))
         }
     }
 }
@@ -127,12 +132,35 @@ mod tests {
                 assert!(said.is_none_or(|said| expected.is_some_and(|expected| said.ends_with(expected))), "{name}");
             }
         }
-        // What root may do anyway is no question of modes.
-        if !rustix::process::geteuid().is_root() {
-            fs::set_permissions(at("v1"), fs::Permissions::from_mode(0o500)).expect("mode set");
-            assert!(directory(&at("v1"), Want::Write).is_some_and(|said| said.ends_with("written to by this user")));
-            assert_eq!(directory(&at("v1"), Want::Read), None);
+    }
+
+    #[test]
+    fn a_directory_is_of_use_to_who_may_enter_it_and_do_what_they_want() {
+        let folder = tempfile::tempdir().expect("a directory");
+        // As the kernel would decide for the owner, root or not: whoever runs this may be root, who may do all.
+        let owner = |path: &Path, wanted: Access| {
+            let mode = fs::metadata(path).expect("there").permissions().mode();
+            [(Access::READ_OK, 0o400), (Access::WRITE_OK, 0o200), (Access::EXEC_OK, 0o100)]
+                .into_iter()
+                .all(|(access, bit)| !wanted.contains(access) || mode & bit != 0)
+        };
+        for (mode, may_read, may_write) in [
+            (0o700, true, true),
+            (0o500, true, false),
+            (0o300, false, true),
+            (0o600, false, false),
+            (0o100, false, false),
+        ] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("mode set");
+            for (want, may, what) in [(Want::Read, may_read, "read"), (Want::Write, may_write, "written to")] {
+                let said = directory_for(folder.path(), want, owner);
+                let end = format!("may not be {what} by this user");
+                assert_eq!(said.is_none(), may, "{mode:o}: {said:?}");
+                assert!(said.is_none_or(|said| said.ends_with(&end)), "{mode:o}");
+            }
         }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("mode set");
+        assert_eq!(directory(folder.path(), Want::Write), None, "and so says the kernel of what is our own");
     }
 
     #[test]

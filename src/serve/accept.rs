@@ -25,7 +25,7 @@ use super::{
     scrapes::Scrapes,
     throttle::LogThrottle,
 };
-use crate::config::form::Token;
+use crate::{config::form::Token, names};
 
 /// What a client may take up. Each default says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,21 +236,22 @@ impl Serving {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let inner = TowerToHyperService::new(self.router.clone());
-        let asked = Arc::clone(&among_others);
+        let stream = among_others.told(stream);
+        let connection = Arc::clone(&among_others);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let busy = asked.is_asked();
+            let busy = connection.is_asked();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());
             let answer = inner.call(request);
             async move {
-                // Until the last of its body has gone out.
-                let until_sent = move |body: Body| {
+                // Until the last of its body was taken for being sent. That it has gone out, the stream tells.
+                let until_taken = move |body: Body| {
                     body.map_frame(move |frame| {
                         let _held = &busy;
                         frame
                     })
                 };
-                answer.await.map(|answer| answer.map(until_sent))
+                answer.await.map(|answer| answer.map(until_taken))
             }
         });
         let connection = http1::Builder::new()
@@ -259,42 +260,31 @@ impl Serving {
             .max_buf_size(HEAD_LIMIT_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
-        tokio::select! {
+        let patience = tokio::select! {
+            // First, so that what gives way below has seen all that has come.
+            biased;
             _ = connection.as_mut() => return,
-            () = among_others.gives_way() => return,
-            () = self.shutdown.cancelled() => {}
-            () = tokio::time::sleep(self.limits.connection_lifetime) => {}
-        }
+            () = among_others.gives_way() => {
+                if among_others.is_idle() {
+                    return;
+                }
+                // Something came in the moment in which it was to give way: it is carried out, and so it is answered.
+                self.limits.request_deadline
+            }
+            () = self.shutdown.cancelled() => self.limits.shutdown_grace,
+            () = tokio::time::sleep(self.limits.connection_lifetime) => self.limits.shutdown_grace,
+        };
         connection.as_mut().graceful_shutdown();
-        let _cut_off = tokio::time::timeout(self.limits.shutdown_grace, connection).await;
+        let _cut_off = tokio::time::timeout(patience, connection).await;
     }
 }
 
 /// Who is at the other end of the socket: the kernel says so, and it cannot be forged.
 fn socket_peer(stream: &UnixStream) -> io::Result<Peer> {
     let uid = stream.peer_cred()?.uid();
-    Ok(Peer::Socket(user_name(uid).into()))
-}
-
-/// The name of `uid` in the machine's own list of users, else the number: users of a directory service have none there.
-fn user_name(uid: u32) -> String {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let wanted = uid.to_string();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == wanted).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| format!("uid {uid}"))
+    Ok(Peer::Socket(names::user(uid).unwrap_or_else(|| format!("uid {uid}")).into()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::user_name;
-
-    #[test]
-    fn users_have_names_or_numbers() {
-        assert_eq!(user_name(0), "root");
-        assert_eq!(user_name(3_999_999_999), "uid 3999999999");
-    }
-}
+#[path = "accept_tests.rs"]
+mod tests;
