@@ -69,12 +69,20 @@ impl Identity {
     /// Of a process that runs, or is a zombie still.
     pub(super) fn of(process: Pid) -> Option<Self> {
         let process = process.as_raw_nonzero().get();
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The name, in parentheses, may hold anything: count from the last one. The state is field 3, the start 22
-        // (proc_pid_stat(5)).
-        let started_ticks = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
+        let Stat { started_ticks, .. } = Stat::of(process)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         Some(Self { process, started_ticks, boot })
+    }
+
+    /// Its number.
+    pub(super) fn process(&self) -> i32 {
+        self.process
+    }
+
+    /// Whether it can do anything still: a zombie cannot, and is gone but for whoever should have asked for its status.
+    pub(super) fn is_alive(&self) -> bool {
+        let has_ended = || Stat::of(self.process).is_none_or(|stat| matches!(stat.state, 'Z' | 'X'));
+        self.running_group().is_some() && !has_ended()
     }
 
     /// The group that it leads, if it runs still.
@@ -82,6 +90,37 @@ impl Identity {
         let process = Pid::from_raw(self.process)?;
         (Self::of(process).as_ref() == Some(self)).then_some(process)
     }
+}
+
+/// What the kernel tells of a process.
+struct Stat {
+    state: char,
+    group: i32,
+    started_ticks: u64,
+}
+
+impl Stat {
+    fn of(process: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name, in parentheses, may hold anything: count from the last one. The state is field 3, the group 5, the
+        // start 22 (proc_pid_stat(5)).
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let group = fields.nth(1)?.parse().ok()?;
+        let started_ticks = fields.nth(16)?.parse().ok()?;
+        Some(Self { state, group, started_ticks })
+    }
+}
+
+/// A process of the group that has not ended: its leader, or else any other.
+pub(super) fn alive_in(group: Pid) -> Option<Identity> {
+    let number = group.as_raw_nonzero().get();
+    let others = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let others = others.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    std::iter::once(number)
+        .chain(others.filter(|&process| Stat::of(process).is_some_and(|stat| stat.group == number)))
+        .filter_map(|process| Identity::of(Pid::from_raw(process)?))
+        .find(Identity::is_alive)
 }
 
 #[cfg(test)]
@@ -96,5 +135,25 @@ mod tests {
         assert_eq!(later.running_group(), None);
         let elsewhere = Identity { boot: "another".to_owned(), ..own };
         assert_eq!(elsewhere.running_group(), None);
+    }
+
+    #[test]
+    fn who_is_left_of_a_group_is_found_until_the_last_has_ended() {
+        use std::os::unix::process::CommandExt as _;
+        let mut leader = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("cat runs");
+        let group = Pid::from_child(&leader);
+        let leads = alive_in(group).expect("its leader");
+        assert_eq!((leads.process(), leads.is_alive()), (group.as_raw_nonzero().get(), true));
+        drop(leader.stdin.take());
+        while leads.is_alive() {
+            std::thread::yield_now();
+        }
+        assert!(leads.running_group().is_some() && alive_in(group).is_none(), "a zombie is nobody");
+        leader.wait().expect("reaped");
+        assert_eq!(alive_in(group), None);
     }
 }

@@ -10,6 +10,7 @@ mod receipt;
 mod run;
 mod step;
 pub mod supervise;
+mod unended;
 
 pub use group::{KILL_WAIT, TERMINATE_GRACE};
 pub use receipt::{LOCK_WAIT, ReceiptError, prune, receipt, receipt_within};
@@ -96,6 +97,15 @@ pub enum ChildError {
         program: String,
         /// Why.
         reason: Reason,
+    },
+    /// Of its last run a process hangs in the kernel, at a file system or a device that does not answer: another one would
+    /// only hang beside it.
+    #[error("start {program} again: process {process} of its last run hangs in the kernel, and no signal ends it")]
+    Unended {
+        /// The program.
+        program: String,
+        /// The process's number.
+        process: i32,
     },
     /// The supervisor could not be run, or no descriptors or processes are left.
     #[error("run the supervisor: {0}")]

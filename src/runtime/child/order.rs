@@ -58,6 +58,8 @@ pub(super) enum Answer {
         stderr: String,
         /// The supervisor stays, for what was left running in background.
         lingers: bool,
+        /// A process of its group could not be ended.
+        unended: bool,
     },
     /// Its program could not be started.
     NotStarted {

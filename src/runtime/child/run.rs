@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     ChildEnd, ChildError, ChildSpec, group,
     order::{self, Answer, Order},
-    supervise,
+    supervise, unended,
 };
 use crate::core::sample::Reason;
 
@@ -44,11 +44,17 @@ pub fn set_supervisor(path: impl Into<PathBuf>) {
 /// inherited is read and discarded by its supervisor, which stays for as long.
 ///
 /// # Errors
-/// [`ChildError::Start`] if the program could not be started: then nothing happened. [`ChildError::Supervisor`] if the
+/// [`ChildError::Unended`] if it is no step and its last run hangs still, in a way that no signal ends: there is never more
+/// than one such process of a command. [`ChildError::Start`] if the program could not be started: then nothing happened. [`ChildError::Supervisor`] if the
 /// supervisor could not do its part: then it is unknown whether something happened, and [`super::receipt`] tells.
 pub async fn run(spec: ChildSpec) -> Result<ChildEnd, ChildError> {
     let fault = |error: &dyn std::fmt::Display| ChildError::Supervisor(Reason::new(&error.to_string()));
     let program = spec.command.first().cloned().unwrap_or_default();
+    if spec.step.is_none()
+        && let Some(process) = unended::of(&spec)
+    {
+        return Err(ChildError::Unended { program, process });
+    }
     let order = Order::frame(&spec).map_err(|error| fault(&error))?;
     let supervisor = SUPERVISOR.get().map_or(Path::new(OWN_PROGRAM), PathBuf::as_path);
     let mut process = Command::new(supervisor)
@@ -82,12 +88,12 @@ pub async fn run(spec: ChildSpec) -> Result<ChildEnd, ChildError> {
                     "it was killed".to_owned()
                 }
             };
-            end_group(group).await;
+            end_group(&spec, group).await;
             return Err(fault(&format!("it gave no answer: {error} ({fate})")));
         }
         Err(_) => {
             let _ = process.kill().await;
-            end_group(group).await;
+            end_group(&spec, group).await;
             return Err(fault(&"it gave no answer in time and was killed"));
         }
     };
@@ -97,7 +103,12 @@ pub async fn run(spec: ChildSpec) -> Result<ChildEnd, ChildError> {
         let _ = time::timeout(OVERRUN, process.wait()).await;
     }
     match answer {
-        Answer::Ended { status, stdout, stderr, .. } => Ok(ChildEnd { status: status.into(), stdout, stderr }),
+        Answer::Ended { status, stdout, stderr, unended, .. } => {
+            if let Some(group) = group.filter(|_| unended) {
+                unended::note(&spec, group);
+            }
+            Ok(ChildEnd { status: status.into(), stdout, stderr })
+        }
         Answer::NotStarted { reason } => Err(ChildError::Start { program, reason: Reason::new(&reason) }),
         Answer::Fault { reason } => Err(fault(&reason)),
         Answer::Started { .. } => Err(fault(&"it gave a wrong answer")),
@@ -113,8 +124,10 @@ async fn last_answer(from_supervisor: &mut ChildStdout, group: &mut Option<Pid>)
 }
 
 /// A supervisor that was killed left its child behind.
-async fn end_group(group: Option<Pid>) {
-    if let Some(group) = group {
-        group::end(group, None).await;
+async fn end_group(spec: &ChildSpec, group: Option<Pid>) {
+    if let Some(group) = group
+        && !group::end(group, None).await
+    {
+        unended::note(spec, group);
     }
 }

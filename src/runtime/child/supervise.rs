@@ -15,6 +15,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::process::ExitStatusExt,
     },
+    path::Path,
     process::{ExitCode, ExitStatus, Stdio},
     time::Duration,
 };
@@ -30,7 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    begin::{self, Gate},
+    begin::{self, Gate, Refusal},
     group::{self, Identity},
     order::{self, Answer, Order, Status},
     output, run,
@@ -171,10 +172,10 @@ async fn carry_out(
     let started = Answer::Started { process: process.as_raw_nonzero().get() };
     // If it cannot be told, the daemon is gone, which is noticed below.
     let _ = to_daemon.write_all(&order::frame(&started)?).await;
-    // Only now, when whoever looks for the child finds it, does a step's program run.
+    // Only now, when whoever looks for the child finds it, does its program run.
     let mut deadline = order.deadline;
     let opened = tokio::select! {
-        opened = open(gate) => opened,
+        opened = gate.open() => opened,
         // A program on a file system that hangs: its process is ended like one that runs.
         () = over.cancelled() => Ok(()),
         () = time::sleep(deadline) => {
@@ -182,10 +183,10 @@ async fn carry_out(
             Ok(())
         }
     };
-    if let Err(error) = opened {
+    if let Err(refusal) = opened {
         // It ends by itself.
         let _ = child.wait().await;
-        return not_begun(step, refused(&error));
+        return not_begun(step, not_run(&refusal, order.directory.as_deref()));
     }
     attend(child, process, deadline, step, over).await
 }
@@ -208,44 +209,33 @@ fn refused(error: &io::Error) -> Answer {
     }
 }
 
-async fn open(gate: Option<Gate>) -> io::Result<()> {
-    match gate {
-        Some(gate) => gate.open().await,
-        None => Ok(()),
+/// What follows from a child that did not become its program.
+fn not_run(refusal: &Refusal, directory: Option<&Path>) -> Answer {
+    match (refusal, directory) {
+        (Refusal::Directory(error), Some(directory)) => {
+            let is_missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+            let why = if is_missing { "is not there".to_owned() } else { format!("cannot be entered: {error}") };
+            Answer::NotStarted { reason: format!("its directory {} {why}", directory.display()) }
+        }
+        (Refusal::Program(error) | Refusal::Directory(error), _) => refused(error),
     }
 }
 
-/// Starts the child's process. A step's waits at the gate; a probe's or a look's begins at once: it changes nothing, so
-/// that what a supervisor leaves behind that is killed in that very moment does no harm, and the gate would cost each of
-/// them 1.5 ms of processor time more, of 4.5 (starting this program once more, release build).
-fn start(order: &Order) -> Result<(Child, Option<Gate>), Answer> {
-    let not_started = |reason: String| Answer::NotStarted { reason };
+/// Starts the child's process, which waits at the gate. Nothing here may touch the child's program or directory: on a file
+/// system that does not answer it would hold the supervisor up, which has the deadline to see to.
+fn start(order: &Order) -> Result<(Child, Gate), Answer> {
     let Some((program, arguments)) = order.command.split_first() else {
-        return Err(not_started("the command is empty".to_owned()));
+        return Err(Answer::NotStarted { reason: "the command is empty".to_owned() });
     };
-    if let Some(directory) = &order.directory
-        && !directory.is_dir()
-    {
-        return Err(not_started(format!("its directory {} is not there", directory.display())));
-    }
-    let (mut command, gate) = if order.step.is_some() {
-        let (gate, at_the_gate) = Gate::pair().map_err(|error| refused(&error))?;
-        let mut command = Command::new(run::OWN_PROGRAM);
-        command.arg0("backstop").arg(begin::ARGUMENT).arg(program).stdin(at_the_gate);
-        (command, Some(gate))
-    } else {
-        let mut command = Command::new(program);
-        command.stdin(Stdio::null());
-        (command, None)
-    };
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let (gate, at_the_gate) = Gate::pair().map_err(|error| refused(&error))?;
+    let mut command = Command::new(run::OWN_PROGRAM);
+    command.arg0("backstop").arg(begin::ARGUMENT);
+    command.arg(order.directory.as_deref().unwrap_or(Path::new(""))).arg(program).args(arguments);
+    command.stdin(at_the_gate).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
     command.envs(order.environment.iter().map(|(name, value)| (name, value)));
-    if let Some(directory) = &order.directory {
-        command.current_dir(directory);
-    }
     let child = command.spawn().map_err(|error| refused(&error))?;
     Ok((child, gate))
 }
@@ -313,6 +303,7 @@ async fn attend(
     };
     let ((stdout, stdout_held), (stderr, stderr_held)) = (stdout?, stderr?);
     let held = left_alone && (stdout_held.is_some() || stderr_held.is_some());
-    let answer = Answer::Ended { status, stdout: stdout.into_text(), stderr: stderr.into_text(), lingers: held };
+    let (stdout, stderr) = (stdout.into_text(), stderr.into_text());
+    let answer = Answer::Ended { status, stdout, stderr, lingers: held, unended: !quiet };
     Ok((answer, held.then_some((stdout_held, stderr_held))))
 }
