@@ -151,10 +151,16 @@ pub struct Paths {
 /// Where the daemon's socket is if no configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = shape::DEFAULT_SOCKET;
 
-/// What the file at `path` says of the daemon's socket, though [`paths`] could make nothing of it; [`Salvaged::Nothing`]
-/// where it cannot be read either.
+/// What the file at `path` says of the daemon's socket, though [`paths`] could make nothing of it. One that is not there
+/// says nothing; one that cannot be read, or not to its end, may name any.
 pub fn salvaged_socket(path: &Path) -> Salvaged {
-    reader::read_file(path).map_or(Salvaged::Nothing, |bytes| salvage::socket(&String::from_utf8_lossy(&bytes)))
+    if std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Salvaged::Nothing;
+    }
+    match reader::read_file(path) {
+        Ok(bytes) if bytes.len() <= limits::FILE_LIMIT_BYTES => salvage::socket(&String::from_utf8_lossy(&bytes)),
+        Ok(_) | Err(_) => Salvaged::Unclear,
+    }
 }
 
 /// The paths of the file at `path`, whatever else is wrong with it: a daemon may run that has read a better one. Secrets
@@ -169,4 +175,37 @@ pub fn paths(path: &Path) -> Result<(Paths, Diagnostics), Diagnostics> {
     let some = |path: PathBuf| Some(path).filter(|path| !path.as_os_str().is_empty());
     let paths = Paths { socket: some(config.server.socket), store: some(config.store), history: some(config.history) };
     Ok((paths, diagnostics))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_that_is_not_there_says_nothing_unread() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| folder.path().join(name);
+        let named = Salvaged::Named("/a/b.sock".into());
+        std::fs::write(at("broken"), "server: {socket: /a/b.sock}\nservices: ]").expect("written");
+        std::fs::write(at("silent"), "services: ]").expect("written");
+        let long = format!("server: {{socket: /a/b.sock}}\n{}", "#".repeat(limits::FILE_LIMIT_BYTES));
+        std::fs::write(at("long"), long).expect("written");
+        std::os::unix::fs::symlink("circle", at("circle")).expect("linked");
+        std::os::unix::fs::symlink("nowhere", at("dangling")).expect("linked");
+        for (path, expected) in [
+            (at("none"), Salvaged::Nothing),
+            (at("none/below"), Salvaged::Nothing),
+            (at("dangling"), Salvaged::Nothing),
+            (at("silent"), Salvaged::Nothing),
+            (at("broken"), named),
+            (at("long"), Salvaged::Unclear),
+            (at("broken/below"), Salvaged::Unclear),
+            (at("circle"), Salvaged::Unclear),
+            (at(""), Salvaged::Unclear),
+            // There, and not to be read by anybody: nothing is at its start, a process's address 0.
+            ("/proc/self/mem".into(), Salvaged::Unclear),
+        ] {
+            assert_eq!(salvaged_socket(&path), expected, "{}", path.display());
+        }
+    }
 }
