@@ -31,7 +31,10 @@ const TAG_LENGTH: usize = 12;
 /// In each folder that is ours; it holds the installation.
 const MARK: &str = ".backstop-evidence";
 
-/// Why evidence cannot be kept, listed or removed.
+/// Names the folder that an earlier version made for an incident of the same name, maybe this very one.
+const EARLIER: &str = "earlier-folder.txt";
+
+/// Why evidence cannot be kept or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
     /// A name that could lead elsewhere.
@@ -67,17 +70,6 @@ impl EvidenceError {
     }
 }
 
-/// A file of evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EvidenceFile {
-    /// Its name.
-    pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its size.
-    pub size_bytes: u64,
-}
-
 /// What pruning did.
 #[derive(Debug, Default)]
 pub struct Pruned {
@@ -102,7 +94,16 @@ pub fn write(
     if !folder.join(MARK).exists() {
         make(&folder, installation).map_err(EvidenceError::io("make", &folder))?;
     }
-    if !path.exists() && listed(&folder)?.len() >= FILES_LIMIT {
+    let plain = directory.join(incident.as_str());
+    if folder != plain && is_of_earlier_version(&plain) && !folder.join(EARLIER).exists() {
+        let note = format!(
+            "Backstop was upgraded. {} may have the beginning of this incident: an earlier version made it, and did not \
+             say for which store.\n",
+            plain.display()
+        );
+        atomic::replace(&folder.join(EARLIER), note.as_bytes()).map_err(EvidenceError::io("write to", &folder))?;
+    }
+    if !path.exists() && files_in(&folder).map_err(EvidenceError::io("list", &folder))? >= FILES_LIMIT {
         return Err(EvidenceError::TooMany { folder });
     }
     let written = if content.len() > FILE_LIMIT_BYTES {
@@ -116,34 +117,25 @@ pub fn write(
     Ok(path)
 }
 
-/// The incident's files, by name; none if it has no folder.
-pub fn list(directory: &Path, installation: &str, incident: &IncidentId) -> Result<Vec<EvidenceFile>, EvidenceError> {
-    listed(&folder(directory, installation, incident)?)
+/// How many files of evidence the folder has.
+fn files_in(folder: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_evidence = !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.metadata()?.is_file();
+        count += usize::from(is_evidence);
+    }
+    Ok(count)
 }
 
-fn listed(folder: &Path) -> Result<Vec<EvidenceFile>, EvidenceError> {
-    let failed = EvidenceError::io("list", folder);
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(&failed)?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let metadata = entry.metadata().map_err(&failed)?;
-        if !name.starts_with('.') && metadata.is_file() {
-            files.push(EvidenceFile { name, path: entry.path(), size_bytes: metadata.len() });
-        }
-    }
-    files.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    Ok(files)
+/// Whether an earlier version made the folder, which marked it without the installation.
+fn is_of_earlier_version(folder: &Path) -> bool {
+    fs::read_to_string(folder.join(MARK)).is_ok_and(|mark| mark.is_empty())
 }
 
 /// The folder that the incident has in this installation, there or not: called like the incident, and where that is taken
 /// also by the installation. Of a folder that an earlier version marked it is not known whose it is, so it is taken.
-pub fn folder(directory: &Path, installation: &str, incident: &IncidentId) -> Result<PathBuf, EvidenceError> {
+fn folder(directory: &Path, installation: &str, incident: &IncidentId) -> Result<PathBuf, EvidenceError> {
     let plain = directory.join(checked(incident.as_str())?);
     let tagged = checked(&tagged(incident, installation)).map(|name| directory.join(name));
     // Where it was called so once, it stays called so: the other one may have been pruned since.
