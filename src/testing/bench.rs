@@ -69,6 +69,8 @@ pub struct Bench {
     pub deliveries_fail: u32,
     /// Pages of this kind fail on every try.
     pub stuck_pages: Option<PageKind>,
+    /// For so many seconds a receiver that takes nothing now asks not to be asked again.
+    pub retry_after_seconds: Option<u64>,
     /// Counts of requests are missed, as where they come from the service itself and that is down.
     pub requests_missed: bool,
     /// How the next operations end.
@@ -97,6 +99,9 @@ pub struct Bench {
     machine_start: MachineStart,
     replies: Vec<(RequestId, Reply)>,
     silent: Vec<(BootTime, Attempt)>,
+    /// Deliveries that came to their end, and of which the core is to be told.
+    delivered: VecDeque<Event>,
+    is_delivering: bool,
     lost: BTreeSet<StepKey>,
     uncommitted: Option<Sequence>,
     ticks: u64,
@@ -153,6 +158,7 @@ impl Bench {
             requests: (40, 0),
             deliveries_fail: 0,
             stuck_pages: None,
+            retry_after_seconds: None,
             requests_missed: false,
             ends: VecDeque::new(),
             then_ends: Ends::Well,
@@ -167,6 +173,8 @@ impl Bench {
             journal: Vec::new(),
             replies: Vec::new(),
             silent: Vec::new(),
+            delivered: VecDeque::new(),
+            is_delivering: false,
             ticks: 0,
             asked: 0,
         }
@@ -183,6 +191,7 @@ impl Bench {
     /// kill -9, and a start after `seconds`.
     pub fn restart(&mut self, seconds: u64) {
         self.silent.clear();
+        self.delivered.clear();
         self.now = self.now.after(Duration::from_secs(seconds));
         let mut durable = Durable::default();
         for (sequence, entry) in &self.journal {
@@ -378,6 +387,13 @@ impl Bench {
         let mut actions = Actions::new();
         self.state.step(self.now, event, &mut actions);
         self.carry_out(actions);
+        // Thousands of deliveries may follow one from another: they are no deeper for that.
+        if !std::mem::replace(&mut self.is_delivering, true) {
+            while let Some(event) = self.delivered.pop_front() {
+                self.feed(event);
+            }
+            self.is_delivering = false;
+        }
     }
 
     /// Another policy is put in force, by which the signals of these names look at something else.
@@ -410,12 +426,15 @@ impl Bench {
                 Action::Deliver { page, channel, .. } => {
                     let outcome = if self.deliveries_fail > 0 || self.stuck_pages == Some(page.kind) {
                         self.deliveries_fail = self.deliveries_fail.saturating_sub(1);
-                        DeliveryOutcome::Retry { reason: Reason::new("503"), retry_after_seconds: None }
+                        DeliveryOutcome::Retry {
+                            reason: Reason::new("503"),
+                            retry_after_seconds: self.retry_after_seconds,
+                        }
                     } else {
                         self.pages.push((*page).clone());
                         DeliveryOutcome::Delivered
                     };
-                    self.feed(Event::DeliveryEnded { page: page.id.clone(), channel, outcome });
+                    self.delivered.push_back(Event::DeliveryEnded { page: page.id.clone(), channel, outcome });
                 }
                 Action::Reply { id, reply } => self.replies.push((id, reply)),
                 Action::KeepHistory { records } => self.history.extend(records),

@@ -1,6 +1,6 @@
 //! Pages: in which order they come, what gives way when too many wait, and that each is true when it is sent.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use backstop::{
     core::{
@@ -13,6 +13,9 @@ use backstop::{
 };
 
 use super::{as_it_is, outcome};
+
+/// Pages that may wait.
+const LIMIT: usize = 4096;
 
 /// Where pages of incident 1 stand among all that were written, in the order in which they came.
 fn arrived(bench: &Bench) -> Vec<u64> {
@@ -84,30 +87,126 @@ fn a_page_that_is_never_taken_holds_up_neither_its_incident_for_ever_nor_another
 }
 
 #[test]
-fn when_too_many_pages_wait_the_least_grave_and_oldest_give_way_and_that_is_told() {
-    const LIMIT: usize = 4096;
-    let mut bench = Bench::with_v2(Mode::Observe, as_it_is);
+fn a_page_for_which_the_receiver_asks_for_time_each_time_holds_up_no_later_ones_where_it_takes_others() {
+    for asked in [30, 600] {
+        let mut bench = Bench::new(Mode::Observe, as_it_is);
+        bench.stuck_pages = Some(PageKind::IncidentOpened);
+        bench.retry_after_seconds = Some(asked);
+        bench.ready = Some(false);
+        bench.pass(10);
+        bench.ready = Some(true);
+        bench.until("over", |bench| !bench.incident(1).is_open());
+        // It takes nothing else meanwhile: what it asks for may be for all of them.
+        bench.pass(asked + 10);
+        assert!(!bench.was_told(PageKind::IncidentResolved), "{:?}", bench.told());
+        bench.requests_missed = true;
+        bench.until("told", |bench| bench.was_told(PageKind::SignalLost));
+        bench.requests_missed = false;
+        bench.pass(2 * asked + 300);
+        assert!(bench.was_told(PageKind::IncidentResolved), "after {asked} s: {:?}", bench.told());
+        assert_eq!(bench.state.durable().outbox.depth(), 1, "the stuck one is tried on");
+        bench.stuck_pages = None;
+        bench.pass(asked + 60);
+        assert_eq!(bench.state.durable().outbox.depth(), 0);
+    }
+}
+
+#[test]
+fn an_open_incident_is_not_told_again_by_a_channel_that_does_not_have_the_last_one() {
+    let repeats = |bench: &Bench| bench.state.durable().outbox.pending().filter(|pending| pending.is_repeat).count();
+    let told = |bench: &Bench| bench.told().iter().filter(|page| page.contains("still open after")).count();
+    let mut bench = Bench::new(Mode::Observe, as_it_is);
     bench.ready = Some(false);
     bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
-    let like = last(&bench, PageKind::IncidentOpened).clone();
-    let channels: Vec<_> = bench
-        .journal
-        .iter()
-        .find_map(|(_, entry)| match &entry.fact {
-            Fact::PageQueued { channels, .. } => Some(channels.clone()),
-            _ => None,
-        })
-        .expect("it was queued");
-    // A hundred S3, then S1, two more than may wait.
+    bench.deliveries_fail = u32::MAX;
+    // It would be told every 90 s.
+    bench.pass(3600);
+    bench.restart(1);
+    bench.pass(600);
+    assert_eq!(repeats(&bench), 1, "one waits, also over a restart");
+    bench.deliveries_fail = 0;
+    bench.pass(60);
+    assert!(repeats(&bench) == 0 && (1..=2).contains(&told(&bench)), "{:?}", bench.told());
+    bench.pass(300);
+    assert!((4..=5).contains(&told(&bench)), "{:?}", bench.told());
+}
+
+#[test]
+fn what_a_later_page_of_its_incident_says_anew_gives_way_first() {
+    let mut bench = Bench::new(Mode::Observe, as_it_is);
+    bench.ready = Some(false);
+    bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
+    fill_the_outbox(&mut bench, 2, |place, page, is_repeat| {
+        // The first is of the least severity; two repeats of the gravest are of incidents that are over.
+        page.severity = if place == 0 { Severity::S3 } else { Severity::S1 };
+        *is_repeat = [10, 11, 12].contains(&place);
+        let incident = match place {
+            10 | 20 => "shop-0-a".to_owned(),
+            11 | 21 => "shop-0-b".to_owned(),
+            12 => "shop-0-c".to_owned(),
+            _ => format!("shop-0-other-{}", place % 50),
+        };
+        page.incident = Some(incident.as_str().into());
+    });
+    bench.deliveries_fail = u32::MAX;
+    bench.restart(1);
+    let outbox = &bench.state.durable().outbox;
+    for (place, waits) in [(0, true), (10, false), (11, false), (12, true), (20, true)] {
+        assert_eq!(outbox.get(&format!("msg_waiting_{place}").into()).is_some(), waits, "{place}");
+    }
+}
+
+/// What a delivery costs while as many pages wait as may, of a thousand stories: printed, since it is of one machine.
+#[expect(clippy::print_stdout, reason = "the measurement is for people")]
+#[test]
+fn what_a_delivery_costs_while_many_wait() {
+    let mut bench = Bench::new(Mode::Observe, as_it_is);
+    bench.ready = Some(false);
+    bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
+    fill_the_outbox(&mut bench, 0, |place, page, _| {
+        page.incident = Some(format!("shop-0-other-{}", place % 1000).as_str().into());
+    });
+    bench.deliveries_fail = u32::MAX;
+    bench.restart(1);
+    bench.pass(120);
+    let depth = bench.state.durable().outbox.depth();
+    let (told, began) = (bench.pages.len(), Instant::now());
+    bench.deliveries_fail = 0;
+    bench.until("all", |bench| bench.state.durable().outbox.depth() == 0);
+    let (count, took) = (u32::try_from(bench.pages.len() - told).expect("some thousands"), began.elapsed());
+    println!("{depth} waited; {count} deliveries took {took:?}, {:?} each", took / count);
+    assert!(count > 4000);
+}
+
+/// Puts pages into the journal that wait, so many more than may.
+fn fill_the_outbox(bench: &mut Bench, more: u64, change: impl Fn(u64, &mut Page, &mut bool)) {
+    let like = last(bench, PageKind::IncidentOpened).clone();
+    let queued = bench.journal.iter().find_map(|(_, entry)| match &entry.fact {
+        Fact::PageQueued { channels, .. } => Some(channels.clone()),
+        _ => None,
+    });
+    let channels = queued.expect("it was queued");
     let from = bench.journal.last().expect("a journal").0.0;
-    for place in 0..LIMIT as u64 + 2 {
-        let severity = if place < 100 { Severity::S3 } else { Severity::S1 };
-        let (id, incident) = (format!("msg_waiting_{place}").into(), Some("shop-0-old".into()));
-        let page = Page { id, incident, severity, path: None, ..like.clone() };
-        let fact = Fact::PageQueued { page, channels: channels.clone() };
+    for place in 0..LIMIT as u64 + more {
+        let mut is_repeat = false;
+        let mut page = Page { id: format!("msg_waiting_{place}").into(), path: None, ..like.clone() };
+        change(place, &mut page, &mut is_repeat);
+        let fact = Fact::PageQueued { page, channels: channels.clone(), is_repeat };
         let entry = Entry { at: bench.now.wall, boot: None, service: Some(SERVICE.into()), fact };
         bench.journal.push((Sequence(from + 1 + place), Arc::new(entry)));
     }
+}
+
+#[test]
+fn when_too_many_pages_wait_the_least_grave_and_oldest_give_way_and_that_is_told() {
+    let mut bench = Bench::with_v2(Mode::Observe, as_it_is);
+    bench.ready = Some(false);
+    bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
+    // A hundred S3, then S1, two more than may wait.
+    fill_the_outbox(&mut bench, 2, |place, page, _| {
+        page.severity = if place < 100 { Severity::S3 } else { Severity::S1 };
+        page.incident = Some("shop-0-old".into());
+    });
     bench.deliveries_fail = u32::MAX;
     bench.restart(1);
     let outbox = &bench.state.durable().outbox;
@@ -116,7 +215,7 @@ fn when_too_many_pages_wait_the_least_grave_and_oldest_give_way_and_that_is_told
         assert_eq!(outbox.get(&format!("msg_waiting_{place}").into()).is_some(), waits, "{place}");
     }
     // The channel takes whatever is of another kind.
-    bench.stuck_pages = Some(like.kind);
+    bench.stuck_pages = Some(PageKind::IncidentOpened);
     bench.deliveries_fail = 0;
     bench.pass(120);
     let told = bench.pages.iter().find(|page| page.finding == Some(Finding::PageUndelivered)).expect("it is told");

@@ -124,8 +124,8 @@ impl Fold<'_> {
             | Fact::Denied { .. }
             | Fact::ApprovalVoided { .. } => self.approval_fact(fact),
             Fact::PlanStarted { .. } | Fact::Step { .. } | Fact::PlanEnded { .. } => self.plan_fact(fact),
-            Fact::PageQueued { page, channels } => {
-                self.durable.outbox.queue(page.clone(), channels, self.steady);
+            Fact::PageQueued { page, channels, is_repeat } => {
+                self.durable.outbox.queue(page.clone(), channels, *is_repeat, self.steady);
                 Ok(())
             }
             Fact::PageSettled { page, channel, .. } => {

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
-    name::{ChannelName, PageId},
+    name::{ChannelName, IncidentId, PageId},
     page::Page,
     time::SteadyTime,
 };
@@ -33,10 +33,13 @@ pub struct Pending {
     pub channels: BTreeSet<ChannelName>,
     /// When it was written.
     pub queued: SteadyTime,
+    /// It only says once more that its incident is open.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_repeat: bool,
 }
 
 impl Outbox {
-    pub(super) fn queue(&mut self, page: Page, channels: &[ChannelName], queued: SteadyTime) {
+    pub(super) fn queue(&mut self, page: Page, channels: &[ChannelName], is_repeat: bool, queued: SteadyTime) {
         self.page_count += 1;
         if channels.is_empty() {
             return;
@@ -44,7 +47,7 @@ impl Outbox {
         let id = page.id.clone();
         self.order.push_back(id.clone());
         let channels = channels.iter().cloned().collect();
-        self.pages.insert(id, Pending { page: Arc::new(page), channels, queued });
+        self.pages.insert(id, Pending { page: Arc::new(page), channels, queued, is_repeat });
     }
 
     pub(super) fn settle(&mut self, page: &PageId, channel: &ChannelName) {
@@ -52,13 +55,21 @@ impl Outbox {
         pending.channels.remove(channel);
         if pending.channels.is_empty() {
             self.pages.remove(page);
-            self.order.retain(|waiting| waiting != page);
+            if let Some(place) = self.order.iter().position(|waiting| waiting == page) {
+                self.order.remove(place);
+            }
         }
     }
 
     /// The waiting pages, oldest first.
-    pub fn pending(&self) -> impl Iterator<Item = &Pending> {
+    pub fn pending(&self) -> impl DoubleEndedIterator<Item = &Pending> {
         self.order.iter().filter_map(|id| self.pages.get(id))
+    }
+
+    /// The channels for which a page waits that says once more that this incident is open.
+    pub fn repeats_wait_for(&self, incident: &IncidentId) -> BTreeSet<&ChannelName> {
+        let is_it = |pending: &&Pending| pending.is_repeat && pending.page.incident.as_ref() == Some(incident);
+        self.pages.values().filter(is_it).flat_map(|pending| &pending.channels).collect()
     }
 
     /// The waiting page of that identity.

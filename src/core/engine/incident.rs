@@ -242,7 +242,7 @@ impl Service {
         }
         let lost =
             self.lost_in_incident.iter().map(|(signal, reason)| format!("Signal {signal} is lost with it: {reason}"));
-        turn.page(draft.details(lost));
+        turn.page(draft.details(lost).once_more());
     }
 
     /// Notes a finding in the open incident.

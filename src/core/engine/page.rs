@@ -24,6 +24,7 @@ pub(super) struct Draft {
     path: Option<Path>,
     versions: Option<(Version, Option<Version>)>,
     details: Vec<String>,
+    is_repeat: bool,
 }
 
 impl Draft {
@@ -41,6 +42,7 @@ impl Draft {
             path: Some(incident.path.clone()),
             versions: incident.accused.clone().map(|(_, version)| (version, None)),
             details: Vec::new(),
+            is_repeat: false,
         }
     }
 
@@ -63,6 +65,7 @@ impl Draft {
             path: None,
             versions: None,
             details: Vec::new(),
+            is_repeat: false,
         }
     }
 
@@ -80,6 +83,7 @@ impl Draft {
             path: None,
             versions: None,
             details: Vec::new(),
+            is_repeat: false,
         }
     }
 
@@ -91,6 +95,12 @@ impl Draft {
 
     pub(super) fn found(mut self, finding: Finding) -> Self {
         self.finding = Some(finding);
+        self
+    }
+
+    /// It only says once more that its incident is open: it goes to the channels that have the last one.
+    pub(super) fn once_more(mut self) -> Self {
+        self.is_repeat = true;
         self
     }
 
@@ -152,12 +162,21 @@ impl Draft {
         }
     }
 
-    pub(super) fn into_fact(self, turn: &Turn<'_>) -> Fact {
+    /// Puts it into the outbox; none where it is a repeat, and the last one still waits for every channel.
+    pub(super) fn into_fact(self, turn: &Turn<'_>) -> Option<Fact> {
         let number = turn.ledger.durable.outbox.page_count + 1;
         let id = PageId::from(format!("msg_{}_{number}", turn.installation));
+        let is_repeat = self.is_repeat;
         let page = self.into_page(turn, id);
-        let channels = channels(turn, page.severity);
-        Fact::PageQueued { page, channels }
+        let mut channels = channels(turn, page.severity);
+        if let Some(incident) = page.incident.as_ref().filter(|_| is_repeat) {
+            let waited_for = turn.ledger.durable.outbox.repeats_wait_for(incident);
+            channels.retain(|channel| !waited_for.contains(channel));
+            if channels.is_empty() {
+                return None;
+            }
+        }
+        Some(Fact::PageQueued { page, channels, is_repeat })
     }
 }
 

@@ -56,9 +56,9 @@ impl Turn<'_> {
         self.ledger.durable.incidents.get(id).expect("an open incident is never forgotten")
     }
 
-    /// Queues a page for the channels of its severity.
+    /// Queues a page for the channels of its severity; a repeat only for those that have the one before.
     pub(super) fn page(&mut self, draft: page::Draft) {
-        let fact = draft.into_fact(self);
+        let Some(fact) = draft.into_fact(self) else { return };
         let service = match &fact {
             Fact::PageQueued { page, .. } => page.service.clone(),
             _ => None,

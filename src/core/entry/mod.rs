@@ -252,6 +252,9 @@ pub enum Fact {
         page: Page,
         /// The channels.
         channels: Vec<ChannelName>,
+        /// It only says once more that its incident is open.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        is_repeat: bool,
     },
     /// A channel has a page, or will never take it.
     PageSettled {

@@ -49,7 +49,9 @@ impl Invariants {
             // Who only observes tells that an incident is open, and leaves the rest to people.
             // What flaps is never down unbroken: it is told again and again until it is well or somebody acts.
             let told_at = self.pages.told_at.get(&incident.id);
-            let told_again = told_at.is_some_and(|at| now.boot.since(*at) < TOLD_AGAIN_WITHIN);
+            // While one waits for its channels no other is written.
+            let waits = !disk.outbox.repeats_wait_for(&incident.id).is_empty();
+            let told_again = waits || told_at.is_some_and(|at| now.boot.since(*at) < TOLD_AGAIN_WITHIN);
             let is_escalated = told_again || !incident.findings.is_empty() || !incident.approvals.is_empty();
             if mode != Mode::Observe && !is_escalated {
                 return violated(format!("incident {} is open, and neither resolved nor escalated", incident.id));
