@@ -69,6 +69,8 @@ pub struct Bench {
     pub deliveries_fail: u32,
     /// Pages of this kind fail on every try.
     pub stuck_pages: Option<PageKind>,
+    /// This channel takes nothing.
+    pub dead_channel: Option<&'static str>,
     /// For so many seconds a receiver that takes nothing now asks not to be asked again.
     pub retry_after_seconds: Option<u64>,
     /// Counts of requests are missed, as where they come from the service itself and that is down.
@@ -158,6 +160,7 @@ impl Bench {
             requests: (40, 0),
             deliveries_fail: 0,
             stuck_pages: None,
+            dead_channel: None,
             retry_after_seconds: None,
             requests_missed: false,
             ends: VecDeque::new(),
@@ -215,6 +218,17 @@ impl Bench {
         let mut service = (*policy.services[0]).clone();
         service.name = "another".into();
         policy.services[0] = Arc::new(service);
+        self.policy = Arc::new(policy);
+        self.restart(seconds);
+    }
+
+    /// The daemon is ended, and started after `seconds` with a configuration by which another channel hears of everything too.
+    pub fn restart_with_another_channel(&mut self, seconds: u64, channel: &str) {
+        let mut policy = (*self.policy).clone();
+        policy.channels.push(channel.into());
+        for severity in policy.escalation.severities.values_mut() {
+            severity.notify.push(channel.into());
+        }
         self.policy = Arc::new(policy);
         self.restart(seconds);
     }
@@ -424,7 +438,8 @@ impl Bench {
                 Action::Look { key: Some(key), .. } => self.look(Some(key)),
                 Action::Operate { attempt, .. } => self.operate(attempt),
                 Action::Deliver { page, channel, .. } => {
-                    let outcome = if self.deliveries_fail > 0 || self.stuck_pages == Some(page.kind) {
+                    let is_dead = self.dead_channel == Some(channel.as_str());
+                    let outcome = if is_dead || self.deliveries_fail > 0 || self.stuck_pages == Some(page.kind) {
                         self.deliveries_fail = self.deliveries_fail.saturating_sub(1);
                         DeliveryOutcome::Retry {
                             reason: Reason::new("503"),

@@ -129,6 +129,13 @@ fn an_open_incident_is_not_told_again_by_a_channel_that_does_not_have_the_last_o
     assert!(repeats(&bench) == 0 && (1..=2).contains(&told(&bench)), "{:?}", bench.told());
     bench.pass(300);
     assert!((4..=5).contains(&told(&bench)), "{:?}", bench.told());
+    // A channel that has it is told again, whatever another one has.
+    bench.dead_channel = Some("chat");
+    bench.restart_with_another_channel(1, "chat");
+    let before = told(&bench);
+    bench.pass(900);
+    assert!((9..=11).contains(&(told(&bench) - before)), "{:?}", bench.told());
+    assert_eq!(repeats(&bench), 1, "one waits for the other");
 }
 
 #[test]
