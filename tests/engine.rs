@@ -33,6 +33,8 @@ mod pages;
 mod soak;
 #[path = "engine/steps.rs"]
 mod steps;
+#[path = "engine/trial.rs"]
+mod trial;
 #[path = "engine/witnesses.rs"]
 mod witnesses;
 

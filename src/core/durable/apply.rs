@@ -373,7 +373,9 @@ impl Fold<'_> {
         let (at, steady) = (self.at, self.steady);
         match fact {
             Fact::PlanStarted { incident, number, plan, from, to, deploy, steps, approved_by, by_hand } => {
+                let verdict = Some(self.incident(incident)?.verdict);
                 let begun = PlanRecord {
+                    verdict,
                     number: *number,
                     plan: *plan,
                     from: from.clone(),

@@ -126,6 +126,10 @@ pub struct PlanRecord {
     pub started: SteadyTime,
     pub approved_by: Option<String>,
     pub by_hand: Option<ByHand>,
+    /// The gravest verdict in its incident when it began: whether anything accused the release that is rolled back from.
+    /// [`None`] where an earlier version of Backstop kept it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub verdict: Option<VerdictKind>,
     /// Who wants it to end, and why.
     pub aborted: Option<(String, Option<String>)>,
     /// Its steps.
@@ -232,6 +236,26 @@ pub const fn verdict_severity(verdict: VerdictKind) -> Severity {
 }
 
 impl PlanRecord {
+    /// Whether something accused the release that it rolls back from before it began. What fails once the plan restarts the
+    /// service itself, or once another release is live, accuses that release of nothing.
+    pub fn is_accused(&self, incident: &IncidentRecord) -> bool {
+        self.verdict.map_or(!incident.fired.is_empty(), |verdict| verdict >= VerdictKind::Consider)
+    }
+
+    /// The step that makes the older version live, while it is worked at: begun, and neither done nor undone.
+    pub fn switch_under_way(&self) -> Option<&StepRecord> {
+        let is_switch = |step: &&StepRecord| {
+            matches!(
+                step.planned.action,
+                StepAction::Operate { operation: crate::core::operation::Operation::Switch { .. } }
+            )
+        };
+        self.steps
+            .iter()
+            .find(is_switch)
+            .filter(|step| self.ended.is_none() && step.status != StepStatus::Pending && !self.is_settled(step))
+    }
+
     /// The first step that still has to be worked at, and its place.
     pub fn current_step(&self) -> Option<(u16, &StepRecord)> {
         let place = self.steps.iter().position(|step| !self.is_settled(step))?;

@@ -121,6 +121,7 @@ impl Service {
         let plan = turn.incident(id).active_plan().expect("the plan under way");
         let (by, reason) = plan.aborted.clone().expect("it was aborted");
         let (number, from, to) = (plan.number, plan.from.clone(), plan.to.clone());
+        let is_accused = plan.is_accused(turn.incident(id));
         let (left, switched) = (left_as(plan), plan.switch_status() == StepStatus::Done);
         let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         let detail = format!("aborted by {by}{why}");
@@ -129,7 +130,7 @@ impl Service {
             Some(&self.name),
             Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail: detail.clone() },
         );
-        if switched && !turn.record(&self.name).standings.get(&from).is_some_and(|known| known.by_hand) {
+        if switched && is_accused && !turn.record(&self.name).standings.get(&from).is_some_and(|known| known.by_hand) {
             let why = "rolled back from, and whether that helped was not waited for".to_owned();
             let fact = Fact::StandingChanged { version: from.clone(), standing: Standing::Suspect, why };
             turn.append(Some(&self.name), fact);

@@ -152,8 +152,14 @@ impl Service {
     /// The open incident accuses another version than the one that was proved healthy: that one was rolled back from by
     /// hand, and it helped.
     fn learn_from_rollback_by_hand(&self, turn: &mut Turn<'_>, healthy: &Version) {
-        let accused = turn.open_incident(&self.name).and_then(|incident| incident.accused.clone());
+        let Some(incident) = turn.open_incident(&self.name) else { return };
+        let accused = incident.accused.clone();
         let Some((_, bad)) = accused.filter(|(_, version)| version != healthy) else { return };
+        // Where somebody had it rolled back with nothing measured against it, another release's health proves nothing.
+        let mut plans = incident.plans.iter().filter(|plan| plan.from == bad).peekable();
+        if plans.peek().is_some() && !plans.any(|plan| plan.is_accused(incident)) {
+            return;
+        }
         if turn.record(&self.name).standings.get(&bad).is_some_and(|known| known.by_hand) {
             return;
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    abort::is_aborted, history::of_plan, look::changes_the_target, outlook, page::Draft, service::Service,
-    sight::same_version, turn::Turn,
+    abort::is_aborted, deploys::Announced, history::of_plan, look::changes_the_target, outlook, page::Draft,
+    service::Service, sight::same_version, turn::Turn,
 };
 use crate::core::{
     action::Action,
@@ -361,6 +361,9 @@ impl Service {
         if is_switch(&current.record) && !matches!(event, StepEvent::Started | StepEvent::UndoStarted) {
             self.changed_at = Some(turn.now.boot);
         }
+        if event == StepEvent::Undone {
+            self.settle_after_undoing(turn, current);
+        }
         let word = match event {
             StepEvent::Succeeded => "done",
             StepEvent::Failed => "failed",
@@ -382,6 +385,16 @@ impl Service {
                 .versions(&current.from, &current.to)
                 .action("Updates will follow.");
         turn.page(draft);
+    }
+
+    /// Undoing restarted a service of which nothing was wrong: that it comes back may take what a deploy's settling takes.
+    fn settle_after_undoing(&mut self, turn: &Turn<'_>, current: &Current) {
+        let incident = turn.incident(&current.incident);
+        if incident.active_plan().is_some_and(|plan| !plan.is_accused(incident)) {
+            let (version, by) = (current.from.clone(), "Backstop".to_owned());
+            let until = turn.now.boot.after(self.policy.gates.settle);
+            self.rollout.announced = Some(Announced { version, at: turn.now.boot, until, by });
+        }
     }
 
     fn check_health(&mut self, turn: &mut Turn<'_>, current: &Current) -> bool {

@@ -59,7 +59,8 @@ impl Service {
             }
             return;
         };
-        if verdict.kind > incident.verdict {
+        // In an incident that a person opened nothing may have fired; what cannot be told yet is no rise.
+        if verdict.kind > incident.verdict && verdict.kind >= VerdictKind::Consider {
             self.rise(turn);
         } else if incident.active_plan().is_none() {
             self.resolve_when_calm(turn);

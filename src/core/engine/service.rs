@@ -7,7 +7,7 @@ use super::{
 };
 use crate::core::{
     action::Action,
-    durable::{DeployRecord, Rollout},
+    durable::{DeployRecord, IncidentRecord, Rollout},
     gate::Situation,
     name::{ServiceIndex, ServiceName, SignalIndex},
     operation::StepKey,
@@ -249,21 +249,32 @@ impl Service {
     }
 
     pub(super) fn evaluate(&mut self, turn: &Turn<'_>) -> Verdict {
-        let announced = self.announced_until(turn.now);
+        let restarts = self.restarts_until(turn);
         let live = turn.record(&self.name).live();
         let reports = self.counted_reports(turn);
         let since = live.map(|live| rollout_since(&self.rollout, live, turn.now, turn.steady()));
-        let facts = facts(&self.policy, &self.sight, live.zip(since), announced, &reports);
+        let facts = facts(&self.policy, &self.sight, live.zip(since), restarts, &reports);
         self.watch.evaluate(turn.now, facts)
     }
 
     pub(super) fn path(&self, turn: &Turn<'_>) -> crate::core::verdict::Path {
-        let announced = self.announced_until(turn.now);
+        let restarts = self.restarts_until(turn);
         let live = turn.record(&self.name).live();
         let reports = self.counted_reports(turn);
         let since = live.map(|live| rollout_since(&self.rollout, live, turn.now, turn.steady()));
-        let facts = facts(&self.policy, &self.sight, live.zip(since), announced, &reports);
+        let facts = facts(&self.policy, &self.sight, live.zip(since), restarts, &reports);
         self.watch.path(turn.now, facts)
+    }
+
+    /// Until when a restart that was announced may take, or one that a plan makes itself, while it does.
+    fn restarts_until(&self, turn: &Turn<'_>) -> Option<BootTime> {
+        let plan = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan);
+        let switch = plan.and_then(|plan| Some((plan, plan.switch_under_way()?)));
+        let switched_by = switch.map(|(plan, step)| {
+            let touched = turn.now.boot.before(turn.ago(plan.touched_at));
+            touched.after(step.planned.deadline).max(turn.now.boot)
+        });
+        switched_by.into_iter().chain(self.announced_until(turn.now)).max()
     }
 
     /// Asks to be assessed by `wake`.
@@ -298,12 +309,13 @@ impl Service {
     }
 }
 
-/// `live` is the live deploy, and since when its rollout is known.
+/// `live` is the live deploy, and since when its rollout is known. While the service is restarted on purpose what fails
+/// accuses nobody.
 fn facts<'a>(
     policy: &ServicePolicy,
     sight: &'a Sight,
     live: Option<(&'a DeployRecord, BootTime)>,
-    announced_until: Option<BootTime>,
+    restarts_until: Option<BootTime>,
     reports: &'a Counted,
 ) -> Facts<'a> {
     let state = match live {
@@ -314,7 +326,7 @@ fn facts<'a>(
             let why = sight.observation().and_then(|observation| observation.failing.as_deref());
             RolloutState::Failing { why: why.unwrap_or("no healthy answer within the settling time") }
         }
-        _ => match announced_until {
+        _ => match restarts_until {
             Some(until) => RolloutState::UnderWay { until },
             None => RolloutState::Settled,
         },

@@ -144,16 +144,15 @@ impl Service {
         let (from, to) = (&current.from, &current.to);
         let plan_started = turn.incident(&current.incident).active_plan().map(|plan| plan.started);
         let lasted = words(plan_started.map_or(Duration::ZERO, |began| turn.ago(began)));
-        let nothing_fired = turn.incident(&current.incident).fired.is_empty();
+        let incident = turn.incident(&current.incident);
+        let is_accused = incident.active_plan().is_some_and(|plan| plan.is_accused(incident));
         let (standing, why) = match event {
-            StepEvent::Succeeded if nothing_fired => {
-                (Standing::Suspect, "rolled back from by hand, with nothing measured against it".to_owned())
-            }
             StepEvent::Succeeded => (Standing::KnownBad, "rolled back from, and that helped".to_owned()),
             _ => (Standing::Suspect, "rolled back from, and that was not proved to help".to_owned()),
         };
         let known = turn.record(&self.name).standings.get(from);
-        if !known.is_some_and(|known| known.by_hand) {
+        // Nothing was measured against what somebody rolled back from by hand: it stands as it stood.
+        if is_accused && !known.is_some_and(|known| known.by_hand) {
             let fact = Fact::StandingChanged { version: from.clone(), standing, why };
             turn.append(Some(&self.name), fact);
         }
