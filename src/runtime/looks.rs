@@ -1,4 +1,5 @@
-//! Looks at targets, samples of version endpoints, and checks of the watchdog's own network: one task each, that never overlaps itself.
+//! Looks at targets, samples of version endpoints, and checks of the watchdog's own network: one task each, that never
+//! overlaps itself.
 
 use std::{
     sync::{
