@@ -408,7 +408,7 @@ fn a_program_runs_only_after_the_word_and_as_the_same_process() {
 
 /// Whoever opens the file waits for as long as this process lives, or until the kernel's patience ends (45 s): a lease on
 /// it, as a file server has one. It stands for a file system that does not answer.
-fn lease(file: &Path) -> Child {
+fn lease(file: &Path) -> Lease {
     // F_SETLEASE and F_WRLCK of Linux; the signal that tells of who waits is not heeded.
     let script = "$SIG{IO} = 'IGNORE'; open(F, '+<', $ARGV[0]) or die $!; fcntl(F, 1024, 1) or die $!; \
                   $| = 1; print '.'; sleep 1000";
@@ -419,7 +419,18 @@ fn lease(file: &Path) -> Child {
         .spawn()
         .expect("perl runs, which Debian and its like always have");
     holder.stdout.as_mut().expect("piped").read_exact(&mut [0]).expect("it has the lease");
-    holder
+    Lease(holder)
+}
+
+/// Who holds it; it ends with this value.
+struct Lease(Child);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // One that has ended already is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[tokio::test]
@@ -429,7 +440,7 @@ async fn a_program_that_cannot_be_loaded_for_now_is_ended_at_its_deadline_and_ne
     let (program, mark) = (directory.path().join("program"), directory.path().join("mark"));
     fs::write(&program, format!("#!/bin/sh\ntouch {}\n", mark.display())).expect("written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("mode set");
-    let mut holder = lease(&program);
+    let lease = lease(&program);
     let spec = ChildSpec {
         command: vec![program.to_str().expect("text").to_owned()],
         deadline: Duration::from_millis(500),
@@ -443,10 +454,10 @@ async fn a_program_that_cannot_be_loaded_for_now_is_ended_at_its_deadline_and_ne
         let line = named(&entry.file_name().to_string_lossy());
         String::from_utf8_lossy(&line).split('\0').any(|word| word == spec.command[0])
     });
-    let waits: Vec<_> = waits.map(|entry| entry.file_name()).filter(|name| *name != *holder.id().to_string()).collect();
+    let waits: Vec<_> =
+        waits.map(|entry| entry.file_name()).filter(|name| *name != *lease.0.id().to_string()).collect();
     assert!(waits.is_empty(), "{waits:?}");
-    holder.kill().expect("ended");
-    holder.wait().expect("reaped");
+    drop(lease);
     assert!(!mark.exists(), "it did not run after all");
     assert!(ended(ChildSpec { deadline: LONG, ..spec }).await.succeeded() && mark.exists());
 }

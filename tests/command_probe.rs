@@ -92,7 +92,7 @@ async fn a_gigabyte_of_output_is_not_kept() {
 
 /// A file system that takes what is asked of it and answers nothing but that it is there, for whatever program follows its
 /// directory, in a mount namespace of their own. SIGUSR1 ends it, and then all that waited for it gets an error. The
-/// numbers are those of the kernel's protocol (fuse(4)): 26 is FUSE_INIT; a request's head is 40 bytes.
+/// numbers are those of the kernel's protocol (fuse(4)): 26 is `FUSE_INIT`; a request's head is 40 bytes.
 const ANSWERS_NOTHING: &str = r#"
     use strict;
     my ($place, @program) = @ARGV;
