@@ -155,7 +155,13 @@ fn now(millis: u64) -> Now {
 
 fn observation(live: &str) -> Observation {
     let available = ["v2", "v1"].into_iter().filter(|version| *version != live).map(Release::of).collect();
-    Observation { current: Some(Release::of(live)), untold: None, available, rolling_out: false, failing: None }
+    Observation {
+        current: Some(Release::of(live)),
+        untold: None,
+        available,
+        rolling_out: false,
+        ..Observation::default()
+    }
 }
 
 /// Two failures of three have been seen of `a`, which stands first.

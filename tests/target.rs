@@ -14,7 +14,7 @@ use backstop::{
         release::Observation,
     },
     runtime::child,
-    target::{BlockingCalls, Target},
+    target::{Shared, Target},
 };
 
 /// Long enough never to be reached by what these tests run.
@@ -38,7 +38,7 @@ fn switch(from: &str, to: &str) -> Operation {
 
 fn target(form: &form::Target, root: &Path) -> Target {
     child::set_supervisor(env!("CARGO_BIN_EXE_backstop"));
-    Target::new(form, "api".into(), root.join("run"), &BlockingCalls::default())
+    Target::new(form, "api".into(), root.join("run"), &Shared::default(), &[])
 }
 
 #[track_caller]

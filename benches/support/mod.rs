@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Duration};
 use backstop::core::{
     name::SignalIndex,
     policy::{
-        Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Expression, GatesPolicy, KnownGoodPolicy, LatencyLimit,
-        Mode, Question, RateLimit, ReportKind, RollbacksPolicy, ServicePolicy, SharedCausePolicy, SignalKind,
-        SignalPolicy, SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
+        Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Expression, GatesPolicy, GitopsPolicy, KnownGoodPolicy,
+        LatencyLimit, Mode, Question, RateLimit, ReportKind, RollbacksPolicy, ServicePolicy, SharedCausePolicy,
+        SignalKind, SignalPolicy, SustainIndex, Then, ThresholdsPolicy, VerifyPolicy,
     },
     verdict::VerdictKind::{Consider, RollBack},
 };
@@ -81,6 +81,7 @@ pub(crate) fn policy(name: &str) -> Arc<ServicePolicy> {
         ],
         checks_version: false,
         rollout_timeout: Duration::from_secs(120),
+        on_platform: false,
         can_stop_traffic: false,
         atoms,
         conditions,
@@ -105,6 +106,7 @@ pub(crate) fn policy(name: &str) -> Arc<ServicePolicy> {
             shared_cause: SharedCausePolicy { services: 3, within: Duration::from_secs(300) },
             cooldown: seconds(600),
             resume_within: seconds(900),
+            gitops: GitopsPolicy::Refuse,
         },
         verify: VerifyPolicy { healthy_for: seconds(60), timeout: seconds(600) },
         depends_on: Vec::new(),

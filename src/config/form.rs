@@ -130,12 +130,14 @@ pub struct Service {
 }
 
 /// What is rolled back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Target {
     /// A directory for each version, and a symlink to the live one.
     Releases(ReleasesTarget),
     /// The user's own tools.
     Command(CommandTarget),
+    /// A workload in Kubernetes.
+    Kubernetes(KubernetesTarget),
 }
 
 impl Target {
@@ -144,6 +146,7 @@ impl Target {
         match self {
             Self::Releases(target) => target.rollout_timeout,
             Self::Command(target) => target.rollout_timeout,
+            Self::Kubernetes(target) => target.rollout_timeout,
         }
     }
 }
@@ -180,6 +183,60 @@ pub struct CommandTarget {
     pub start: Option<CommandLine>,
     /// How long one of these commands may take.
     pub rollout_timeout: Duration,
+}
+
+/// A workload in Kubernetes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KubernetesTarget {
+    /// Where it is.
+    pub namespace: String,
+    /// What it is.
+    pub workload: Workload,
+    /// The Service whose selector can be changed.
+    pub traffic_service: Option<String>,
+    /// How traffic is stopped.
+    pub stop_traffic: StopTraffic,
+    /// How long a rollout may take.
+    pub rollout_timeout: Duration,
+    /// Where cluster and credentials are named; absent: KUBECONFIG, or the pod that the daemon runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// Which context of it.
+    pub context: Option<String>,
+    /// Whether `ConfigMaps` that changed with a deploy go back too.
+    pub restore_config: bool,
+    /// `ConfigMaps` and Secrets that count as configuration; absent: all that the pods name.
+    pub config_allow: Option<Vec<String>>,
+    /// Most of the pods that may be deleted at once, 0 to 1.
+    pub restart_at_most: f64,
+}
+
+/// A workload's kind and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Workload {
+    /// A Deployment.
+    Deployment(String),
+    /// A `StatefulSet`.
+    StatefulSet(String),
+    /// A `DaemonSet`.
+    DaemonSet(String),
+}
+
+impl Workload {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Deployment(name) | Self::StatefulSet(name) | Self::DaemonSet(name) => name,
+        }
+    }
+}
+
+/// How traffic is stopped in Kubernetes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopTraffic {
+    /// The workload is scaled to no pods.
+    Scale,
+    /// The Service chooses no pods.
+    Selector,
 }
 
 /// A program and its arguments; no shell.

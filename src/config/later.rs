@@ -42,7 +42,8 @@ pub(crate) static LATER: &[Later] = &[
     key("severity_1", "quiet", "quiet times", "leave it out"),
     key("severity_2", "quiet", "quiet times", "leave it out"),
     key("severity_3", "quiet", "quiet times", "leave it out"),
-    key("target", "kubernetes", "Kubernetes targets", "use a `command` target with your own tools"),
+    key("kubernetes_target", "restore_config", "restoring ConfigMaps", "leave it out"),
+    key("kubernetes_target", "config_allow", "configuration as a part of releases", "leave it out"),
     key("target", "compose", "Docker Compose targets", "use a `command` target with your own tools"),
     key(
         "service",
@@ -52,7 +53,7 @@ pub(crate) static LATER: &[Later] = &[
     ),
     key("service", "logs", "log watching", "leave it out"),
     key("service", "database", "database rollbacks", "leave it out"),
-    key("gates", "gitops", "other ways with GitOps controllers", "leave it out"),
+    values("gates", "gitops", &["suspend"], "turning a GitOps controller's sync off for a while", "`refuse`, or `act`"),
     values("question", "plan", &["full", "restart_failing", "gather"], "this plan", "leave it out for the usual plan"),
 ];
 

@@ -117,7 +117,7 @@ pub struct Deploy {
 }
 
 /// What a look at the target found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// What is live, if the target can tell.
     pub current: Option<Release>,
@@ -131,4 +131,61 @@ pub struct Observation {
     /// Why the target itself says that its rollout fails.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failing: Option<String>,
+    /// What else a platform shows of it. Boxed: most targets run on none, and an observation is a part of every event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub workload: Option<Box<Workload>>,
+}
+
+impl Observation {
+    /// What speaks against a rollback at the target itself.
+    pub fn hindrances(&self) -> &[Hindrance] {
+        self.workload.as_ref().map_or(&[], |workload| &workload.hindrances)
+    }
+}
+
+/// What a platform shows of a workload.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// What speaks against a rollback, or makes it impossible.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hindrances: Vec<Hindrance>,
+    /// Its instances.
+    pub instances: Instances,
+}
+
+/// What speaks against a rollback at the target itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "hindrance", rename_all = "snake_case")]
+pub enum Hindrance {
+    /// Another controller owns the object.
+    Owned {
+        /// Which, in words.
+        by: String,
+        /// Whether it is never acted past, whatever the policy says.
+        always: bool,
+    },
+    /// It cannot be undone just now.
+    NotUndoable {
+        /// Why.
+        why: String,
+    },
+    /// While both serve, the older release fails as well.
+    OlderFailsToo {
+        /// How.
+        why: String,
+    },
+}
+
+/// The instances of a workload, counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Instances {
+    /// How many there should be.
+    pub wanted: u32,
+    /// How many serve.
+    pub ready: u32,
+    /// How many fail.
+    pub failing: u32,
+    /// Why the first of them fails.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
 }

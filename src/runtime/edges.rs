@@ -1,13 +1,17 @@
 //! Everything that looks at the world and speaks to it, made from one configuration and exchanged as one.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{clock::Clock, completions::Completions, looks, start::RunError};
 use crate::{
     config::form::{self, Config},
-    core::name::{ServiceIndex, SignalIndex},
+    core::{
+        durable::{Durable, ServiceRecord},
+        name::{ServiceIndex, ServiceName, SignalIndex},
+        release::Release,
+    },
     notify::{Channels, Heartbeat},
     probe::{
         net::Network,
@@ -15,12 +19,12 @@ use crate::{
         self_check::SelfCheck,
         version::VersionProbe,
     },
-    target::{BlockingCalls, Target},
+    target::{Shared, Target},
 };
 
 /// A releases directory is read so often, and at once when a glance (every second) finds it or its link changed. What a
 /// glance does not see, as a link above them or another order of the releases' ages, is noticed by this; the core counts on
-/// five seconds.
+/// five seconds. So are the copies that watches keep of a workload.
 const LOOK_AT_RELEASES_EVERY: Duration = Duration::from_secs(5);
 /// Targets are glanced at in so many groups, one after another: not all at once, and not each by itself either, since a
 /// group costs little more than one.
@@ -82,18 +86,31 @@ impl Prepared {
         self.prober.adopt(old, kept);
     }
 
-    /// Begins to look. `steps` holds locks and receipts of plans' steps.
-    pub(super) fn begin(self, samples: &Sink, completions: &Completions, steps: &Path) -> Edges {
+    /// Begins to look. `steps` holds locks and receipts of plans' steps; `known` are the releases that the journal knows.
+    pub(super) fn begin(
+        self,
+        samples: &Sink,
+        completions: &Completions,
+        steps: &Path,
+        known: &BTreeMap<ServiceName, Vec<Release>>,
+    ) -> Edges {
         let Self { config, prober, versions, channels, heartbeat, self_check, clock } = self;
         let mut watchers = JoinSet::new();
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
-        let calls = BlockingCalls::default();
+        // Watches of clusters that the configuration before this one kept end with its targets.
+        let shared = Shared::default();
         let mut targets = Vec::with_capacity(config.services.len());
         let mut lookers = Vec::with_capacity(config.services.len());
         for ((service, name), group) in config.services.iter().zip(&names).zip((0..GROUPS).cycle()) {
-            let target = Arc::new(Target::new(&service.target, service.name.clone(), steps.to_owned(), &calls));
+            let target = Arc::new(Target::new(
+                &service.target,
+                service.name.clone(),
+                steps.to_owned(),
+                &shared,
+                known.get(&service.name).map_or(&[], Vec::as_slice),
+            ));
             let every = match service.target {
-                form::Target::Releases(_) => LOOK_AT_RELEASES_EVERY,
+                form::Target::Releases(_) | form::Target::Kubernetes(_) => LOOK_AT_RELEASES_EVERY,
                 form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,
             };
             let (name, completions) = (Arc::clone(name), completions.clone());
@@ -130,6 +147,12 @@ impl Prepared {
             _watchers: watchers,
         }
     }
+}
+
+/// The releases that the journal knows of each service, oldest first.
+pub(super) fn known_releases(durable: &Durable) -> BTreeMap<ServiceName, Vec<Release>> {
+    let releases = |record: &ServiceRecord| record.deploys.iter().map(|one| one.deploy.release.clone()).collect();
+    durable.services.iter().map(|(name, record)| (name.clone(), releases(record))).collect()
 }
 
 fn versions(config: &Config, network: &Network) -> Result<Vec<(ServiceIndex, VersionProbe, Duration)>, RunError> {

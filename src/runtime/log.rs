@@ -156,8 +156,13 @@ mod tests {
 
     #[test]
     fn a_targets_trouble_is_told_once_for_each_change() {
-        let seen =
-            Observation { current: None, untold: None, available: Vec::new(), rolling_out: false, failing: None };
+        let seen = Observation {
+            current: None,
+            untold: None,
+            available: Vec::new(),
+            rolling_out: false,
+            ..Observation::default()
+        };
         let good = Look { observation: Ok(seen), receipt: None, began: crate::core::time::BootTime::from_nanos(0) };
         let bad = Look {
             observation: Err(Reason::new("read the link")),

@@ -55,8 +55,8 @@ fn share(cost: Duration, every: Duration) -> f64 {
 /// The share of looks at a service's target and at its version.
 fn looks(service: &Service) -> f64 {
     let target = match service.target {
-        // A glance and a read, which a thread for such calls carries.
-        Target::Releases(_) => 0.0,
+        // A glance and a read, which a thread for such calls carries; or copies that watches keep.
+        Target::Releases(_) | Target::Kubernetes(_) => 0.0,
         // What is live, and what could be gone back to.
         Target::Command(_) => share(CHILD * 2, LOOK_BY_COMMAND_EVERY),
     };

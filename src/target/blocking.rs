@@ -76,7 +76,7 @@ type Call = Box<dyn FnOnce() + Send>;
 
 /// Where the targets' calls are made, by one thread as long as none hangs. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub struct BlockingCalls(Arc<Mutex<Queue>>);
+pub(super) struct BlockingCalls(Arc<Mutex<Queue>>);
 
 /// Calls that wait, and who makes them. A target has one call at most, so they are no more than targets.
 #[derive(Default)]

@@ -81,6 +81,7 @@ impl CommandTarget {
             available,
             rolling_out: false,
             failing: None,
+            ..Observation::default()
         })
     }
 

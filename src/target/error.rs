@@ -137,6 +137,29 @@ pub enum TargetError {
     /// Not an operation on a target.
     #[error("carry out {0}: it is no operation on a target")]
     Foreign(&'static str),
+    /// The cluster says no, or nothing.
+    #[error(transparent)]
+    Kubernetes(#[from] super::KubernetesError),
+    /// Others wrote at the same time, again and again.
+    #[error("write: others wrote in between {limit} times in a row")]
+    Contended {
+        /// Tries.
+        limit: usize,
+    },
+    /// The cluster has given the rollout up.
+    #[error("see {wanted} rolled out: {why}")]
+    RolloutFailed {
+        /// What should be live.
+        wanted: Version,
+        /// What the cluster says.
+        why: String,
+    },
+    /// Pods are exchanged only when people delete them.
+    #[error("see {wanted} rolled out: its update strategy is OnDelete, so that its pods go on running what they run")]
+    ByHand {
+        /// What should be live.
+        wanted: Version,
+    },
     /// Our own task was lost.
     #[error("wait for a task of our own: {0}")]
     Lost(String),
@@ -151,6 +174,7 @@ impl TargetError {
     pub(super) fn outcome(&self) -> OperationOutcome {
         let reason = self.reason();
         match self {
+            Self::Kubernetes(error) if !error.is_refusal() => OperationOutcome::Unknown(reason),
             Self::Hanging { .. }
             | Self::Unseen { .. }
             | Self::NotYetLive { .. }

@@ -3,15 +3,19 @@
 mod blocking;
 mod command;
 mod error;
+mod kubernetes;
 mod link;
+mod names;
 mod releases;
 mod tool;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-pub use blocking::BlockingCalls;
+use blocking::BlockingCalls;
 use command::CommandTarget;
 pub use error::TargetError;
+use kubernetes::KubernetesTarget;
+pub use kubernetes::{Clusters, Gathered, KubernetesError};
 use releases::ReleasesTarget;
 use tool::Toolbox;
 
@@ -20,7 +24,7 @@ use crate::{
     core::{
         name::ServiceName,
         operation::{Attempt, OperationOutcome, Receipt, StepKey},
-        release::Observation,
+        release::{Observation, Release},
         sample::Reason,
     },
     runtime::child,
@@ -28,6 +32,15 @@ use crate::{
 
 /// Most versions to go back to that are told, newest first: far more than any plan considers.
 pub const AVAILABLE_LIMIT: usize = 100;
+
+/// What the targets of one configuration share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Where what may hang is called.
+    calls: BlockingCalls,
+    /// The clusters that are spoken to.
+    clusters: Arc<Clusters>,
+}
 
 /// What is rolled back, of one service.
 #[derive(Debug)]
@@ -40,17 +53,29 @@ pub struct Target {
 enum Kind {
     Releases(ReleasesTarget),
     Command(CommandTarget),
+    Kubernetes(Box<KubernetesTarget>),
 }
 
 impl Target {
     /// The target of `service`. Locks and receipts of its steps go to `run_directory`, which is made when needed; a
-    /// step's key is unique within one store only, so the store's installation has to be part of that path. What may hang is
-    /// called where `calls` are made.
-    pub fn new(form: &form::Target, service: ServiceName, run_directory: PathBuf, calls: &BlockingCalls) -> Self {
+    /// step's key is unique within one store only, so the store's installation has to be part of that path. `known` are the
+    /// releases that the journal knows, oldest first: they keep their names.
+    pub fn new(
+        form: &form::Target,
+        service: ServiceName,
+        run_directory: PathBuf,
+        shared: &Shared,
+        known: &[Release],
+    ) -> Self {
         let tools = Toolbox::new(service, run_directory);
         let kind = match form {
-            form::Target::Releases(form) => Kind::Releases(ReleasesTarget::new(form.clone(), calls.clone())),
+            form::Target::Releases(form) => Kind::Releases(ReleasesTarget::new(form.clone(), shared.calls.clone())),
             form::Target::Command(form) => Kind::Command(CommandTarget::new(form.clone())),
+            form::Target::Kubernetes(form) => Kind::Kubernetes(Box::new(KubernetesTarget::new(
+                form.clone(),
+                Arc::clone(&shared.clusters),
+                known.iter(),
+            ))),
         };
         Self { tools, kind }
     }
@@ -63,6 +88,7 @@ impl Target {
         let observed = match &self.kind {
             Kind::Releases(releases) => releases.observe().await,
             Kind::Command(command) => command.observe(&self.tools).await,
+            Kind::Kubernetes(workload) => workload.observe().await,
         };
         observed.map_err(|error| error.reason())
     }
@@ -73,6 +99,7 @@ impl Target {
         match &self.kind {
             Kind::Releases(releases) => releases.has_changed(),
             Kind::Command(_) => false,
+            Kind::Kubernetes(workload) => workload.has_changed(),
         }
     }
 
@@ -82,6 +109,7 @@ impl Target {
         let outcome = match &self.kind {
             Kind::Releases(releases) => releases.operate(&self.tools, attempt).await,
             Kind::Command(command) => command.operate(&self.tools, attempt).await,
+            Kind::Kubernetes(workload) => workload.operate(attempt).await,
         };
         outcome.map_or_else(|error| error.outcome(), OperationOutcome::Done)
     }
@@ -93,19 +121,50 @@ impl Target {
 
     /// Stops traffic by the configured command.
     pub async fn stop_traffic(&self, key: &StepKey, deadline: Duration) -> OperationOutcome {
+        if let Kind::Kubernetes(workload) = &self.kind {
+            let stopped = workload.stop_traffic(key, deadline).await;
+            return stopped.map_or_else(|error| error.outcome(), OperationOutcome::Done);
+        }
         let (stop, timeout) = match &self.kind {
             Kind::Releases(releases) => (&releases.form().stop, releases.form().rollout_timeout),
             Kind::Command(command) => (&command.form().stop, command.form().rollout_timeout),
+            Kind::Kubernetes(_) => return TargetError::NotConfigured("stop").outcome(),
         };
         self.tools.traffic("stop", stop.as_ref(), key, deadline.min(timeout)).await
     }
 
     /// Restores traffic by the configured command.
     pub async fn start_traffic(&self, key: &StepKey, deadline: Duration) -> OperationOutcome {
+        if let Kind::Kubernetes(workload) = &self.kind {
+            let started = workload.start_traffic(deadline).await;
+            return started.map_or_else(|error| error.outcome(), OperationOutcome::Done);
+        }
         let (start, timeout) = match &self.kind {
             Kind::Releases(releases) => (&releases.form().start, releases.form().rollout_timeout),
             Kind::Command(command) => (&command.form().start, command.form().rollout_timeout),
+            Kind::Kubernetes(_) => return TargetError::NotConfigured("start").outcome(),
         };
         self.tools.traffic("start", start.as_ref(), key, deadline.min(timeout)).await
+    }
+
+    /// Deletes what fails of several replicas, where the target has any: a bounded share, and never one that serves.
+    pub async fn restart_failing(&self) -> OperationOutcome {
+        match &self.kind {
+            Kind::Kubernetes(workload) => {
+                workload.restart_failing().await.map_or_else(|error| error.outcome(), OperationOutcome::Done)
+            }
+            Kind::Releases(_) | Kind::Command(_) => TargetError::Foreign("restart_failing").outcome(),
+        }
+    }
+
+    /// Gathers what a human would look at first when all is down.
+    ///
+    /// # Errors
+    /// Why nothing at all could be gathered.
+    pub async fn gather(&self) -> Result<Vec<Gathered>, Reason> {
+        match &self.kind {
+            Kind::Kubernetes(workload) => workload.gather().await.map_err(|error| error.reason()),
+            Kind::Releases(_) | Kind::Command(_) => Ok(Vec::new()),
+        }
     }
 }

@@ -121,5 +121,11 @@ fn read(link: &Link) -> Result<Observation, TargetError> {
         Err(error) => return Err(error),
     };
     let available = link.available(current.as_ref())?.into_iter().map(Release::of).collect();
-    Ok(Observation { current: current.map(Release::of), untold, available, rolling_out: false, failing: None })
+    Ok(Observation {
+        current: current.map(Release::of),
+        untold,
+        available,
+        rolling_out: false,
+        ..Observation::default()
+    })
 }

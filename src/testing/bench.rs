@@ -348,6 +348,7 @@ impl Bench {
                 available: Vec::new(),
                 rolling_out: false,
                 failing: None,
+                ..Observation::default()
             });
             let look = Look { observation, receipt: None, began: self.now.boot };
             self.feed(Event::Looked { service, key: None, look });
@@ -369,6 +370,7 @@ impl Bench {
                 available: ["v3", "v2", "v1"].into_iter().filter(|one| *one != live).map(Release::of).collect(),
                 rolling_out: false,
                 failing: None,
+                ..Observation::default()
             }),
         };
         let receipt = key.as_ref().map(|key| if self.lost.contains(key) { Receipt::Succeeded } else { self.receipt });

@@ -6,10 +6,10 @@ use super::scenario::Scenario;
 use crate::core::{
     name::{ChannelName, SignalIndex},
     policy::{
-        Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Escalation, Expression, GatesPolicy, KnownGoodPolicy,
-        MaintenancePolicy, Mode, Policy, Question, RateLimit, ReportKind, RollbacksPolicy, ServicePolicy,
-        SeverityPolicy, SharedCausePolicy, SignalKind, SignalPolicy, SustainIndex, Then, ThresholdsPolicy,
-        VerifyPolicy,
+        Atom, ConditionPolicy, ConsiderPolicy, ConsiderThen, Escalation, Expression, GatesPolicy, GitopsPolicy,
+        KnownGoodPolicy, MaintenancePolicy, Mode, Policy, Question, RateLimit, ReportKind, RollbacksPolicy,
+        ServicePolicy, SeverityPolicy, SharedCausePolicy, SignalKind, SignalPolicy, SustainIndex, Then,
+        ThresholdsPolicy, VerifyPolicy,
     },
     verdict::VerdictKind,
 };
@@ -117,6 +117,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
         ],
         checks_version: false,
         rollout_timeout: seconds(20),
+        on_platform: false,
         can_stop_traffic: false,
         atoms: vec![
             Atom::Failing { signal: ready, failing: 3 },
@@ -158,6 +159,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
             shared_cause: SharedCausePolicy { services: SHARED_CAUSE_SERVICES, within: SHARED_CAUSE_WITHIN },
             cooldown: seconds(30),
             resume_within: seconds(120),
+            gitops: GitopsPolicy::Refuse,
         },
         verify: VerifyPolicy { healthy_for: seconds(6), timeout: seconds(60) },
         depends_on: Vec::new(),

@@ -201,6 +201,7 @@ impl World {
             available: others.map(|(_, (version, _))| Release::of(version.clone())).collect(),
             rolling_out: false,
             failing: None,
+            ..Observation::default()
         }
     }
 

@@ -22,7 +22,8 @@ use super::{as_it_is, first, outcome};
 fn only_the_endpoint_says(bench: &mut Bench, version: &'static str) {
     let service = ServiceIndex(0);
     let available = ["v1", "v2", "v3"].into_iter().map(Release::of).collect();
-    let observation = Ok(Observation { current: None, untold: None, available, rolling_out: false, failing: None });
+    let observation =
+        Ok(Observation { current: None, untold: None, available, rolling_out: false, ..Observation::default() });
     let look = Look { observation, receipt: None, began: bench.now.boot };
     bench.feed(Event::Looked { service, key: None, look });
     bench.feed(Event::VersionSeen { service, version: Ok(version.into()) });

@@ -122,7 +122,8 @@ fn a_look_from_before_a_switch_shows_what_was_however_late_it_is_taken_in() {
     let mut look = |began| {
         let available = ["v1", "v3"].map(Release::of).into();
         let current = Some(Release::of("v2"));
-        let observation = Ok(Observation { current, untold: None, available, rolling_out: false, failing: None });
+        let observation =
+            Ok(Observation { current, untold: None, available, rolling_out: false, ..Observation::default() });
         let look = Look { observation, receipt: None, began };
         bench.feed(Event::Looked { service: ServiceIndex(0), key: None, look });
         deploys(&bench)

@@ -2,7 +2,8 @@
 
 use super::{Sink, View, duration, shown_duration};
 use crate::core::policy::{
-    ConsiderPolicy, ConsiderThen, GatesPolicy, KnownGoodPolicy, Mode, RollbacksPolicy, SharedCausePolicy, VerifyPolicy,
+    ConsiderPolicy, ConsiderThen, GatesPolicy, GitopsPolicy, KnownGoodPolicy, Mode, RollbacksPolicy, SharedCausePolicy,
+    VerifyPolicy,
 };
 
 pub(super) fn gates(view: &View<'_>, min_requests: u32, sink: &mut Sink) -> GatesPolicy {
@@ -40,6 +41,10 @@ pub(super) fn gates(view: &View<'_>, min_requests: u32, sink: &mut Sink) -> Gate
         },
         cooldown: duration(view, "cooldown"),
         resume_within: duration(view, "resume_within"),
+        gitops: match view.text("gitops") {
+            Some(word) if word.value == "act" => GitopsPolicy::Act,
+            _ => GitopsPolicy::Refuse,
+        },
     }
 }
 

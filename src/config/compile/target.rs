@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::{At, Sink, View, command_line, duration, here, path, program_is_here};
 use crate::{
-    config::form::{CommandLine, CommandTarget, ReleasesTarget, Target},
+    config::{
+        form::{CommandLine, CommandTarget, KubernetesTarget, ReleasesTarget, StopTraffic, Target, Workload},
+        node::Node,
+    },
     record::atomic,
 };
 
@@ -32,6 +35,9 @@ pub(super) fn target(view: &View<'_>, sink: &mut Sink) -> (Target, bool) {
         let can_stop = stop_and_start(&releases, sink);
         return (Target::Releases(target), can_stop);
     }
+    if let Some(kubernetes) = view.section("kubernetes") {
+        return (Target::Kubernetes(workload(&kubernetes, sink)), true);
+    }
     let view = view.section("command").unwrap_or_else(|| view.object("command"));
     let target = CommandTarget {
         current: command(&view, "current"),
@@ -46,6 +52,42 @@ pub(super) fn target(view: &View<'_>, sink: &mut Sink) -> (Target, bool) {
     }
     let can_stop = stop_and_start(&view, sink);
     (Target::Command(target), can_stop)
+}
+
+fn workload(view: &View<'_>, sink: &mut Sink) -> KubernetesTarget {
+    let name = |key: &str| view.text(key).map(|name| name.value);
+    let workload = name("deployment")
+        .map(Workload::Deployment)
+        .or_else(|| name("statefulset").map(Workload::StatefulSet))
+        .or_else(|| name("daemonset").map(Workload::DaemonSet))
+        .unwrap_or_else(|| Workload::Deployment(String::new()));
+    let stop = view.text("stop_traffic");
+    let by_selector = stop.as_ref().is_some_and(|stop| stop.value == "selector");
+    if let Some(stop) = stop.as_ref().filter(|_| by_selector && view.written("traffic_service").is_none()) {
+        let message = format!("{}: `selector` without a `traffic_service`", view.path_of("stop_traffic"));
+        sink.error(&stop.span, message, "name the Service whose selector is to be changed as `traffic_service`");
+    }
+    if let (Workload::DaemonSet(_), Some(stop), false) = (&workload, &stop, by_selector)
+        && stop.written
+    {
+        let message = format!("{}: a DaemonSet cannot be scaled", view.path_of("stop_traffic"));
+        sink.error(&stop.span, message, "write `stop_traffic: selector` and a `traffic_service`, or leave it out");
+    }
+    let allowed = |node: &Node| node.text().map(str::to_owned);
+    KubernetesTarget {
+        namespace: name("namespace").unwrap_or_default(),
+        workload,
+        traffic_service: name("traffic_service"),
+        stop_traffic: if by_selector { StopTraffic::Selector } else { StopTraffic::Scale },
+        rollout_timeout: duration(view, "rollout_timeout"),
+        kubeconfig: view.written("kubeconfig").map(|_| path(view, "kubeconfig")),
+        context: name("context"),
+        restore_config: view.flag("restore_config").is_some_and(|flag| flag.value),
+        config_allow: view
+            .written("config_allow")
+            .map(|_| view.list("config_allow").iter().filter_map(allowed).collect()),
+        restart_at_most: view.percent("restart_at_most").map_or(0.3, |share| share.value),
+    }
 }
 
 /// Warns of a directory of releases and a symlink that are not on this machine, where that is to be told.

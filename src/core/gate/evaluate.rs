@@ -69,6 +69,7 @@ impl<'a> Situation<'a> {
     pub fn reports_for(&self, to: Option<&Version>) -> Vec<GateReport> {
         Gate::ALL
             .iter()
+            .filter(|gate| self.policy.on_platform || !gate.is_of_platforms())
             .map(|&gate| {
                 let (answer, why) = self.ask(gate, to);
                 GateReport { gate, answer, why }
@@ -114,6 +115,9 @@ impl<'a> Situation<'a> {
             Gate::NoSharedCause => self.no_shared_cause(),
             Gate::DependenciesWell => self.dependencies_well(),
             Gate::NotPinned => self.not_pinned(),
+            Gate::NotOwned => self.not_owned(),
+            Gate::Undoable => self.undoable(),
+            Gate::OnlyTheNewFails => self.only_the_new_fails(),
             Gate::SelfCheck => match self.observer_impaired {
                 Some(Impaired { why, certain: true }) => {
                     (Answer::No, format!("the watchdog's own network is ill: {why}"))
@@ -162,7 +166,7 @@ impl<'a> Situation<'a> {
         }
     }
 
-    fn not_seen(&self) -> String {
+    pub(super) fn not_seen(&self) -> String {
         match self.blind {
             Some(why) => format!("the target could not be looked at: {why}"),
             None => "the target has not been looked at yet".to_owned(),

@@ -3,6 +3,7 @@
 mod evaluate;
 mod neighbours;
 mod nightly;
+mod platform;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +64,12 @@ gates! {
     DependenciesWell "dependencies_well";
     /// What is live is not pinned.
     NotPinned "not_pinned";
+    /// No other controller owns what would be changed, and would change it back.
+    NotOwned "not_owned";
+    /// The target itself can be undone just now.
+    Undoable "undoable";
+    /// Where the older release still serves beside the new one, only the new one fails.
+    OnlyTheNewFails "only_the_new_fails";
     /// The watchdog's own network is well.
     SelfCheck "self_check";
     /// The journal can be written.
@@ -70,6 +77,11 @@ gates! {
 }
 
 impl Gate {
+    /// Whether it asks about what only a platform has that runs several instances, and other controllers beside us.
+    pub const fn is_of_platforms(self) -> bool {
+        matches!(self, Self::NotOwned | Self::Undoable | Self::OnlyTheNewFails)
+    }
+
     /// The gate of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|gate| gate.as_str() == name)
@@ -78,13 +90,16 @@ impl Gate {
     /// Whether it binds a person who rolls back by hand. Those that ask whether the deploy is to blame do not, since the
     /// person has answered that; nor do the limits on what Backstop does unasked.
     pub const fn binds_people(self) -> bool {
-        !matches!(self, Self::DeployedRecently | Self::FaultAfterDeploy | Self::Budget | Self::Cooldown)
+        !matches!(
+            self,
+            Self::DeployedRecently | Self::FaultAfterDeploy | Self::OnlyTheNewFails | Self::Budget | Self::Cooldown
+        )
     }
 
     /// Whether a person may override it by name. Without knowing what is live there is nothing to roll back from, and
     /// without a journal nothing may be begun.
     pub const fn can_be_overridden(self) -> bool {
-        self.binds_people() && !matches!(self, Self::Accused | Self::Store)
+        self.binds_people() && !matches!(self, Self::Accused | Self::Undoable | Self::Store)
     }
 }
 

@@ -38,7 +38,7 @@ pub fn holds_tonight(reports: &[GateReport]) -> Vec<&GateReport> {
     let is_old = reports.iter().any(|one| one.gate == Gate::DeployedRecently && one.answer == Answer::No);
     let counts = |gate: Gate| match gate {
         // Without these nothing can be rolled back, now or after the next deploy.
-        Gate::Accused | Gate::NotPaused | Gate::NotPinned => true,
+        Gate::Accused | Gate::NotPaused | Gate::NotPinned | Gate::NotOwned | Gate::Undoable => true,
         // An old release is not to blame, so that it need not be gone back from.
         Gate::KnownGood | Gate::NotKnownBad | Gate::OneRollbackForADeploy => !is_old,
         Gate::DeployedRecently
@@ -49,6 +49,7 @@ pub fn holds_tonight(reports: &[GateReport]) -> Vec<&GateReport> {
         | Gate::NotInMaintenance
         | Gate::NoSharedCause
         | Gate::DependenciesWell
+        | Gate::OnlyTheNewFails
         | Gate::SelfCheck
         | Gate::Store => false,
     };

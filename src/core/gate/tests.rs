@@ -151,6 +151,7 @@ fn observation(current: Option<&str>, available: &[&str]) -> Observation {
         available: available.iter().map(|version| Release::of(v(version))).collect(),
         rolling_out: false,
         failing: None,
+        ..Observation::default()
     }
 }
 
@@ -185,7 +186,8 @@ fn in_the_good_case_every_gate_says_yes() {
     let all_yes = |case: &Case| {
         let reports = case.reports();
         let gates: Vec<Gate> = reports.iter().map(|report| report.gate).collect();
-        assert_eq!(gates, Gate::ALL);
+        let asked: Vec<Gate> = Gate::ALL.iter().copied().filter(|gate| !gate.is_of_platforms()).collect();
+        assert_eq!(gates, asked);
         let held: Vec<&GateReport> = reports.iter().filter(|report| report.answer != Yes).collect();
         assert!(held.is_empty(), "{held:#?}");
     };
@@ -722,4 +724,32 @@ fn a_night_begins_at_three_and_is_spread_over_half_an_hour() {
         begins.insert(minute.expect("within half an hour"));
     }
     assert!(begins.len() > 10, "{begins:?}");
+}
+
+#[test]
+fn a_platform_is_asked_who_owns_it_whether_it_can_be_undone_and_which_side_fails() {
+    use crate::core::{
+        policy::GitopsPolicy,
+        release::{Hindrance, Workload},
+    };
+    let owned = |always: bool| Hindrance::Owned { by: "somebody".to_owned(), always };
+    let why = || "why".to_owned();
+    for (hindrance, gitops, gate, answer) in [
+        (None, GitopsPolicy::Refuse, Gate::NotOwned, Yes),
+        (None, GitopsPolicy::Refuse, Gate::Undoable, Yes),
+        (None, GitopsPolicy::Refuse, Gate::OnlyTheNewFails, Yes),
+        (Some(owned(false)), GitopsPolicy::Refuse, Gate::NotOwned, No),
+        (Some(owned(false)), GitopsPolicy::Act, Gate::NotOwned, Yes),
+        (Some(owned(true)), GitopsPolicy::Act, Gate::NotOwned, No),
+        (Some(Hindrance::NotUndoable { why: why() }), GitopsPolicy::Act, Gate::Undoable, No),
+        (Some(Hindrance::OlderFailsToo { why: why() }), GitopsPolicy::Act, Gate::OnlyTheNewFails, No),
+    ] {
+        let mut case = Case::new();
+        case.policies[0].on_platform = true;
+        case.policies[0].gates.gitops = gitops;
+        let workload = Workload { hindrances: hindrance.clone().into_iter().collect(), ..Workload::default() };
+        case.observation.as_mut().expect("a look").workload = Some(Box::new(workload));
+        let report = case.reports().into_iter().find(|report| report.gate == gate).expect("it is asked");
+        assert_eq!(report.answer, answer, "{hindrance:?}: {report:?}");
+    }
 }

@@ -9,8 +9,8 @@ mod service;
 pub use condition::{Atom, ConditionPolicy, Expression, LatencyLimit, Question, RateLimit, SustainIndex, Then};
 pub use escalation::{Escalation, Finding, Severity, SeverityPolicy};
 pub use service::{
-    ConsiderPolicy, ConsiderThen, GatesPolicy, KnownGoodPolicy, MaintenancePolicy, Mode, ReportKind, RollbacksPolicy,
-    ServicePolicy, SharedCausePolicy, SignalKind, SignalPolicy, ThresholdsPolicy, VerifyPolicy,
+    ConsiderPolicy, ConsiderThen, GatesPolicy, GitopsPolicy, KnownGoodPolicy, MaintenancePolicy, Mode, ReportKind,
+    RollbacksPolicy, ServicePolicy, SharedCausePolicy, SignalKind, SignalPolicy, ThresholdsPolicy, VerifyPolicy,
 };
 
 use std::{sync::Arc, time::Duration};

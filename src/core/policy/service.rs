@@ -113,6 +113,8 @@ pub struct ServicePolicy {
     pub checks_version: bool,
     /// How long the target may take to make a version live.
     pub rollout_timeout: Duration,
+    /// Whether it runs on a platform: several instances, and other controllers beside us.
+    pub on_platform: bool,
     /// Whether the target can stop and start traffic.
     pub can_stop_traffic: bool,
     /// Measured facts.
@@ -242,6 +244,17 @@ pub struct GatesPolicy {
     pub cooldown: Duration,
     /// An unfinished plan found at start goes on within this time.
     pub resume_within: Duration,
+    /// What to do with an object that another controller owns.
+    pub gitops: GitopsPolicy,
+}
+
+/// What to do with an object that another controller owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GitopsPolicy {
+    /// Nothing.
+    Refuse,
+    /// Change it all the same.
+    Act,
 }
 
 /// How a rollback is proved.

@@ -20,8 +20,9 @@ use crate::{
     core::{
         event::Event,
         policy::{
-            ConsiderPolicy, ConsiderThen, Escalation, GatesPolicy, KnownGoodPolicy, Mode, RollbacksPolicy,
-            ServicePolicy, SharedCausePolicy, SignalKind, SignalPolicy, ThresholdsPolicy, VerifyPolicy,
+            ConsiderPolicy, ConsiderThen, Escalation, GatesPolicy, GitopsPolicy, KnownGoodPolicy, Mode,
+            RollbacksPolicy, ServicePolicy, SharedCausePolicy, SignalKind, SignalPolicy, ThresholdsPolicy,
+            VerifyPolicy,
         },
         sample::{Measurement, Sample},
     },
@@ -43,6 +44,7 @@ fn policy(signals: &[(&str, Duration, Duration)]) -> Policy {
         signals: signals.iter().map(signal).collect(),
         checks_version: false,
         rollout_timeout: SECOND,
+        on_platform: false,
         can_stop_traffic: false,
         atoms: Vec::new(),
         conditions: Vec::new(),
@@ -63,6 +65,7 @@ fn policy(signals: &[(&str, Duration, Duration)]) -> Policy {
             shared_cause: SharedCausePolicy { services: 3, within: Duration::from_secs(300) },
             cooldown: SECOND,
             resume_within: SECOND,
+            gitops: GitopsPolicy::Refuse,
         },
         verify: VerifyPolicy { healthy_for: SECOND, timeout: SECOND },
         depends_on: Vec::new(),

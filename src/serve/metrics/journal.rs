@@ -27,8 +27,8 @@ pub(super) struct Plans {
 }
 
 /// Makes every series of a service, so that a rate sees the first count too. The plans that a configuration cannot lead to
-/// yet are left out.
-pub(super) fn foresee(service: &str) {
+/// yet are left out, and so are gates that nothing of the service is asked.
+pub(super) fn foresee(service: &str, on_platform: bool) {
     // One text for all of them: a thousand services have tens of thousands of series.
     let service: Arc<str> = service.into();
     for verdict in VerdictKind::ALL {
@@ -39,7 +39,7 @@ pub(super) fn foresee(service: &str) {
         counter!(ROLLBACKS, "service" => Arc::clone(&service), "plan" => plan, "outcome" => outcome.as_str())
             .increment(0);
     }
-    for gate in Gate::ALL {
+    for gate in Gate::ALL.iter().filter(|gate| on_platform || !gate.is_of_platforms()) {
         counter!(GATE_REFUSALS, "service" => Arc::clone(&service), "gate" => gate.as_str()).increment(0);
     }
 }

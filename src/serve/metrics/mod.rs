@@ -306,7 +306,7 @@ fn service_handles(service: &ServicePolicy) -> ServiceHandles {
     });
     let standing = standing::Standing::of(&name);
     let handles = ServiceHandles { samples: samples.collect(), conditions: conditions.collect(), standing };
-    journal::foresee(&name);
+    journal::foresee(&name, service.on_platform);
     handles
 }
 

@@ -74,6 +74,7 @@ pub(in crate::core) fn policy() -> ServicePolicy {
         ],
         checks_version: false,
         rollout_timeout: Duration::from_secs(120),
+        on_platform: false,
         can_stop_traffic: false,
         atoms,
         conditions: conditions
@@ -101,6 +102,7 @@ pub(in crate::core) fn policy() -> ServicePolicy {
             shared_cause: SharedCausePolicy { services: 3, within: Duration::from_secs(300) },
             cooldown: seconds(600),
             resume_within: seconds(900),
+            gitops: GitopsPolicy::Refuse,
         },
         verify: VerifyPolicy { healthy_for: seconds(60), timeout: seconds(600) },
         depends_on: Vec::new(),

@@ -1,0 +1,99 @@
+//! Why a cluster could not be asked or changed.
+
+use std::time::Duration;
+
+/// Why a cluster could not be asked or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KubernetesError {
+    /// The file that names the cluster cannot be used.
+    #[error("read the kubeconfig: {0}")]
+    Kubeconfig(#[source] Box<kube::config::KubeconfigError>),
+    /// No cluster is named anywhere.
+    #[error("find a cluster: there is no kubeconfig, and this process runs in no pod: {0}")]
+    NoCluster(#[source] Box<kube::config::InferConfigError>),
+    /// The credentials or certificates cannot be used.
+    #[error("prepare a connection to the cluster: {}", said(.0))]
+    Client(#[source] Box<kube::Error>),
+    /// The API server refused, or could not be reached.
+    #[error("{what}: {}", said(.source))]
+    Asked {
+        /// What was asked, in words that follow "failed to".
+        what: String,
+        /// Its answer.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer.
+    #[error("{what}: the API server did not answer within {limit:?}")]
+    Silent {
+        /// What was asked, in words that follow "failed to".
+        what: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The local copies cannot be relied on just now.
+    #[error("see the {plural} of namespace {namespace}: {why}")]
+    NotSeen {
+        /// Which objects.
+        plural: String,
+        /// Where.
+        namespace: String,
+        /// Why.
+        why: String,
+    },
+    /// There is no such object.
+    #[error("find the {kind} {namespace}/{name}: there is none")]
+    Absent {
+        /// What.
+        kind: &'static str,
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
+}
+
+impl KubernetesError {
+    /// The status code of the API server's refusal, if it is one.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Asked { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether somebody else wrote in between: a conflict, or a test of ours that found another resourceVersion.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self.code(), Some(409 | 422))
+    }
+
+    /// Whether it is certain that nothing was changed.
+    pub(in crate::target) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Silent { .. } => false,
+            Self::Asked { .. } => self.code().is_some_and(|code| (400..500).contains(&code) && code != 408),
+            _ => true,
+        }
+    }
+}
+
+/// What the API server or the connection says, in one line and without the noise around it.
+pub(super) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => {
+            // The innermost cause says it: "connection refused", "certificate expired".
+            let mut cause: &dyn std::error::Error = other;
+            // Causes are few; a chain that goes round would be a fault of a library.
+            for _ in 0..16 {
+                match cause.source() {
+                    Some(next) => cause = next,
+                    None => break,
+                }
+            }
+            cause.to_string()
+        }
+    }
+}

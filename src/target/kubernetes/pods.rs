@@ -1,0 +1,259 @@
+//! What a workload's pods say of its releases.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::workload::{field, label, text};
+
+/// A pod that was seen unready for so long, beyond what its own probes let it start in, fails. Taken by our own clock: the
+/// cluster's may go wrong.
+pub(super) const UNREADY_FOR: Duration = Duration::from_secs(30);
+
+/// Reasons for which a container waits and will go on waiting until somebody changes something.
+const STUCK: &[&str] = &[
+    "CrashLoopBackOff",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+/// How a pod is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Health {
+    Ready,
+    /// Not ready, perhaps not yet.
+    Unready {
+        /// In words.
+        why: &'static str,
+        /// How long its own probes let it start.
+        patience: Duration,
+    },
+    /// Why.
+    Failing(String),
+}
+
+/// One pod that counts: neither ended nor being deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pod {
+    pub(super) name: String,
+    pub(super) uid: String,
+    /// The label that tells its revision.
+    pub(super) revision: String,
+    pub(super) health: Health,
+    pub(super) restarts: i64,
+    /// The digests of its images, as the node pulled them; sorted.
+    pub(super) images: Vec<String>,
+}
+
+/// Reads a pod; none where it has ended, is being deleted, or belongs to no revision.
+pub(super) fn pod(object: &DynamicObject, revision_label: &str) -> Option<Pod> {
+    if object.metadata.deletion_timestamp.is_some()
+        || matches!(text(object, "/status/phase"), Some("Failed" | "Succeeded"))
+    {
+        return None;
+    }
+    let containers = || ["/status/initContainerStatuses", "/status/containerStatuses"].into_iter();
+    let statuses = || containers().filter_map(|pointer| field(object, pointer)?.as_array()).flatten();
+    let mut images: Vec<String> = field(object, "/status/containerStatuses")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|status| image_digest(status.get("imageID")?.as_str()?))
+        .collect();
+    images.sort_unstable();
+    Some(Pod {
+        name: object.metadata.name.clone()?,
+        uid: object.metadata.uid.clone()?,
+        revision: label(object, revision_label)?.to_owned(),
+        health: health(object, statuses()),
+        restarts: statuses().filter_map(|status| status.get("restartCount")?.as_i64()).sum(),
+        images,
+    })
+}
+
+/// The digest in what a node says it pulled: `docker-pullable://shop@sha256:…`, `docker.example/shop@sha256:…`, `sha256:…`.
+fn image_digest(id: &str) -> Option<String> {
+    let at = id.find("sha256:")?;
+    Some(id[at..].to_owned())
+}
+
+fn health<'a>(object: &DynamicObject, statuses: impl Iterator<Item = &'a Value>) -> Health {
+    for status in statuses {
+        let name = status.get("name").and_then(Value::as_str).unwrap_or("a container");
+        let Some(waiting) = status.pointer("/state/waiting") else { continue };
+        let reason = waiting.get("reason").and_then(Value::as_str).unwrap_or_default();
+        if STUCK.contains(&reason) {
+            let restarts = status.get("restartCount").and_then(Value::as_i64).unwrap_or(0);
+            let ended = status.pointer("/lastState/terminated/exitCode");
+            let ended = ended.and_then(Value::as_i64).map_or_else(String::new, |code| format!(", exit status {code}"));
+            return Health::Failing(if restarts > 0 {
+                format!("{name}: {reason} after {restarts} restarts{ended}")
+            } else {
+                format!("{name}: {reason}{ended}")
+            });
+        }
+    }
+    let is = |name: &str, wanted: &str| {
+        condition(object, name).is_some_and(|one| one.get("status").and_then(Value::as_str) == Some(wanted))
+    };
+    if is("Ready", "True") {
+        return Health::Ready;
+    }
+    let why = if is("PodScheduled", "False") { "cannot be scheduled" } else { "not ready" };
+    Health::Unready { why, patience: own_patience(object) }
+}
+
+/// How long a pod's own probes let it start before they ask, and go on asking while it starts.
+fn own_patience(object: &DynamicObject) -> Duration {
+    let containers = field(object, "/spec/containers").and_then(Value::as_array);
+    let seconds = |container: &Value| {
+        let number =
+            |pointer: &str, default: u64| container.pointer(pointer).and_then(Value::as_u64).unwrap_or(default);
+        let startup = container.get("startupProbe").map_or(0, |_| {
+            number("/startupProbe/initialDelaySeconds", 0).saturating_add(
+                number("/startupProbe/periodSeconds", 10).saturating_mul(number("/startupProbe/failureThreshold", 3)),
+            )
+        });
+        startup.saturating_add(number("/readinessProbe/initialDelaySeconds", 0))
+    };
+    Duration::from_secs(containers.into_iter().flatten().map(seconds).max().unwrap_or(0))
+}
+
+fn condition<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a Value> {
+    let all = field(object, "/status/conditions")?.as_array()?;
+    all.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(name))
+}
+
+/// Since when pods have been seen unready.
+#[derive(Debug, Default)]
+pub(super) struct Unready(BTreeMap<String, Instant>);
+
+impl Unready {
+    /// Takes in what is seen now: all pods of the workload. Those that are not among them any more are forgotten.
+    pub(super) fn see(&mut self, pods: &[Pod], now: Instant) {
+        let is_unready = |pod: &&Pod| matches!(pod.health, Health::Unready { .. });
+        self.0 = pods
+            .iter()
+            .filter(is_unready)
+            .map(|pod| (pod.uid.clone(), self.0.get(&pod.uid).copied().unwrap_or(now)))
+            .collect();
+    }
+
+    /// Why a pod fails, if it does.
+    pub(super) fn failure(&self, pod: &Pod, now: Instant) -> Option<String> {
+        match &pod.health {
+            Health::Ready => None,
+            Health::Failing(why) => Some(why.clone()),
+            Health::Unready { why, patience } => {
+                let seen = now.saturating_duration_since(*self.0.get(&pod.uid)?);
+                (seen >= UNREADY_FOR + *patience).then(|| format!("{why} for {} s", seen.as_secs()))
+            }
+        }
+    }
+
+    /// Counts the pods of one side of a rollout.
+    pub(super) fn count<'a>(&self, pods: impl Iterator<Item = &'a Pod>, now: Instant) -> Count {
+        let mut count = Count::default();
+        for pod in pods {
+            if pod.health == Health::Ready {
+                count.ready += 1;
+            } else if let Some(why) = self.failure(pod, now) {
+                count.failing += 1;
+                count.why.get_or_insert_with(|| format!("pod {}: {why}", pod.name));
+            } else {
+                count.starting += 1;
+            }
+        }
+        count
+    }
+}
+
+/// Pods of one side of a rollout, counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Count {
+    pub(super) ready: u32,
+    pub(super) starting: u32,
+    pub(super) failing: u32,
+    /// Why the first of the failing ones fails.
+    pub(super) why: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::workload::tests::object, *};
+
+    #[expect(clippy::needless_pass_by_value, reason = "rows of tables are written where they are used")]
+    fn read(status: Value, spec: Value) -> Option<Pod> {
+        let all = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "shop-1", "uid": "u", "labels": {"pod-template-hash": "aaa"}},
+            "spec": spec, "status": status,
+        });
+        pod(&object(all), "pod-template-hash")
+    }
+
+    fn unready(seconds: u64) -> Health {
+        Health::Unready { why: "not ready", patience: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn pods_by_what_their_status_says() {
+        let waiting = |reason: &str| {
+            json!({"containerStatuses": [{"name": "shop", "restartCount": 3, "state": {"waiting": {"reason": reason}},
+                "lastState": {"terminated": {"exitCode": 1}}}]})
+        };
+        let failing = |why: &str| Health::Failing(why.to_owned());
+        let slow = json!({"containers": [{"name": "shop", "readinessProbe": {"initialDelaySeconds": 20},
+            "startupProbe": {"periodSeconds": 5, "failureThreshold": 6}}]});
+        for (status, spec, expected) in [
+            (json!({}), json!({}), unready(0)),
+            (json!({"conditions": [{"type": "Ready", "status": "False"}]}), slow, unready(50)),
+            (json!({"conditions": [{"type": "Ready", "status": "True"}]}), json!({}), Health::Ready),
+            (waiting("ContainerCreating"), json!({}), unready(0)),
+            (waiting("CrashLoopBackOff"), json!({}), failing("shop: CrashLoopBackOff after 3 restarts, exit status 1")),
+            (waiting("ErrImagePull"), json!({}), unready(0)),
+            (waiting("ImagePullBackOff"), json!({}), failing("shop: ImagePullBackOff after 3 restarts, exit status 1")),
+            (
+                json!({"conditions": [{"type": "PodScheduled", "status": "False"}]}),
+                json!({}),
+                Health::Unready { why: "cannot be scheduled", patience: Duration::ZERO },
+            ),
+        ] {
+            assert_eq!(read(status.clone(), spec).expect("a pod").health, expected, "{status}");
+        }
+        assert_eq!(read(json!({"phase": "Failed"}), json!({})), None, "evicted ones are replaced");
+    }
+
+    #[tokio::test]
+    async fn a_pod_fails_once_it_was_unready_for_longer_than_its_patience() {
+        let pods =
+            [read(json!({}), json!({"containers": [{"readinessProbe": {"initialDelaySeconds": 5}}]})).expect("a pod")];
+        let (mut unready, began) = (Unready::default(), Instant::now());
+        unready.see(&pods, began);
+        let after = |seconds: u64| began + Duration::from_secs(seconds);
+        assert_eq!(unready.count(pods.iter(), after(34)), Count { starting: 1, ..Count::default() });
+        let why = Some("pod shop-1: not ready for 35 s".to_owned());
+        assert_eq!(unready.count(pods.iter(), after(35)), Count { failing: 1, why, ..Count::default() });
+        // It was ready in between.
+        unready.see(&[], after(36));
+        unready.see(&pods, after(37));
+        assert_eq!(unready.failure(&pods[0], after(60)), None);
+    }
+
+    #[test]
+    fn digests_are_what_the_node_pulled() {
+        let status = json!({"containerStatuses": [
+            {"name": "b", "imageID": "docker-pullable://shop@sha256:bbb"}, {"name": "a", "imageID": "sha256:aaa"},
+            {"name": "c", "imageID": ""},
+        ]});
+        assert_eq!(read(status, json!({})).expect("a pod").images, ["sha256:aaa", "sha256:bbb"]);
+    }
+}

@@ -1,0 +1,182 @@
+//! A namespace of its own for each test, in the cluster that KUBECONFIG names.
+
+use std::{path::PathBuf, sync::Once, time::Duration};
+
+use backstop::{
+    config::form::{KubernetesTarget, StopTraffic, Target as Form, Workload},
+    core::{
+        name::Version,
+        operation::{Attempt, Operation, OperationOutcome, StepKey},
+        release::Observation,
+    },
+    target::{Shared, Target},
+};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::nodes::Nodes;
+
+/// Far longer than anything here takes, so that a test that fails ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Bed {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) nodes: Nodes,
+    pub(crate) shared: Shared,
+    directory: tempfile::TempDir,
+    steps: std::sync::atomic::AtomicU16,
+}
+
+/// A resource of version v1.
+pub(crate) fn resource(group: &str, kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind))
+}
+
+pub(crate) fn prepare() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        rustls::crypto::ring::default_provider().install_default().expect("the first provider");
+    });
+}
+
+impl Bed {
+    /// A bed of that name.
+    pub(crate) async fn new(name: &str) -> Self {
+        prepare();
+        assert!(
+            std::env::var_os("KUBECONFIG").is_some(),
+            "KUBECONFIG names no cluster: run these tests by `tests/kubernetes/with cargo test --all-features --test kubernetes`"
+        );
+        let config = Config::infer().await.expect("a kubeconfig");
+        let client = Client::try_from(config).expect("a client");
+        let namespace = format!("{name}-{}", std::process::id());
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource("", "Namespace"));
+        api.create(&PostParams::default(), &serde_json::from_value(object).expect("a namespace"))
+            .await
+            .expect("a namespace");
+        let nodes = Nodes::begin(&client, &namespace).await;
+        let directory = tempfile::tempdir().expect("a directory");
+        Self { client, namespace, nodes, shared: Shared::default(), directory, steps: 0.into() }
+    }
+
+    pub(crate) fn api(&self, group: &str, kind: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource(group, kind))
+    }
+
+    /// Makes an object.
+    pub(crate) async fn create(&self, group: &str, object: Value) {
+        let kind = object["kind"].as_str().expect("a kind").to_owned();
+        let object = serde_json::from_value(object).expect("an object");
+        self.api(group, &kind).create(&PostParams::default(), &object).await.expect("it is made");
+    }
+
+    /// Makes the workload `shop` with two replicas of an image.
+    pub(crate) async fn workload(&self, kind: &str, image: &str) {
+        let mut spec = json!({
+            "selector": {"matchLabels": {"app": "shop"}},
+            "template": {
+                "metadata": {"labels": {"app": "shop"}},
+                "spec": {"containers": [{"name": "shop", "image": image}]},
+            },
+        });
+        match kind {
+            "Deployment" => spec["replicas"] = 2.into(),
+            "StatefulSet" => {
+                spec["replicas"] = 2.into();
+                spec["serviceName"] = "shop".into();
+            }
+            // Other beds have nodes, too.
+            _ => spec["template"]["spec"]["nodeSelector"] = json!({"bed": self.namespace}),
+        }
+        self.create("apps", json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "shop"}, "spec": spec}))
+            .await;
+    }
+
+    /// What a pipeline does.
+    pub(crate) async fn deploy(&self, kind: &str, image: &str) {
+        let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "image": image}]}}}});
+        self.change("apps", kind, "shop", patch).await;
+    }
+
+    /// A merge patch by somebody else.
+    pub(crate) async fn change(&self, group: &str, kind: &str, name: &str, patch: Value) {
+        let api = self.api(group, kind);
+        api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await.expect("it is changed");
+    }
+
+    pub(crate) async fn get(&self, group: &str, kind: &str, name: &str) -> DynamicObject {
+        self.api(group, kind).get(name).await.expect("it is there")
+    }
+
+    pub(crate) async fn delete(&self, group: &str, kind: &str, name: &str) {
+        self.api(group, kind).delete(name, &DeleteParams::default()).await.expect("it is deleted");
+    }
+
+    pub(crate) fn form(&self, kind: &str) -> KubernetesTarget {
+        let name = "shop".to_owned();
+        KubernetesTarget {
+            namespace: self.namespace.clone(),
+            workload: match kind {
+                "Deployment" => Workload::Deployment(name),
+                "StatefulSet" => Workload::StatefulSet(name),
+                _ => Workload::DaemonSet(name),
+            },
+            traffic_service: None,
+            stop_traffic: StopTraffic::Scale,
+            rollout_timeout: Duration::from_secs(30),
+            kubeconfig: std::env::var_os("KUBECONFIG").map(PathBuf::from),
+            context: None,
+            restore_config: false,
+            config_allow: None,
+            restart_at_most: 0.3,
+        }
+    }
+
+    pub(crate) fn target(&self, kind: &str) -> Target {
+        self.target_of(self.form(kind))
+    }
+
+    pub(crate) fn target_of(&self, form: KubernetesTarget) -> Target {
+        Target::new(&Form::Kubernetes(form), "shop".into(), self.directory.path().to_owned(), &self.shared, &[])
+    }
+
+    /// Carries an operation out, within a deadline.
+    pub(crate) async fn operate(&self, target: &Target, operation: Operation, seconds: u64) -> OperationOutcome {
+        let step = self.steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let key = StepKey { incident: "shop-1".into(), plan: 1, step, attempt: 1 };
+        target.operate(&Attempt { key, operation, deadline: Duration::from_secs(seconds) }).await
+    }
+}
+
+/// Switches from one version to another.
+pub(crate) fn switch(from: &str, to: &str) -> Operation {
+    Operation::Switch { from: Version::from(from), to: Version::from(to) }
+}
+
+/// Waits until a look at the target shows what is wanted.
+pub(crate) async fn until(target: &Target, what: &str, holds: impl Fn(&Observation) -> bool) -> Observation {
+    let begun = Instant::now();
+    let mut last = None;
+    while begun.elapsed() < PATIENCE {
+        let seen = target.observe().await;
+        if let Ok(observation) = &seen
+            && holds(observation)
+        {
+            return observation.clone();
+        }
+        last = Some(seen);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not within {PATIENCE:?}: {what}; last seen: {last:?}");
+}
+
+pub(crate) fn current(observation: &Observation) -> &str {
+    observation.current.as_ref().map_or("", |release| release.version.as_str())
+}

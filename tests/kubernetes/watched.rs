@@ -1,0 +1,200 @@
+//! The whole daemon beside a real cluster.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+#[path = "../daemon/world/times.rs"]
+mod times;
+
+use super::{
+    bed::{Bed, until},
+    image, is_settled_at,
+};
+
+/// Far longer than anything here takes, so that a test that fails ends.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A daemon that watches the bed's `shop`. Ended when it goes out of scope.
+struct Watch {
+    directory: tempfile::TempDir,
+    daemon: Child,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ended = self.daemon.kill();
+        let _reaped = self.daemon.wait();
+    }
+}
+
+/// Answers every request with 200: the older pods, which go on serving.
+fn serve() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _gone = answer(stream);
+        }
+    });
+    port
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    let _read = stream.read(&mut [0; 4096])?;
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+impl Watch {
+    fn begin(bed: &Bed, kind: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let here = directory.path().display();
+        let configuration = format!(
+            "server: {{listen: '127.0.0.1:{}', socket: {here}/socket}}\n\
+             store: {{path: {here}/store.db}}\nhistory: {{file: {here}/history.json}}\nevidence: {{directory: {here}/evidence}}\n\
+             services:\n- name: shop\n  target: {{kubernetes: {{namespace: {}, {}: shop, kubeconfig: '{}'}}}}\n  \
+             probes: {{ready: {{http: {{url: 'http://127.0.0.1:{}/'}}, every: 500ms, timeout: 400ms}}}}\n  \
+             thresholds: {{down_after: 3, confirm_every: 200ms, down_for: 1s}}\n  \
+             gates: {{known_good_after: 2s, settle: 20s}}\n  verify: {{healthy_for: 2s, timeout: 40s}}\n",
+            free_port(),
+            bed.namespace,
+            kind.to_lowercase(),
+            std::env::var("KUBECONFIG").expect("a cluster"),
+            serve(),
+        );
+        fs::write(directory.path().join("backstop.yaml"), configuration).expect("written");
+        let daemon = Self::start(directory.path());
+        Self { directory, daemon }
+    }
+
+    fn start(directory: &std::path::Path) -> Child {
+        let log = fs::File::options().create(true).append(true).open(directory.join("log")).expect("a log");
+        Command::new(env!("CARGO_BIN_EXE_backstop"))
+            .args(["run", "--config"])
+            .arg(directory.join("backstop.yaml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("it starts")
+    }
+
+    /// Kills it, and starts it again.
+    fn kill(&mut self) {
+        self.daemon.kill().expect("killed");
+        self.daemon.wait().expect("reaped");
+        self.daemon = Self::start(self.directory.path());
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Option<String> {
+        let asked = Command::new(env!("CARGO_BIN_EXE_backstop"))
+            .arg("--config")
+            .arg(self.directory.path().join("backstop.yaml"))
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).into_owned())
+    }
+
+    async fn wait<T>(&self, what: &str, found: impl Fn(&Self) -> Option<T>) -> T {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(found) = found(self) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(30).collect();
+        panic!("not within {PATIENCE:?}: {what}; {:?}; the log, backwards: {last:#?}", self.ask(&["incident", "list"]));
+    }
+
+    fn incident(&self, id: &str) -> Option<Value> {
+        serde_json::from_str(&self.ask(&["incident", "show", id, "--json"])?).ok()
+    }
+
+    /// Waits until it has seen a version live, and healthy for long enough.
+    async fn trusts(&self, version: &str) {
+        let known_good = |watch: &Self| {
+            let deploys = watch.ask(&["deploys", "shop", "--json"])?;
+            let deploys: Value = serde_json::from_str(&deploys).ok()?;
+            let is_it = |one: &Value| one["release"]["version"] == version && one["standing"] == "known_good";
+            deploys["services"][0]["deploys"].as_array()?.iter().any(is_it).then_some(())
+        };
+        self.wait(&format!("{version} is known to be good"), known_good).await;
+    }
+
+    async fn verified(&self, id: &str) -> Value {
+        self.wait(&format!("{id} is over and verified"), |watch| {
+            watch
+                .incident(id)
+                .filter(|incident| incident["plans"][0]["outcome"] == "verified" && incident["state"] != "open")
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn a_crash_looping_release_is_rolled_back_while_older_pods_still_serve() {
+    for kind in ["Deployment", "StatefulSet"] {
+        let bed = Bed::new(&format!("watched-{}", kind.to_lowercase())).await;
+        bed.workload(kind, "shop:1.4.2").await;
+        until(&bed.target(kind), "the first release", is_settled_at("1.4.2")).await;
+        let watch = Watch::begin(&bed, kind);
+        watch.trusts("1.4.2").await;
+        bed.deploy(kind, "shop:1.4.3-crash").await;
+        let begun = Instant::now();
+        let incident = watch.verified("shop-1").await;
+        times::note(&format!("crash-looping {kind}: deploy to verified"), begun.elapsed());
+        assert_eq!(image(&bed, kind).await, "shop:1.4.2");
+        assert!(incident.to_string().contains("CrashLoopBackOff"), "{incident:#}");
+        let workload = bed.get("apps", kind, "shop").await;
+        assert_eq!(workload.metadata.annotations.expect("annotations")["backstop.io/incident"], "shop-1");
+    }
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_it_goes_on() {
+    let bed = Bed::new("killed").await;
+    bed.workload("Deployment", "shop:1.4.2").await;
+    until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
+    let mut watch = Watch::begin(&bed, "Deployment");
+    watch.trusts("1.4.2").await;
+    bed.deploy("Deployment", "shop:1.4.3-crash").await;
+    let is_begun = |watch: &Watch| watch.incident("shop-1").filter(|incident| incident["plans"][0].is_object());
+    watch.wait("it is being rolled back", is_begun).await;
+    watch.kill();
+    let incident = watch.verified("shop-1").await;
+    assert_eq!(incident["plans"].as_array().map(Vec::len), Some(1), "{incident:#}");
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.2");
+    // Undone once: each undo would be another revision.
+    let revision = bed.get("apps", "Deployment", "shop").await.metadata.annotations.expect("annotations");
+    assert_eq!(revision["deployment.kubernetes.io/revision"], "3");
+}
+
+#[tokio::test]
+async fn what_another_controller_owns_is_left_to_people() {
+    let bed = Bed::new("owned").await;
+    bed.workload("Deployment", "shop:1.4.2").await;
+    let owned = json!({"metadata": {"annotations": {"meta.helm.sh/release-name": "shop"}}});
+    bed.change("apps", "Deployment", "shop", owned).await;
+    until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
+    let watch = Watch::begin(&bed, "Deployment");
+    watch.trusts("1.4.2").await;
+    bed.deploy("Deployment", "shop:1.4.3-crash").await;
+    let refused = |watch: &Watch| watch.incident("shop-1").filter(|one| one.to_string().contains("rollback_refused"));
+    let incident = watch.wait("it is refused", refused).await;
+    assert!(incident.to_string().contains("the Helm release shop owns it"), "{incident:#}");
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3-crash");
+}
