@@ -25,6 +25,13 @@ pub struct Arguments {
 /// Where the configuration is, if nothing else is said.
 pub(super) const CONFIGURATION: &str = "/etc/backstop/backstop.yaml";
 
+/// What `BACKSTOP_CONFIG` names.
+fn usual_configuration() -> PathBuf {
+    std::env::var_os("BACKSTOP_CONFIG")
+        .filter(|name| !name.is_empty())
+        .map_or_else(|| CONFIGURATION.into(), PathBuf::from)
+}
+
 /// An empty name is none: a variable that is set to nothing counts as one that is not set.
 fn configuration() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(|name| PathBuf::from(if name.is_empty() { CONFIGURATION.into() } else { name }))
@@ -33,9 +40,10 @@ fn configuration() -> impl TypedValueParser<Value = PathBuf> {
 /// Where the configuration is, and how a daemon is reached.
 #[derive(Debug, Args)]
 pub(super) struct Access {
-    /// The configuration
-    #[arg(long, global = true, value_name = "FILE", env = "BACKSTOP_CONFIG", value_parser = configuration())]
-    #[arg(default_value = CONFIGURATION, hide_env_values = true)]
+    /// The configuration [env: BACKSTOP_CONFIG] [default: /etc/backstop/backstop.yaml]
+    // The variable is a default like the other: what is only there by it is no argument that a usage line would repeat.
+    #[arg(long, global = true, value_name = "FILE", value_parser = configuration())]
+    #[arg(default_value_os_t = usual_configuration(), hide_default_value = true)]
     pub(super) config: PathBuf,
     /// The daemon's URL; without it the Unix socket is used
     #[arg(long, global = true, value_name = "URL", help_heading = "Reaching the daemon")]
@@ -265,6 +273,14 @@ pub(super) enum StoreCommand {
     Backup {
         /// The copy; it must not be there yet
         file: PathBuf,
+        /// The store, instead of the one that the configuration names
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
+    },
+    /// Put a backup in the store's place, while no daemon runs; what was there is moved aside
+    Restore {
+        /// The backup; it stays as it is
+        backup: PathBuf,
         /// The store, instead of the one that the configuration names
         #[arg(long, value_name = "FILE")]
         store: Option<PathBuf>,

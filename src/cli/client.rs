@@ -139,6 +139,11 @@ impl Daemon {
             .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
         let hint = match &self.socket {
             Some(socket) if is_closed_to_us => permission::hint(socket),
+            // However deep it is wrapped, and in whose errors: the name is that of rustls.
+            None if cause.to_string().contains("InvalidContentType") => {
+                let plain = self.place.replacen("https://", "http://", 1);
+                format!("what answers there does not speak TLS: --server {plain}")
+            }
             _ => {
                 "is `backstop run` running there? --socket, --server or the configuration (--config) say where to look"
                     .to_owned()

@@ -10,7 +10,12 @@ use super::{
 
 pub(super) fn run(access: &Access, history: &History) -> Result<(), Failure> {
     let path = match &history.file {
-        Some(path) => path.clone(),
+        // One that the configuration names is made by the first rollback; this one somebody expects to be there.
+        Some(path) => {
+            std::fs::metadata(path)
+                .map_err(|error| Failure::failed(format!("read the history {}: {error}", path.display())))?;
+            path.clone()
+        }
         None => configuration::history(&access.config)?,
     };
     let mut rollbacks = crate::record::history::History::new(path).read().map_err(Failure::failed)?;

@@ -31,10 +31,10 @@ pub use arguments::{Arguments, Fault};
 pub use failure::{Exit, Failure};
 pub(crate) use run::end_on_signals;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 use arguments::Command;
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 
 use crate::config::{Secrets, SystemSecrets};
 
@@ -42,6 +42,11 @@ use crate::config::{Secrets, SystemSecrets};
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
+        // A token in the environment counts as an argument, and then clap lists every command's name, hidden ones too.
+        Err(message) if message.kind() == ErrorKind::MissingSubcommand => {
+            let _closed_pipe = write!(anstream::stderr(), "{}", Arguments::command().render_help().ansi());
+            return ExitCode::from(Exit::USAGE.code());
+        }
         Err(message) => {
             // Help and version go to standard output with 0, mistakes to standard error with 2.
             let _closed_pipe = message.print();

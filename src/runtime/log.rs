@@ -149,10 +149,44 @@ impl TargetTrouble {
     }
 }
 
+/// Why the store cannot be written, as it was told last: each try fails, and the log says so once until it changes.
+#[derive(Debug, Default)]
+pub(super) struct StoreTrouble(Option<Reason>);
+
+impl StoreTrouble {
+    /// Tells of a failure unless it was told last. True if it told.
+    pub(super) fn failing(&mut self, reason: &Reason) -> bool {
+        let is_new = self.0.as_ref() != Some(reason);
+        if is_new {
+            tracing::error!(%reason, "the journal cannot be written");
+            self.0 = Some(reason.clone());
+        }
+        is_new
+    }
+
+    /// It was written. True if it told.
+    pub(super) fn works(&mut self) -> bool {
+        let was = self.0.take();
+        if was.is_some() {
+            tracing::info!("the journal can be written again");
+        }
+        was.is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::release::Observation;
+
+    #[test]
+    fn a_stores_trouble_is_told_once_until_it_changes() {
+        let (full, gone) = (Reason::new("it is full"), Reason::new("it is gone"));
+        let mut trouble = StoreTrouble::default();
+        assert!(!trouble.works());
+        assert_eq!([&full, &full, &gone, &gone].map(|reason| trouble.failing(reason)), [true, false, true, false]);
+        assert_eq!([trouble.works(), trouble.works(), trouble.failing(&gone)], [true, false, true]);
+    }
 
     #[test]
     fn a_targets_trouble_is_told_once_for_each_change() {

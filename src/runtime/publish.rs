@@ -42,6 +42,8 @@ pub(super) struct Press {
     decided: BTreeSet<ServiceName>,
     /// Something was put into the journal that concerns every open incident.
     decided_on_all: bool,
+    /// Somebody is about to be told that what they asked for is done.
+    hurries: bool,
     /// So many services are still to be renewed, deploys included, whatever happened to each; and the next of them. Only
     /// the first renewal does all of them in one go: before it nobody is shown anything, and nothing is watched.
     left_to_renew: usize,
@@ -63,6 +65,7 @@ impl Press {
             published_at: None,
             decided: BTreeSet::new(),
             decided_on_all: false,
+            hurries: false,
             left_to_renew: usize::MAX,
             next_renewed: 0,
             incidents: BTreeMap::new(),
@@ -74,6 +77,8 @@ impl Press {
 
     /// Takes down what was appended, and remembers whom it concerns.
     pub(super) fn appended(&mut self, actions: &[Action]) {
+        // Whoever is told that it is done looks next, and finds it done.
+        self.hurries |= actions.iter().any(|action| matches!(action, Action::Reply { .. })) && self.something_waits();
         for action in actions {
             if let Action::Append { sequence, entry } = action {
                 self.uncommitted.push_back((*sequence, Arc::clone(entry)));
@@ -82,8 +87,14 @@ impl Press {
                     Some(service) => drop(self.decided.insert(service.clone())),
                     // Only the outbox is shorter by it.
                     None if matches!(entry.fact, Fact::PageSettled { .. }) => {}
-                    // Of any service something may be gone.
-                    None if matches!(entry.fact, Fact::Forgotten { .. }) => self.renew_all(),
+                    // Of any service something may be gone; and each shows a pause of all.
+                    None if matches!(
+                        entry.fact,
+                        Fact::Forgotten { .. } | Fact::Paused { .. } | Fact::Resumed { .. }
+                    ) =>
+                    {
+                        self.renew_all();
+                    }
                     None => self.decided_on_all = true,
                 }
             }
@@ -131,9 +142,12 @@ impl Press {
 
     /// After how long something is to be shown that waits, if something does.
     pub(super) fn due_in(&self, now: Now) -> Option<Duration> {
-        let waits = self.left_to_renew > 0 || self.decided_on_all || !self.decided.is_empty();
-        let since = self.published_at.map(|at| now.boot.since(at)).filter(|_| waits)?;
-        Some(DECIDED_EVERY.saturating_sub(since))
+        let since = self.published_at.map(|at| now.boot.since(at)).filter(|_| self.something_waits())?;
+        Some(if self.hurries { Duration::ZERO } else { DECIDED_EVERY.saturating_sub(since) })
+    }
+
+    fn something_waits(&self) -> bool {
+        self.left_to_renew > 0 || self.decided_on_all || !self.decided.is_empty()
     }
 
     /// Notes that the loop turned, and says whether anything is to be renewed.
@@ -184,6 +198,7 @@ impl Press {
     /// Shows what was decided, of the services that it concerns. What concerns all of them shows in their incidents at
     /// once, and in their numbers when those are renewed.
     fn show_decisions(&mut self, state: &mut State, is_first: bool, now: Now) {
+        self.hurries = false;
         let on_all = std::mem::take(&mut self.decided_on_all);
         let decided: BTreeSet<ServiceName> = self.decided.iter().take(VIEWS_AT_ONCE).cloned().collect();
         self.decided.retain(|service| !decided.contains(service));
@@ -263,13 +278,17 @@ mod tests {
     }
 
     /// What a person asks for is put into the journal.
-    fn pause(state: &mut State, press: &mut Press, service: Option<&str>, now: Now) {
+    /// Returns what then follows, the answer among it.
+    fn pause(state: &mut State, press: &mut Press, service: Option<&str>, now: Now) -> Vec<Action> {
         let request =
             Request::Pause { service: service.map(Into::into), for_seconds: None, reason: "a drill".to_owned() };
         let mut actions = Vec::new();
         state.step(now, Event::Requested { id: RequestId(1), by: "ann".to_owned(), request }, &mut actions);
         press.appended(&actions);
+        actions.clear();
         state.step(now, Event::Committed(state.durable().last), &mut actions);
+        assert!(actions.iter().any(|action| matches!(action, Action::Reply { .. })), "{actions:?}");
+        actions
     }
 
     #[test]
@@ -284,7 +303,7 @@ mod tests {
         assert_eq!(press.due_in(start), None, "nothing waits");
 
         let (other, incidents) = (view("b"), board.incidents());
-        pause(&mut state, &mut press, Some("a"), at(20));
+        drop(pause(&mut state, &mut press, Some("a"), at(20)));
         assert_eq!(press.due_in(at(20)), Some(Duration::from_millis(30)), "not sooner than this after the last one");
         press.publish(&mut state, None, at(20));
         assert!(view("a").paused.is_none());
@@ -294,18 +313,23 @@ mod tests {
         assert_eq!(board.incidents().len(), incidents.len());
         assert_eq!(press.due_in(at(50)), None);
 
-        // What concerns all shows in the daemon's own state at once.
-        pause(&mut state, &mut press, None, at(120));
+        // A pause of all shows in the daemon's own state at once, and in each service's.
+        drop(pause(&mut state, &mut press, None, at(120)));
         assert_eq!(press.due_in(at(120)), Some(Duration::ZERO));
         press.publish(&mut state, None, at(120));
         assert!(board.daemon().paused.is_some());
-        assert!(Arc::ptr_eq(&other, &view("b")));
-        // And in each service's numbers when those are due.
-        press.publish(&mut state, None, at(249));
-        assert!(Arc::ptr_eq(&other, &view("b")));
-        press.publish(&mut state, None, at(250));
         assert!(view("b").paused.is_some());
-        assert_eq!(state.durable().last, Sequence(2));
+
+        // Who is told that it is done looks at once: that goes before the rest between two renewals.
+        let reply = pause(&mut state, &mut press, Some("b"), at(130));
+        assert_eq!(press.due_in(at(130)), Some(Duration::from_millis(40)));
+        press.appended(&reply);
+        assert_eq!(press.due_in(at(130)), Some(Duration::ZERO));
+        press.publish(&mut state, None, at(130));
+        assert!(!Arc::ptr_eq(&other, &view("b")));
+        press.appended(&reply);
+        assert_eq!(press.due_in(at(130)), None, "there is nothing to hurry with");
+        assert_eq!(state.durable().last, Sequence(3));
     }
 
     /// A thousand services must not hold the loop up each time that something old is forgotten.

@@ -20,7 +20,7 @@ use super::{
     edges,
     effects::Hands,
     files::Files,
-    log::TargetTrouble,
+    log::{StoreTrouble, TargetTrouble},
     manager::{Manager, Signs},
     publish::Press,
     reload::{ConfigurationFile, Reloader},
@@ -239,6 +239,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         asked,
         exchanges,
         target_trouble: TargetTrouble::default(),
+        store_trouble: StoreTrouble::default(),
         panicked: false,
     };
     Ok(Parts { address, board, turning, server, reloader })

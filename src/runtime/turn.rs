@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     completions::{Completion, Register},
     effects::Hands,
-    log::TargetTrouble,
+    log::{StoreTrouble, TargetTrouble},
     manager::Signs,
     publish::Press,
     reload::Exchange,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     core::{
-        action::Actions,
+        action::{Action, Actions},
         engine::State,
         event::{Event, RequestId},
         name::{ServiceIndex, SignalIndex},
@@ -65,6 +65,7 @@ pub(super) struct Loop {
     pub(super) asked: mpsc::Receiver<Asked>,
     pub(super) exchanges: mpsc::Receiver<Exchange>,
     pub(super) target_trouble: TargetTrouble,
+    pub(super) store_trouble: StoreTrouble,
     pub(super) panicked: bool,
 }
 
@@ -215,6 +216,9 @@ impl Loop {
         }
         if !actions.is_empty() {
             self.press.appended(actions);
+            if actions.iter().any(|action| matches!(action, Action::Reply { .. })) {
+                self.show(now);
+            }
             self.hands.carry_out(actions);
         }
         Ok(())
@@ -232,7 +236,8 @@ impl Loop {
                 let name = self.hands.edges.config.policy.services[service.get()].name.as_str();
                 self.target_trouble.looked(service.0, name, look);
             }
-            Event::StoreFailing(reason) => tracing::error!(%reason, "the journal cannot be written"),
+            Event::StoreFailing(reason) => drop(self.store_trouble.failing(reason)),
+            Event::Committed(_) | Event::StoreWorks => drop(self.store_trouble.works()),
             _ => {}
         }
     }

@@ -204,7 +204,7 @@ fn a_damaged_snapshot_is_never_a_fresh_start() {
         ("UPDATE snapshot SET digest = ''", "its digest is not that"),
     ] {
         let error = damaged(statement).to_string();
-        assert!(error.contains(words) && error.contains("restore the store from a backup"), "{statement}: {error}");
+        assert!(error.contains(words) && error.contains("backstop store restore"), "{statement}: {error}");
     }
     assert!(matches!(damaged("DELETE FROM snapshot"), StoreError::Gap(Sequence(1))));
     // The last entry that is covered is the first that would be missed.

@@ -7,6 +7,9 @@ use crate::core::{
     event::Sequence,
 };
 
+/// What is to be done about damage.
+const REMEDY: &str = "stop Backstop, run `backstop store restore BACKUP`, and start it again";
+
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -17,12 +20,25 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file is the store, and what is in it is damaged.
-    #[error("read the store {path}: {reason}; restore it from a backup")]
+    #[error("read the store {path}: {reason}; {}", REMEDY)]
     Corrupt {
         /// Which.
         path: PathBuf,
         /// What `SQLite` says.
         reason: String,
+    },
+    /// A backup was copied over it by hand: what another store had not yet brought into its file would be read into this
+    /// one.
+    #[error("read the store {path}: its -wal is of another store; {}", REMEDY)]
+    OtherLog {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A restore did not come to its end.
+    #[error("open the store {path}: a restore of it was cut short; {}", REMEDY)]
+    CutShort {
+        /// Which.
+        path: PathBuf,
     },
     /// The file cannot be opened.
     #[error("open the store {path}: {reason}")]
@@ -77,10 +93,10 @@ pub enum StoreError {
     #[error("append entry {}: another one is there under this number; somebody else writes this store", .0.0)]
     Conflict(Sequence),
     /// The entry before is missing.
-    #[error("find entry {}: the journal has a gap there; restore the store from a backup", .0.0)]
+    #[error("find entry {}: the journal has a gap there; {}", .0.0, REMEDY)]
     Gap(Sequence),
     /// An entry cannot be understood.
-    #[error("understand entry {}: {reason}; restore the store from a backup", .sequence.0)]
+    #[error("understand entry {}: {reason}; {}", .sequence.0, REMEDY)]
     Entry {
         /// Which.
         sequence: Sequence,
@@ -88,7 +104,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The snapshot cannot be gone on from.
-    #[error("understand the store's snapshot of entry {}: {reason}; restore the store from a backup", .sequence.0)]
+    #[error("understand the store's snapshot of entry {}: {reason}; {}", .sequence.0, REMEDY)]
     Snapshot {
         /// After which entry it was made.
         sequence: Sequence,
@@ -104,7 +120,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The entries contradict each other.
-    #[error(transparent)]
+    #[error("{}; {}", .0, REMEDY)]
     Fold(FoldError),
     /// `SQLite` says no.
     #[error("{doing} the store: {source}")]
@@ -115,9 +131,9 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// It could not be read at the start.
-    #[error("use the store: {reason}; stop Backstop, restore the store from a backup, and start it again")]
+    #[error("{reason}")]
     Damaged {
-        /// What could not be read.
+        /// What failed and what to do, as it was told then.
         reason: String,
     },
     /// A copy cannot be made.
@@ -125,6 +141,14 @@ pub enum StoreError {
     Backup {
         /// The copy.
         path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A copy cannot take the store's place.
+    #[error("restore {backup}: {reason}")]
+    Restore {
+        /// The copy.
+        backup: PathBuf,
         /// Why, and what to do.
         reason: String,
     },
@@ -137,7 +161,8 @@ impl StoreError {
     /// Whether it is the right file, and what is in it cannot be understood any more.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Corrupt { .. } | Self::Gap(_) | Self::Entry { .. } | Self::Snapshot { .. } | Self::Fold(_) => true,
+            Self::Corrupt { .. } | Self::OtherLog { .. } | Self::CutShort { .. } => true,
+            Self::Gap(_) | Self::Entry { .. } | Self::Snapshot { .. } | Self::Fold(_) => true,
             Self::Database { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt),
             _ => false,
         }

@@ -5,6 +5,7 @@ mod damaged;
 mod error;
 mod owner;
 mod recovery;
+mod restore;
 mod sqlite;
 mod thread;
 
@@ -15,6 +16,7 @@ pub use damaged::DamagedStore;
 pub use error::StoreError;
 #[cfg(test)]
 pub(crate) use recovery::checksum;
+pub use restore::Restored;
 pub use sqlite::SqliteStore;
 pub use thread::{StoreEvent, StoreHandle, spawn};
 

@@ -2,48 +2,82 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
 };
+
+use uuid::Uuid;
 
 use super::StoreError;
 use crate::record::atomic::NEW_FILE_MODE;
 
 /// Ownership of a store, for as long as this value lives.
+///
+/// The file says who has it, and which installation's store was opened last: a word each.
 #[derive(Debug)]
 pub(super) struct Owner {
-    _lock: File,
+    lock: File,
+    last_opened: Option<Uuid>,
 }
 
 impl Owner {
     /// Takes the lock of the store at `store`, or names who has it.
     pub(super) fn of(store: &Path) -> Result<Self, StoreError> {
-        let path = lock_path(store);
+        let path = beside(store, ".lock");
         let failed = |source| StoreError::Lock { path: path.clone(), source };
-        let mut lock = OpenOptions::new()
+        let lock = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(NEW_FILE_MODE)
             .open(&path)
             .map_err(failed)?;
-        match lock.try_lock() {
+        let locked = lock.try_lock();
+        let said = fs::read_to_string(&path).unwrap_or_default();
+        let mut words = said.split_whitespace();
+        let process = words.next().unwrap_or("?").to_owned();
+        match locked {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let process = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-                let process = if process.is_empty() { "?".to_owned() } else { process };
-                return Err(StoreError::Owned { path: store.to_owned(), process });
-            }
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Owned { path: store.to_owned(), process }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed)?;
-        Ok(Self { _lock: lock })
+        let mut owner = Self { lock, last_opened: words.next().and_then(|word| word.parse().ok()) };
+        owner.sign().map_err(failed)?;
+        Ok(owner)
+    }
+
+    /// Whose store was opened last under this lock, if a version that says so did.
+    pub(super) const fn last_opened(&self) -> Option<Uuid> {
+        self.last_opened
+    }
+
+    /// From here on the files beside the store are this installation's.
+    pub(super) fn opened(&mut self, installation: Uuid) -> io::Result<()> {
+        self.last_opened = Some(installation);
+        self.sign()
+    }
+
+    /// Makes the lock theirs who will run the daemon, where we may.
+    pub(super) fn give_to(&self, user: u32, group: u32) {
+        // Only root may; for anyone else it is their own already.
+        drop(fchown(&self.lock, Some(user), Some(group)));
+    }
+
+    fn sign(&mut self) -> io::Result<()> {
+        let process = std::process::id();
+        let text = match self.last_opened {
+            Some(installation) => format!("{process} {installation}\n"),
+            None => format!("{process}\n"),
+        };
+        self.lock.set_len(0)?;
+        self.lock.write_all_at(text.as_bytes(), 0)
     }
 }
 
-fn lock_path(store: &Path) -> PathBuf {
+/// The store's path with `suffix`, as `SQLite` names what goes with it.
+pub(super) fn beside(store: &Path, suffix: &str) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
-    path.push(".lock");
+    path.push(suffix);
     path.into()
 }

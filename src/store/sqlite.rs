@@ -15,8 +15,9 @@ use uuid::Uuid;
 use super::{
     Journal, StoreError,
     compaction::{self, Compaction, INCREMENTAL, Tidied},
-    owner::Owner,
+    owner::{Owner, beside},
     recovery::{checksum, covered, read_entries, verify},
+    restore,
 };
 use crate::{
     core::{entry::Entry, event::Sequence},
@@ -78,7 +79,9 @@ impl SqliteStore {
     /// whose file system is not mounted must not begin anew.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         examine(path, true)?;
-        let owner = Owner::of(path)?;
+        let mut owner = Owner::of(path)?;
+        restore::refuse_cut_short(path)?;
+        restore::refuse_other_log(path, owner.last_opened())?;
         let refused = |error: io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
         OpenOptions::new()
             .append(true)
@@ -98,7 +101,11 @@ impl SqliteStore {
             // It needs room for a second copy; without it the store is as good, and larger.
             tracing::warn!("failed to give the store's free room back: {error}");
         }
-        Self::with(path, connection, Some(owner))
+        let mut store = Self::with(path, connection, None)?;
+        let noted = owner.opened(store.installation);
+        noted.map_err(|source| StoreError::Lock { path: beside(path, ".lock"), source })?;
+        store.owner = Some(owner);
+        Ok(store)
     }
 
     /// Copies the store at `path` into the new file `into`, as it is at one moment, beside its daemon or without one. The
@@ -201,14 +208,7 @@ impl SqliteStore {
         }
         let connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Self::check(&self.path, &connection)?;
-        let found: String = connection
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(|error| open_error(&self.path, &error))?;
-        if found != "ok" {
-            // A heading of stars comes before the first finding.
-            let finding = found.lines().find(|line| !line.starts_with('*')).unwrap_or(&found);
-            return Err(corrupt(finding.to_owned()));
-        }
+        check_pages(&self.path, &connection)?;
         let store = Self::with(&self.path, connection, None)?;
         verify(store.readable()?)?;
         let there = store.last;
@@ -306,6 +306,19 @@ fn append(
     Ok(last)
 }
 
+/// Whether every page is as `SQLite` wrote it.
+pub(super) fn check_pages(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| open_error(path, &error))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    // A heading of stars comes before the first finding.
+    let finding = found.lines().find(|line| !line.starts_with('*')).unwrap_or(&found);
+    Err(StoreError::Corrupt { path: path.to_owned(), reason: finding.to_owned() })
+}
+
 /// What `SQLite` would say of a path that is no database file is of little help.
 fn examine(path: &Path, may_be_made: bool) -> Result<(), StoreError> {
     let refused = |reason: String| Err(StoreError::Open { path: path.to_owned(), reason });
@@ -390,7 +403,7 @@ fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> 
 }
 
 /// Copies what is there into a file that is not there yet, and makes it durable.
-fn copy(connection: &Connection, into: &Path) -> Result<(), String> {
+pub(super) fn copy(connection: &Connection, into: &Path) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
     let name = into.to_str().ok_or("its path is not UTF-8")?;
     let file = OpenOptions::new().write(true).create_new(true).mode(atomic::NEW_FILE_MODE).open(into).map_err(words)?;

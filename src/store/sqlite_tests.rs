@@ -100,7 +100,7 @@ fn a_damaged_word_is_damage_and_no_later_version() {
     for error in [store.recover().expect_err("not what was written"), store.inspect().expect_err("nor does it rest")] {
         assert!(error.is_damage(), "{error}");
         let said = error.to_string();
-        assert!(said.contains("its checksum is not") && said.contains("from a backup"), "{said}");
+        assert!(said.contains("its checksum is not") && said.contains("backstop store restore"), "{said}");
     }
     // An entry of an earlier version has none, and knows no word that this one does not.
     raw(&path).execute("UPDATE journal SET checksum = NULL", []).expect("written");

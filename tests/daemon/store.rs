@@ -172,7 +172,14 @@ fn a_store_that_is_damaged_while_in_use_stops_acting_and_not_watching() {
     let nonsense = vec![0x55; usize::try_from(length - 4096).expect("small")];
     file.write_all_at(&nonsense, 4096).expect("written");
     // Nobody writes meanwhile: it is noticed all the same.
-    is_told_and_nothing_is_done(&world, &mut daemon, "restore it from a backup");
+    is_told_and_nothing_is_done(&world, &mut daemon, "backstop store restore");
+    // What cannot be done is refused at once, and by its reason.
+    for request in [&["pause", "--reason", "a drill"][..], &["deploys", "mark", "api", "v1", "bad"]] {
+        let asked = std::time::Instant::now();
+        let (code, said) = world.cli.refused(request);
+        assert!(code == 1 && said.contains("nothing was done") && said.contains("backstop.db"), "{said}");
+        assert!(asked.elapsed() < std::time::Duration::from_secs(3), "{:?}", asked.elapsed());
+    }
     assert!(daemon.terminate().success());
 }
 
@@ -196,6 +203,48 @@ fn a_store_that_is_damaged_at_the_start_is_told_and_left_alone() {
     let _daemon = world.watch();
     world.wait_until_settled("v2");
     assert_eq!(world.api("/readyz").status(), 200);
+}
+
+#[test]
+fn a_backup_is_restored_over_what_a_killed_daemon_left() {
+    let world = releases();
+    let mut daemon = watched(&world);
+    let (copy, store) = (world.path("copy.db"), world.path("state/backstop.db"));
+    let restore = ["store", "restore", copy.to_str().expect("UTF-8")];
+    world.cli.text(&["pin", "api", "v1", "--reason", "an audit"]);
+    world.cli.text(&["store", "backup", restore[2]]);
+    world.cli.text(&["unpin", "api", "v1"]);
+    world.cli.text(&["pin", "api", "v2", "--reason", "a campaign"]);
+    let (code, said) = world.cli.refused(&restore);
+    assert!(code == 1 && said.contains(&format!("process {}", daemon.pid())), "{said}");
+    daemon.kill();
+    let left = fs::metadata(world.path("state/backstop.db-wal")).expect("a kill leaves the log");
+    assert!(left.len() > 0);
+    // By hand, as one would with any file: that is told, and nothing is built on it.
+    fs::copy(&copy, &store).expect("copied");
+    let mut daemon = world.watch();
+    until("it is told", || {
+        let status = world.cli.json(&["status"]);
+        status["daemon"]["store_failing"].as_str().is_some_and(|why| why.contains("-wal is of another store"))
+    });
+    assert!(daemon.terminate().success());
+
+    let said = world.cli.text(&restore);
+    assert!(said.contains("backstop.db.replaced-1-wal") && said.contains("up to entry"), "{said}");
+    let _daemon = world.watch();
+    let pins = || world.api("/api/v1/services/api").body;
+    until("the backup is in force", || pins().contains("an audit"));
+    assert!(!pins().contains("a campaign"), "{}", pins());
+    assert_eq!(world.api("/readyz").status(), 200);
+    // What is done shows to whoever looks next.
+    for number in 0..20 {
+        let reason = format!("drill {number}");
+        let service: &[&str] = if number % 2 == 0 { &["api"] } else { &[] };
+        world.cli.text(&[&["pause", "--reason", &reason][..], service].concat());
+        assert!(pins().contains(&reason), "{reason}: {}", pins());
+        world.cli.text(&[&["resume"][..], service].concat());
+        assert!(!pins().contains(&reason), "{reason}: {}", pins());
+    }
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn help_is_as_written() {
         &["history"],
         &["store"],
         &["store", "backup"],
+        &["store", "restore"],
     ] {
         let (code, stdout, stderr) = output(&[verb, &["-h"]].concat());
         assert_eq!((code, stderr.as_str()), (0, ""), "{verb:?}");
@@ -95,6 +96,33 @@ fn wrong_usage_exits_with_2() {
     }
     let (code, stdout, _) = output(&["--version"]);
     assert_eq!((code, stdout), (0, format!("backstop {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn what_the_environment_says_is_no_argument() {
+    let with = |arguments: &[&str]| {
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_backstop"))
+            .args(arguments)
+            .env("BACKSTOP_CONFIG", "/none.yaml")
+            .env("BACKSTOP_TOKEN", "t")
+            .output()
+            .expect("the binary runs");
+        (command.status.code(), String::from_utf8(command.stderr).expect("text"))
+    };
+    let (code, stderr) = with(&[]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("rollback") && !stderr.contains("demo-shop"), "{stderr}");
+    let (code, stderr) = with(&["explain"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("Usage: backstop explain") && !stderr.contains("--config"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_door_that_is_asked_for_tls_is_told() {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let (code, _, stderr) = with(&["status", "--server", &format!("https://{}", daemon.address)], &[]).await;
+    assert_eq!(code, 1);
+    assert!(stderr.contains(&format!("does not speak TLS: --server http://{}", daemon.address)), "{stderr}");
 }
 
 #[test]
@@ -241,8 +269,9 @@ fn history_needs_no_daemon() {
     assert_eq!(code, 1);
     assert!(stderr.contains("failed to understand the history"), "{stderr}");
     let none = directory.path().join("none.json");
-    let (code, stdout, _) = output(&["history", "--file", none.to_str().expect("text")]);
-    assert_eq!((code, stdout.as_str()), (0, "no rollbacks\n"));
+    let (code, stdout, stderr) = output(&["history", "--file", none.to_str().expect("text")]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("none.json: No such file"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

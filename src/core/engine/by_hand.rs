@@ -60,7 +60,8 @@ impl Service {
         if pins.len() >= PINS_LIMIT && !pins.contains_key(&version) {
             return Err(Refusal::Busy(format!("{PINS_LIMIT} versions of {} are pinned already", self.name)));
         }
-        let reply = format!("{}: {version} is pinned: while it is live nothing is rolled back from it", self.name);
+        let mut reply = format!("{}: {version} is pinned: while it is live nothing is rolled back from it", self.name);
+        reply += &self.doubt(turn, &version);
         turn.append(Some(&self.name), Fact::Pinned { version, by: by.to_owned(), reason });
         Ok(reply)
     }

@@ -442,8 +442,9 @@ impl State {
             }
             Request::Pause { service: None, for_seconds, reason } => {
                 let until = for_seconds.map(|seconds| now.wall.after(Duration::from_secs(seconds)));
+                let reply = request::paused("everything", until, self.ledger.durable.paused.as_ref());
                 self.ledger.append(now, None, Fact::Paused { until, by: by.to_owned(), reason }, actions);
-                Ok("everything paused: no new plan begins".to_owned())
+                Ok(reply)
             }
             Request::Resume { service: Some(service) } => {
                 let index = self.index_of(&service)?;

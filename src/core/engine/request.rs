@@ -8,13 +8,14 @@ use super::{
 };
 use crate::core::{
     answer::Answer,
-    durable::{ApprovalRecord, ApprovalState},
+    durable::{ApprovalRecord, ApprovalState, PauseRecord},
     entry::Fact,
     event::{Refusal, Reply},
     gate::{together, words},
     name::{IncidentId, Version},
     policy::Mode,
     release::Mark,
+    time::WallTime,
 };
 
 /// Versions that people may mark by hand in one service: each is kept for ever.
@@ -122,12 +123,18 @@ impl Service {
             Mark::Clear => "cleared",
         };
         let mut reply = format!("{} {version} {word}", self.name);
-        if !self.was_seen(turn, &version) {
-            let target = if self.sight.observation().is_some() { " or is at the target" } else { "" };
-            reply += &format!("; warning: no release of this name was live here{target}, so check how it is spelled");
-        }
+        reply += &self.doubt(turn, &version);
         turn.append(Some(&self.name), Fact::Marked { version, mark, by: by.to_owned() });
         Ok(reply)
+    }
+
+    /// A warning where nobody knows a release of this name; else nothing.
+    pub(super) fn doubt(&self, turn: &Turn<'_>, version: &Version) -> String {
+        if self.was_seen(turn, version) {
+            return String::new();
+        }
+        let target = if self.sight.observation().is_some() { " or is at the target" } else { "" };
+        format!("; warning: no release of this name was live here{target}, so check how it is spelled")
     }
 
     /// Whether a release of this name was live here, or is at the target, or was spoken of before.
@@ -178,15 +185,28 @@ impl Service {
 
     pub(super) fn pause(&mut self, turn: &mut Turn<'_>, for_seconds: Option<u64>, by: &str, reason: String) -> String {
         let until = for_seconds.map(|seconds| turn.now.wall.after(Duration::from_secs(seconds)));
+        let reply = paused(self.name.as_str(), until, turn.record(&self.name).paused.as_ref());
         turn.append(Some(&self.name), Fact::Paused { until, by: by.to_owned(), reason });
-        format!("{} paused: no new plan begins", self.name)
+        reply
     }
 
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>, by: &str) -> Reply {
         if turn.record(&self.name).paused.is_none() {
-            return Err(Refusal::Conflict(format!("{} is not paused", self.name)));
+            let all = if turn.ledger.durable.paused.is_some() {
+                " by itself; every service is: `backstop resume` takes that back"
+            } else {
+                ""
+            };
+            return Err(Refusal::Conflict(format!("{} is not paused{all}", self.name)));
         }
         turn.append(Some(&self.name), Fact::Resumed { by: by.to_owned() });
         Ok(format!("{} resumed", self.name))
     }
+}
+
+/// That something is paused, until when, and what that takes the place of.
+pub(super) fn paused(what: &str, until: Option<WallTime>, before: Option<&PauseRecord>) -> String {
+    let until = until.map_or_else(|| "until it is resumed".to_owned(), |until| format!("until {until}"));
+    let before = before.map(|pause| format!("; this replaces the pause by {}: {}", pause.by, pause.reason));
+    format!("{what} paused {until}: no new plan begins{}", before.unwrap_or_default())
 }

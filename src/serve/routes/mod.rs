@@ -43,7 +43,22 @@ impl Shared {
         Ok(axum::Json(Done { message: self.answer(by, request).await? }))
     }
 
+    /// While the journal is known to fail nothing can be put on record, so nothing is done: waiting for an answer would only
+    /// leave it open whether it was.
+    fn impossible(&self, request: &event::Request) -> Option<Problem> {
+        if matches!(request, event::Request::RollBack { order, .. } if order.dry_run) {
+            return None;
+        }
+        let daemon = self.board.daemon();
+        let why = daemon.store_failing.as_ref()?;
+        let detail = format!("nothing was done, since it cannot be put on record: failed to {why}");
+        Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+    }
+
     async fn answer(&self, by: &str, request: event::Request) -> Result<String, Problem> {
+        if let Some(problem) = self.impossible(&request) {
+            return Err(problem);
+        }
         let (reply, answered) = oneshot::channel();
         self.requests.try_send(Asked { by: by.to_owned(), request, reply }).map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait already, or the daemon is stopping")
