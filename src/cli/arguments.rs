@@ -40,10 +40,10 @@ fn configuration() -> impl TypedValueParser<Value = PathBuf> {
 /// Where the configuration is, and how a daemon is reached.
 #[derive(Debug, Args)]
 pub(super) struct Access {
-    /// The configuration [env: BACKSTOP_CONFIG] [default: /etc/backstop/backstop.yaml]
     // The variable is a default like the other: what is only there by it is no argument that a usage line would repeat.
     #[arg(long, global = true, value_name = "FILE", value_parser = configuration())]
     #[arg(default_value_os_t = usual_configuration(), hide_default_value = true)]
+    #[arg(help = format!("The configuration [env: BACKSTOP_CONFIG] [default: {CONFIGURATION}]"))]
     pub(super) config: PathBuf,
     /// The daemon's URL; without it the Unix socket is used
     #[arg(long, global = true, value_name = "URL", help_heading = "Reaching the daemon")]

@@ -161,8 +161,13 @@ impl StoreError {
     /// Whether it is the right file, and what is in it cannot be understood any more.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Corrupt { .. } | Self::OtherLog { .. } | Self::CutShort { .. } => true,
-            Self::Gap(_) | Self::Entry { .. } | Self::Snapshot { .. } | Self::Fold(_) => true,
+            Self::Corrupt { .. }
+            | Self::OtherLog { .. }
+            | Self::CutShort { .. }
+            | Self::Gap(_)
+            | Self::Entry { .. }
+            | Self::Snapshot { .. }
+            | Self::Fold(_) => true,
             Self::Database { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt),
             _ => false,
         }
