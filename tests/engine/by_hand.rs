@@ -355,7 +355,10 @@ fn an_announced_deploy_is_told_what_it_holds_back() {
     let report = || Request::ReportDeploy { service: SERVICE.into(), version: "v2".into() };
     let mut bench = Bench::new(Mode::Act, as_it_is);
     let reply = bench.ask(report()).expect("a report");
-    assert!(reply.ends_with("v2 is expected; until its first healthy answer nothing is opened"), "{reply}");
+    assert!(
+        reply.ends_with("v2 is expected; until its first healthy answer nothing is opened, for 12s at most"),
+        "{reply}"
+    );
     bench.pass(60);
     let reply = bench.ask(report()).expect("a report");
     assert_eq!(
@@ -367,5 +370,8 @@ fn an_announced_deploy_is_told_what_it_holds_back() {
     bench.requests = (40, 20);
     bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
     let reply = bench.ask(report()).expect("a report");
-    assert_eq!(reply, "shop-0: v2 is expected; incident shop-0-1 is open and goes on as before until that is live");
+    assert_eq!(
+        reply,
+        "shop-0: v2 is live, and a restart of it is expected; incident shop-0-1 is open and goes on as before"
+    );
 }

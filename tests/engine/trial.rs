@@ -12,7 +12,7 @@ use backstop::{
     testing::{Bench, Ends, SERVICE},
 };
 
-use super::{as_it_is, outcome};
+use super::{as_it_is, first, outcome};
 
 /// `v2` is live, well, and known to be good.
 fn well() -> Bench {
@@ -88,4 +88,110 @@ fn a_release_that_fails_after_it_was_gone_back_to_accuses_not_the_one_before() {
     bench.ask(verify).expect("a verification");
     bench.pass(120);
     assert_eq!(bench.record().standing(&"v2".into()), Standing::KnownGood);
+}
+
+fn report(bench: &mut Bench, version: &str) -> String {
+    bench.ask(Request::ReportDeploy { service: SERVICE.into(), version: version.into() }).expect("a report")
+}
+
+fn away(bench: &mut Bench, seconds: u64) {
+    (bench.ready, bench.requests_missed) = (Some(false), true);
+    bench.pass(seconds);
+    (bench.ready, bench.requests_missed) = (Some(true), false);
+}
+
+#[test]
+fn what_is_asked_of_a_service_that_is_restarted_on_purpose_is_not_lost() {
+    let mut bench = well();
+    report(&mut bench, "v2");
+    away(&mut bench, 9);
+    bench.pass(60);
+    no_alarm(&bench);
+    // Nor in a deploy, nor in a switch of a plan's own, nor where Backstop is killed in it.
+    bench.live = Some("v3");
+    away(&mut bench, 9);
+    bench.pass(60);
+    bench.ends = [Ends::Well, Ends::Lost].into();
+    roll_back(&mut bench);
+    (bench.ready, bench.requests_missed) = (Some(false), true);
+    bench.pass(4);
+    bench.restart(1);
+    away(&mut bench, 6);
+    bench.until("over", |bench| outcome(bench).is_some());
+    bench.pass(60);
+    let lost: Vec<_> = bench.pages.iter().filter(|page| page.kind == PageKind::SignalLost).collect();
+    assert!(lost.is_empty(), "{:?}", bench.told());
+    // What stays away is lost as ever.
+    bench.requests_missed = true;
+    let live = bench.live.expect("it is seen");
+    report(&mut bench, live);
+    bench.pass(60);
+    assert!(bench.was_told(PageKind::SignalLost), "{:?}", bench.told());
+}
+
+#[test]
+fn what_fails_in_an_incident_opened_by_hand_is_told_with_since_when() {
+    let mut bench = well();
+    roll_back(&mut bench);
+    bench.until("verifies", |bench| {
+        let plan = bench.incident(1).active_plan();
+        plan.and_then(|plan| plan.current_step()).is_some_and(|(_, step)| step.planned.title == "verify")
+    });
+    bench.pass(2);
+    bench.ready = Some(false);
+    bench.until("told", |bench| bench.was_told(PageKind::IncidentEscalated));
+    let page = bench.pages.iter().rfind(|page| page.kind == PageKind::IncidentEscalated).expect("it was told");
+    assert!(page.details[0].starts_with("Since 20"), "{:?}", page.details);
+}
+
+#[test]
+fn an_abort_during_the_switch_says_what_will_be_live_and_nobody_is_told_that_it_goes_on() {
+    let mut bench = well();
+    bench.ends = [Ends::Well, Ends::Lost].into();
+    roll_back(&mut bench);
+    let said = bench.ask(Request::Abort { incident: first(), reason: None }).expect("it ends");
+    assert!(
+        said.contains("if the switch succeeds, v1 is live and stays; if it fails, it is undone, and v2 stays"),
+        "{said}"
+    );
+    bench.ready = Some(false);
+    bench.pass(4);
+    bench.ready = Some(true);
+    bench.until("over", |bench| outcome(bench).is_some());
+    no_alarm_but_the_end(&bench);
+    assert_eq!(outcome(&bench), Some(PlanOutcome::Aborted));
+}
+
+fn no_alarm_but_the_end(bench: &Bench) {
+    assert!(!bench.was_told(PageKind::IncidentEscalated), "{:?}", bench.told());
+    assert!(bench.pages.iter().all(|page| !page.action.contains("goes on; what becomes")), "{:?}", bench.pages);
+}
+
+#[test]
+fn each_restart_of_what_is_live_may_be_announced_once_it_answered_after_the_one_before() {
+    let mut bench = well();
+    let said = report(&mut bench, "v2");
+    let first = "shop-0: v2 is live, and a restart of it is expected; until its first healthy answer nothing is opened, for 12s at most";
+    assert_eq!(said, first);
+    bench.pass(2);
+    let said = report(&mut bench, "v2");
+    assert!(
+        said.ends_with(
+            "announced 2s ago already, and holds incidents back until its first healthy answer, for 10s more at most"
+        ),
+        "{said}"
+    );
+    away(&mut bench, 5);
+    bench.pass(20);
+    assert_eq!(report(&mut bench, "v2"), first);
+    away(&mut bench, 5);
+    bench.pass(20);
+    no_alarm(&bench);
+    // One that never comes back holds nothing back a second time.
+    report(&mut bench, "v2");
+    bench.ready = Some(false);
+    bench.pass(12);
+    let said = report(&mut bench, "v2");
+    assert!(!said.contains("nothing is opened"), "{said}");
+    bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
 }

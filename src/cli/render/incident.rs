@@ -71,6 +71,9 @@ pub fn incident(view: &IncidentView, layout: Layout) -> String {
     }
     match view.onset {
         Some(onset) => layout.field(&mut out, "began", &time(onset)),
+        None if view.opened_by.is_some() => {
+            layout.field(&mut out, "began", "no fault is claimed: it was opened by hand");
+        }
         None => layout.field(&mut out, "began", "unknown: it was so when the watch began"),
     }
     layout.field(&mut out, "opened", &time(view.opened_at));

@@ -29,7 +29,11 @@ fn left_as(plan: &PlanRecord) -> String {
         StepStatus::Done => format!("{} is live, and stays.", plan.to),
         StepStatus::Pending | StepStatus::Skipped => format!("Nothing was changed: {} is live, as before.", plan.from),
         StepStatus::Undone => format!("What was begun was undone: {} is live, as before.", plan.from),
-        _ => "What is under way comes to its end first; what is half done is undone.".to_owned(),
+        _ => format!(
+            "What is under way comes to its end first: if the switch succeeds, {} is live and stays; if it fails, it is \
+             undone, and {} stays.",
+            plan.to, plan.from
+        ),
     }
 }
 

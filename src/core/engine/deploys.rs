@@ -239,7 +239,7 @@ impl Service {
     }
 
     /// Whether every critical probe passed since the rollout began, and after its last failure.
-    fn answers_since(&self, since: BootTime) -> bool {
+    pub(super) fn answers_since(&self, since: BootTime) -> bool {
         let after_failure = self.rollout.failed_at.filter(|failed| *failed >= since);
         self.watch.failing_since().is_none() && self.watch.critical_probes_passed_since(after_failure.unwrap_or(since))
     }

@@ -149,7 +149,9 @@ impl Service {
     fn since_when(&self, turn: &Turn<'_>, id: &IncidentId) -> Vec<String> {
         let incident = turn.incident(id);
         let mut lines = Vec::new();
-        match incident.onset {
+        // In an incident that a person opened the fault, if there is one, came later or was not the reason.
+        let shown = || self.onset_boot(turn).map(|boot| turn.now.wall_at(boot));
+        match incident.onset.or_else(|| incident.opened_by.as_ref().and_then(|_| shown())) {
             Some(onset) => lines.push(format!("Since {onset}.")),
             None => lines.push("Since when is not known: it was so when the watch began.".to_owned()),
         }
@@ -284,7 +286,8 @@ impl Service {
         }
         let finding = Finding::SignalLost;
         let told = turn.record(&self.name).findings.contains(&finding);
-        let is_explained = self.keep_lost_with_outage(turn, &mut lost, told);
+        let is_restart = self.leave_lost_to_restart(turn, &mut lost);
+        let is_explained = self.keep_lost_with_outage(turn, &mut lost, told) || is_restart;
         let is_news = |(signal, _): &(String, String)| !self.lost_told.contains(signal);
         // After a restart of ours nobody remembers which signals were told of; that some were is in the journal.
         let news = if told && self.lost_told.is_empty() { false } else { lost.iter().any(is_news) };
@@ -314,6 +317,29 @@ impl Service {
 }
 
 impl Service {
+    /// Takes out of `lost` what is asked of a service that is restarted on purpose, until it had the time to be heard again.
+    /// What was told before stays. Whether there is such a signal.
+    fn leave_lost_to_restart(&mut self, turn: &Turn<'_>, lost: &mut Vec<(String, String)>) -> bool {
+        if self.is_restarting(turn) {
+            self.restarted_at = Some(turn.now.boot);
+        }
+        let Some(restarted_at) = self.restarted_at else { return false };
+        let before = lost.len();
+        lost.retain(|(signal, _)| {
+            let is_away = self.heard_again_by(signal, restarted_at).is_some_and(|until| turn.now.boot < until);
+            !is_away || self.lost_told.contains(signal)
+        });
+        lost.len() < before
+    }
+
+    /// Until when a signal that is asked of the service itself may take to be heard again after the service was away; none
+    /// where it is what shows that the service is away.
+    fn heard_again_by(&self, signal: &str, away_at: BootTime) -> Option<BootTime> {
+        let policy = self.policy.signals.iter().find(|one| one.name.as_str() == signal)?;
+        let heard_by = away_at.after(policy.every * HEARD_AGAIN_INTERVALS + policy.timeout);
+        (!matches!(policy.kind, SignalKind::Probe { .. })).then_some(heard_by)
+    }
+
     /// Takes out of `lost` what an outage that is told already explains: what is asked of a service that is down cannot be
     /// answered. It is noted in the incident and pages on its own only when it outlasts that, whether what else fired in
     /// the incident is clear by then or not. What was told before
@@ -340,11 +366,8 @@ impl Service {
         let mut news = Vec::new();
         let mut explained = std::collections::BTreeMap::new();
         lost.retain(|(signal, reason)| {
-            let policy = self.policy.signals.iter().find(|one| one.name.as_str() == signal.as_str());
-            let is_explained = policy.is_some_and(|policy| {
-                let heard_by = self.outage_at.map(|at| at.after(policy.every * HEARD_AGAIN_INTERVALS + policy.timeout));
-                !matches!(policy.kind, SignalKind::Probe { .. }) && heard_by.is_some_and(|until| turn.now.boot < until)
-            });
+            let heard_by = self.outage_at.and_then(|at| self.heard_again_by(signal, at));
+            let is_explained = heard_by.is_some_and(|until| turn.now.boot < until);
             if !is_explained || self.lost_told.contains(signal) {
                 return true;
             }

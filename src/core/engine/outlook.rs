@@ -118,9 +118,12 @@ pub(super) fn whose(plan: &PlanRecord) -> Option<String> {
 fn one_plan_only(plan: &PlanRecord) -> String {
     let (from, to) = (&plan.from, &plan.to);
     let order = plan.by_hand.as_ref().map(|order| format!(", {},", order.words())).unwrap_or_default();
-    match &plan.ended {
-        None => format!("The rollback from {from} to {to}{order} goes on; what becomes of it is told."),
-        Some((_, outcome)) => format!(
+    match (&plan.ended, &plan.aborted) {
+        (None, Some((by, _))) => {
+            format!("The rollback from {from} to {to}{order} is being ended, as {by} wanted; what it leaves is told.")
+        }
+        (None, None) => format!("The rollback from {from} to {to}{order} goes on; what becomes of it is told."),
+        (Some((_, outcome)), _) => format!(
             "The rollback from {from} to {to}{order} has ended already ({}), and Backstop begins no second one in this incident: \
              decide by hand.",
             outcome.as_str()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     decide::NOT_FOR_HUMANS, deploys::Announced, incident::write_evidence, preview::command, service::Service,
-    turn::Turn,
+    sight::same_version, turn::Turn,
 };
 use crate::core::{
     answer::Answer,
@@ -155,28 +155,48 @@ impl Service {
         if turn.open_incident(&self.name).is_none_or(|incident| incident.active_plan().is_none()) {
             self.sight.expect(version.clone());
         }
+        let live = turn.record(&self.name).live().map(|live| &live.deploy.release.version);
+        let is_live = live.is_some_and(|live| same_version(live, &version));
+        let expected = if is_live { "is live, and a restart of it is expected" } else { "is expected" };
         // Whoever announces again and again must not keep the watch blind; and an incident that is open stays open.
-        let is_repeated = self.rollout.announced_at.is_some_and(|at| turn.now.boot.since(at) < ANNOUNCED_AGAIN_AFTER);
         if let Some(incident) = turn.open_incident(&self.name) {
+            let until = if is_live { "" } else { " until that is live" };
             let reply = format!(
-                "{}: {version} is expected; incident {} is open and goes on as before until that is live",
+                "{}: {version} {expected}; incident {} is open and goes on as before{until}",
                 self.name, incident.id
             );
             self.look(turn);
             return reply;
         }
-        if let Some(at) = self.rollout.announced_at.filter(|_| is_repeated) {
+        let before = self.rollout.announced_at.filter(|at| turn.now.boot.since(*at) < ANNOUNCED_AGAIN_AFTER);
+        // A restart of what is live may be announced again once it has answered after the one before.
+        let is_over = |at| self.announced_until(turn.now).is_none() && self.answers_since(at);
+        if let Some(at) = before.filter(|at| !(is_live && is_over(*at))) {
             self.look(turn);
-            return format!(
-                "{}: {version} is expected; a deploy was announced {} ago already, and within {} only the first holds \
-                 incidents back: until {version} is seen live, failures open one as ever",
-                self.name,
-                words(turn.now.boot.since(at)),
-                words(ANNOUNCED_AGAIN_AFTER)
-            );
+            let (ago, within) = (words(turn.now.boot.since(at)), words(ANNOUNCED_AGAIN_AFTER));
+            let held = match self.announced_until(turn.now) {
+                Some(until) if is_live => format!(
+                    "one was announced {ago} ago already, and holds incidents back until its first healthy answer, for {} \
+                     more at most",
+                    words(until.since(turn.now.boot))
+                ),
+                None if is_live => format!(
+                    "one was announced {ago} ago already, and {version} has not answered well since: failures open an \
+                     incident as ever"
+                ),
+                _ => format!(
+                    "a deploy was announced {ago} ago already, and within {within} only the first holds incidents back: \
+                     until {version} is seen live, failures open one as ever"
+                ),
+            };
+            return format!("{}: {version} {expected}; {held}", self.name);
         }
         self.rollout.announced_at = Some(turn.now.boot);
-        let reply = format!("{}: {version} is expected; until its first healthy answer nothing is opened", self.name);
+        let reply = format!(
+            "{}: {version} {expected}; until its first healthy answer nothing is opened, for {} at most",
+            self.name,
+            words(settle)
+        );
         self.rollout.announced = Some(Announced { version, at: turn.now.boot, until, by: by.to_owned() });
         self.look(turn);
         self.evaluate(turn);

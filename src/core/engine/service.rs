@@ -8,10 +8,12 @@ use super::{
 use crate::core::{
     action::Action,
     durable::{DeployRecord, IncidentRecord, Rollout},
+    entry::StepAction,
     gate::Situation,
     name::{ServiceIndex, ServiceName, SignalIndex},
     operation::StepKey,
     policy::{ServicePolicy, SignalKind},
+    saga::StepStatus,
     sample::{Measurement, Outcome, Sample},
     time::{BootTime, Now, SteadyTime},
     verdict::Verdict,
@@ -53,6 +55,8 @@ pub(super) struct Service {
     pub(super) lost_in_incident: std::collections::BTreeMap<String, String>,
     /// When the outage that the open incident is about was last not known to be over.
     pub(super) outage_at: Option<BootTime>,
+    /// When the service was last restarted on purpose: in a rollout, as announced, or by a plan.
+    pub(super) restarted_at: Option<BootTime>,
     /// Since when no signal has been lost.
     pub(super) seen_since: Option<BootTime>,
     /// Since when the verdict has been to roll back.
@@ -127,6 +131,7 @@ impl Service {
             lost_told: std::collections::BTreeSet::new(),
             lost_in_incident: std::collections::BTreeMap::new(),
             outage_at: None,
+            restarted_at: None,
             seen_since: None,
             due_since: None,
             considered_since: None,
@@ -275,6 +280,21 @@ impl Service {
             touched.after(step.planned.deadline).max(turn.now.boot)
         });
         switched_by.into_iter().chain(self.announced_until(turn.now)).max()
+    }
+
+    /// Whether the service may be away because it is restarted on purpose: within a rollout's settling time, as announced, or
+    /// by a plan until that has seen it answer. Each of them ends by itself.
+    pub(super) fn is_restarting(&self, turn: &Turn<'_>) -> bool {
+        let plan = turn.open_incident(&self.name).and_then(IncidentRecord::active_plan);
+        let by_plan = plan.is_some_and(|plan| {
+            plan.switch_status().may_have_changed_the_world()
+                && plan.status_of(|action| *action == StepAction::Verify) == Some(StepStatus::Pending)
+        });
+        let rolling_out = turn.record(&self.name).live().is_some_and(|live| {
+            let since = rollout_since(&self.rollout, live, turn.now, turn.steady());
+            live.rollout == Rollout::UnderWay && turn.now.boot < since.after(self.policy.gates.settle)
+        });
+        by_plan || rolling_out || self.restarts_until(turn).is_some()
     }
 
     /// Asks to be assessed by `wake`.

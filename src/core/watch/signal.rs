@@ -315,6 +315,10 @@ impl Signal {
                 let latency = self.requests.as_deref().and_then(|requests| requests.latency_reason.as_ref());
                 latency.map_or_else(|| "no latency is measured".to_owned(), ToString::to_string)
             }
+            // It was heard just now; what is missing is before that.
+            (_, Some(last)) if now.since(last) < self.every + self.timeout => {
+                "of its last samples more than a fifth is missing".to_owned()
+            }
             (_, Some(last)) => format!("{NO_ANSWER} for {} s", now.since(last).as_secs()),
             (_, None) => format!("{NO_ANSWER} since the watch began"),
         }
