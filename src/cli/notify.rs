@@ -49,6 +49,7 @@ pub(super) async fn run(access: &Access, notify: &Notify) -> Result<(), Failure>
         action: "Nothing to do.".to_owned(),
         verdict: None,
         path: None,
+        outcome: None,
         version_from: None,
         version_to: None,
         details: vec!["Sent by `backstop notify test`.".to_owned()],

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    entry::PlanOutcome,
     name::{IncidentId, PageId, ServiceName, Version},
     policy::{Finding, Severity},
     time::WallTime,
@@ -76,6 +77,9 @@ pub struct Page {
     /// The path to it, with its numbers.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub path: Option<Path>,
+    /// How the rollback or the verification ended that the page tells of: `persists` and `unverified` are no success.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outcome: Option<PlanOutcome>,
     /// The accused version.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub version_from: Option<Version>,

@@ -63,6 +63,7 @@ fn page() -> Page {
             }],
             because: "too many errors".to_owned(),
         }),
+        outcome: None,
         version_from: Some("v2".into()),
         version_to: Some("v1".into()),
         details: vec!["cooldown ends in 4 minutes".to_owned()],

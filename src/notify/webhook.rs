@@ -13,6 +13,7 @@ use sha2::Sha256;
 
 use super::{WallClock, answer};
 use crate::core::{
+    entry::PlanOutcome,
     name::{IncidentId, ServiceName, Version},
     page::{DeliveryOutcome, Page, PageKind},
     policy::{Finding, Severity},
@@ -147,6 +148,8 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<PlanOutcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     version_from: Option<&'a Version>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version_to: Option<&'a Version>,
@@ -182,6 +185,7 @@ impl<'a> Body<'a> {
                 action: &page.action,
                 verdict: page.verdict,
                 path: page.path.as_ref(),
+                outcome: page.outcome,
                 version_from: page.version_from.as_ref(),
                 version_to: page.version_to.as_ref(),
                 details: &page.details,

@@ -251,9 +251,9 @@ fn the_end_of_an_incident_whose_rollback_is_stuck_says_so() {
 #[test]
 fn a_deploy_during_a_rollback_leaves_it_to_whoever_deployed_in_every_page() {
     let mut bench = Bench::with_v2(Mode::Act, as_it_is);
-    bench.ends = [Ends::Silent].into();
+    bench.ends = [Ends::Well, Ends::Silent].into();
     bench.requests = (40, 20);
-    bench.until("began", |bench| !bench.operations.is_empty());
+    bench.until("switching", |bench| !bench.switches().is_empty());
     bench.pass(12);
     bench.live = Some("v3");
     bench.until("ended", |bench| outcome(bench) == Some(PlanOutcome::Overtaken));

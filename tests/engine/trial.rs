@@ -2,10 +2,11 @@
 
 use backstop::{
     core::{
+        durable::PlanRecord,
         entry::PlanOutcome,
         event::{Request, RollbackOrder},
-        page::PageKind,
-        policy::{Mode, Severity},
+        page::{Page, PageKind},
+        policy::{Finding, Mode, Severity},
         release::Standing,
         saga::StepStatus,
     },
@@ -40,7 +41,8 @@ fn a_rollback_by_hand_whose_own_restart_fails_a_probe_accuses_nobody() {
     bench.ends = [Ends::Well, Ends::Lost].into();
     bench.until("settled", |bench| bench.state.durable().incidents.is_empty());
     roll_back(&mut bench);
-    assert_eq!(bench.incident(1).active_plan().map(|plan| plan.switch_status()), Some(StepStatus::Started));
+    let switch = bench.incident(1).active_plan().map(PlanRecord::switch_status);
+    assert_eq!(switch, Some(StepStatus::Started));
     bench.ready = Some(false);
     bench.pass(5);
     bench.ready = Some(true);
@@ -194,4 +196,91 @@ fn each_restart_of_what_is_live_may_be_announced_once_it_answered_after_the_one_
     let said = report(&mut bench, "v2");
     assert!(!said.contains("nothing is opened"), "{said}");
     bench.until("opened", |bench| bench.was_told(PageKind::IncidentOpened));
+}
+
+fn last(bench: &Bench, kind: PageKind) -> &Page {
+    bench.pages.iter().rfind(|page| page.kind == kind).expect("such a page")
+}
+
+#[test]
+fn a_stuck_rollback_says_what_was_seen_and_what_to_do() {
+    let mut bench = well();
+    bench.answer_version("v2");
+    bench.ends = [Ends::Well, Ends::Failing, Ends::Failing, Ends::Failing].into();
+    roll_back(&mut bench);
+    bench.until("ended", |bench| outcome(bench).is_some());
+    assert_eq!(outcome(&bench), Some(PlanOutcome::Stuck));
+    let page = last(&bench, PageKind::RollbackFailed);
+    let seen =
+        "It could not be undone either: When last seen, the target had v2 live, and the service said that it is v2.";
+    assert!(page.details.iter().any(|line| line == seen), "{:?}", page.details);
+    for part in [
+        "`backstop incident show shop-0-1`",
+        "`backstop rollback shop-0 --override",
+        "`backstop deploys mark shop-0 v2 good`",
+    ] {
+        assert!(page.action.contains(part), "{}", page.action);
+    }
+}
+
+#[test]
+fn a_deploy_during_the_verification_leaves_no_step_under_way() {
+    let mut bench = well();
+    roll_back(&mut bench);
+    bench.until("verifies", |bench| {
+        let plan = bench.incident(1).active_plan();
+        plan.and_then(|plan| plan.current_step()).is_some_and(|(_, step)| step.planned.title == "verify")
+    });
+    bench.live = Some("v3");
+    bench.until("overtaken", |bench| outcome(bench).is_some());
+    let page = last(&bench, PageKind::RollbackFailed);
+    assert!(!page.details.iter().any(|line| line.contains("under way")), "{:?}", page.details);
+    let shown = bench.state.incident(&first()).expect("it is kept");
+    let record = shown.plans[0].steps.last().expect("steps");
+    assert_eq!((record.status, record.note.as_str()), (StepStatus::Skipped, "the plan's end put it into the history"));
+    assert_eq!(bench.history.len(), 1);
+}
+
+#[test]
+fn what_an_outage_explained_is_not_taken_back_when_the_incident_is_over() {
+    let mut bench = Bench::new(Mode::Observe, as_it_is);
+    (bench.ready, bench.requests_missed) = (Some(false), true);
+    bench.pass(120);
+    (bench.ready, bench.requests_missed) = (Some(true), false);
+    bench.until("over", |bench| bench.was_told(PageKind::IncidentResolved));
+    let page = last(&bench, PageKind::IncidentResolved);
+    assert!(bench.incident(1).found(Finding::SignalLost));
+    assert!(!page.details.iter().any(|line| line.contains("signal_lost")), "{:?}", page.details);
+}
+
+#[test]
+fn a_verification_of_what_nobody_rolled_back_to_tells_of_no_rollback() {
+    let mut bench = well();
+    bench.ask(Request::Verify { service: SERVICE.into() }).expect("a verification");
+    bench.until("proved", |bench| bench.record().verification.as_ref().is_some_and(|one| one.ended.is_some()));
+    assert!(bench.pages.is_empty(), "{:?}", bench.told());
+}
+
+#[test]
+fn how_a_rollback_ended_is_in_its_page_and_nothing_follows_that() {
+    let mut bench = well();
+    bench.ends = [Ends::Well, Ends::Failing].into();
+    roll_back(&mut bench);
+    bench.until("over", |bench| bench.was_told(PageKind::IncidentResolved));
+    assert_eq!(last(&bench, PageKind::RollbackCompleted).outcome, Some(PlanOutcome::Verified));
+    let told = bench.told();
+    let after: Vec<_> = told.iter().skip_while(|line| !line.contains("rollback.completed")).skip(1).collect();
+    assert!(after.iter().all(|line| !line.contains("rollback.step")), "{told:?}");
+    assert!(
+        told.iter().any(|line| line.contains("step 2 of 6, attempt 2 of 2: roll back the target: done")),
+        "{told:?}"
+    );
+    assert!(bench.pages.iter().any(|page| page.action == "It is tried again. Updates will follow."), "{told:?}");
+    // One that did not help is no success.
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.requests = (40, 20);
+    bench.until("told", |bench| bench.was_told(PageKind::RollbackCompleted));
+    let page = last(&bench, PageKind::RollbackCompleted);
+    assert_eq!(page.outcome, Some(PlanOutcome::Persists));
+    assert!(page.summary.contains("and the issue persists"), "{}", page.summary);
 }

@@ -124,6 +124,11 @@ impl Service {
         if outcome == PlanOutcome::Verified {
             self.learn_from_rollback_by_hand(turn, version);
         }
+        let last = turn.record(&self.name).verification.as_ref();
+        if last.is_none_or(|last| last.from.is_none()) {
+            // Nothing was rolled back: whoever asked is answered, and what is wrong is told as ever.
+            return;
+        }
         let (summary, finding) = match outcome {
             PlanOutcome::Verified => (format!("{}: verified: {version} is live and healthy ({note})", self.name), None),
             PlanOutcome::Persists => {
@@ -146,7 +151,7 @@ impl Service {
             Some(finding) => draft.found(finding),
             None => draft.action("Root cause investigation comes next; post-mortem to be scheduled."),
         };
-        turn.page(draft.live(version));
+        turn.page(draft.ended(outcome).live(version));
     }
 
     /// The open incident accuses another version than the one that was proved healthy: that one was rolled back from by

@@ -9,9 +9,10 @@ use super::{
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
-    entry::{ByHand, Fact, PlanOutcome},
+    entry::{ByHand, Fact, PlanOutcome, StepAction},
     gate::{Gate, GateReport, together, words},
     name::Version,
+    operation::Operation,
     page::PageKind,
     plan,
     policy::{Atom, ConsiderThen, Expression, Finding, Mode, Question},
@@ -387,7 +388,14 @@ impl Service {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let Some(plan) = incident.active_plan() else { return };
         let (id, number, from, to) = (incident.id.clone(), plan.number, plan.from.clone(), plan.to.clone());
-        let under_way = plan.current_step().filter(|(_, step)| step.status.in_flight());
+        // Only what changes the target may change it still.
+        let under_way = plan.current_step().filter(|(_, step)| {
+            let operation = match &step.planned.action {
+                StepAction::Operate { operation } => Some(operation),
+                _ => None,
+            };
+            step.status.in_flight() && matches!(operation, Some(Operation::Switch { .. }))
+        });
         let under_way = under_way.map(|(place, step)| {
             let title = &step.planned.title;
             format!("Step {} ({title}) was under way and may still come to its end: see what is live then.", place + 1)

@@ -335,7 +335,10 @@ impl Service {
         }
         self.find(turn, finding, &detail, None);
         let state = match (stuck, current.record.planned.undo.is_some()) {
-            (true, _) => format!("It could not be undone either. Which of {from} and {to} serves is not known."),
+            (true, _) => {
+                let seen = self.sight.last_seen(&format!("which of {from} and {to} serves is not known."));
+                format!("It could not be undone either: {seen}")
+            }
             (false, true) => format!("It was undone: {from} is live, as before."),
             (false, false) => format!("Nothing was changed: {from} is live, as before."),
         };
@@ -345,7 +348,8 @@ impl Service {
             .versions(from, to)
             .details([state])
             .details(whose);
-        turn.page(draft);
+        let what_to_do = outlook::after_stuck(turn.incident(&current.incident), from, to);
+        turn.page(if stuck { draft.then(what_to_do) } else { draft });
     }
 
     /// Puts what happened to a step into the journal, and tells people when it ends.
@@ -373,17 +377,42 @@ impl Service {
             StepEvent::UndoFailed => "could not be undone",
             StepEvent::Started | StepEvent::Skipped | StepEvent::UndoStarted => return,
         };
+        // By then how it ended was told.
+        let is_record = current.record.planned.action == StepAction::Record;
+        if is_record && event == StepEvent::Succeeded {
+            return;
+        }
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
         let title = &current.record.planned.title;
-        let place = format!("step {} of {}", current.step + 1, plan.steps.len());
+        let step = &plan.steps[usize::from(current.step)];
+        let attempt = match (event, step.attempts) {
+            (StepEvent::Succeeded | StepEvent::Failed | StepEvent::BecameUnknown, 2..) if !step.status.is_undo() => {
+                let most = if step.attempts > FAILURES_LIMIT { ATTEMPTS_LIMIT } else { FAILURES_LIMIT };
+                format!(", attempt {} of {most}", step.attempts)
+            }
+            _ => String::new(),
+        };
+        let place = format!("step {} of {}{attempt}", current.step + 1, plan.steps.len());
+        let is_tried_again = event == StepEvent::Failed
+            && !step.planned.optional
+            && step.failures < FAILURES_LIMIT
+            && step.attempts < ATTEMPTS_LIMIT
+            && plan.aborted.is_none();
+        let action = match is_tried_again {
+            _ if is_record => {
+                "How the rollback ended was told already: only its entry in the history file is at stake."
+            }
+            true => "It is tried again. Updates will follow.",
+            false => "Updates will follow.",
+        };
         let note = if note.is_empty() { note } else { format!(" ({note})") };
         let draft =
             Draft::about(PageKind::RollbackStep, incident, format!("{}: {place}: {title}: {word}{note}", self.name))
                 .at(Severity::S3)
                 .brief()
                 .versions(&current.from, &current.to)
-                .action("Updates will follow.");
+                .action(action);
         turn.page(draft);
     }
 

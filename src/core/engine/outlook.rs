@@ -65,6 +65,10 @@ pub(super) fn aftermath(
     let mut over: Vec<&str> = Vec::new();
     for found in &incident.findings {
         let name = found.finding.as_str();
+        // That a signal is lost is told, and taken back, outside incidents.
+        if found.finding == Finding::SignalLost {
+            continue;
+        }
         let stays = is_stuck && matches!(found.finding, Finding::StepStuck | Finding::RollbackFailed);
         if !stays && !over.contains(&name) {
             over.push(name);
@@ -107,6 +111,16 @@ pub(super) fn left_to_people(incident: &IncidentRecord) -> Option<&'static str> 
 /// What is to be done when somebody came between.
 pub(super) const OVERTAKEN: &str =
     "Whoever came between decides: Backstop does nothing more in this incident. How it ends is told.";
+
+/// What a rollback that is stuck half-way asks of people.
+pub(super) fn after_stuck(incident: &IncidentRecord, from: &Version, to: &Version) -> String {
+    let (id, service) = (&incident.id, &incident.service);
+    format!(
+        "See `backstop incident show {id}` and what the target has live. To go on to {to}: `backstop rollback {service} \
+         --override one_rollback_for_a_deploy --reason TEXT`; to stay with {from}, once it is whole: `backstop deploys mark \
+         {service} {from} good`."
+    )
+}
 
 /// Who wanted a plan, where it was not Backstop.
 pub(super) fn whose(plan: &PlanRecord) -> Option<String> {

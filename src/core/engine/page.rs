@@ -3,7 +3,7 @@
 use super::turn::Turn;
 use crate::core::{
     durable::{IncidentRecord, verdict_severity},
-    entry::Fact,
+    entry::{Fact, PlanOutcome},
     name::{PageId, ServiceName, Version},
     page::{Page, PageKind},
     policy::{Finding, Severity},
@@ -20,6 +20,8 @@ pub(super) struct Draft {
     live: Severity,
     summary: String,
     action: Option<String>,
+    then: Option<String>,
+    outcome: Option<PlanOutcome>,
     verdict: Option<VerdictKind>,
     path: Option<Path>,
     versions: Option<(Version, Option<Version>)>,
@@ -38,6 +40,8 @@ impl Draft {
             live: verdict_severity(incident.verdict),
             summary: summary.into(),
             action: None,
+            then: None,
+            outcome: None,
             verdict: Some(incident.verdict),
             path: Some(incident.path.clone()),
             versions: incident.accused.clone().map(|(_, version)| (version, None)),
@@ -61,6 +65,8 @@ impl Draft {
             live: Severity::S3,
             summary: summary.into(),
             action: None,
+            then: None,
+            outcome: None,
             verdict: None,
             path: None,
             versions: None,
@@ -79,6 +85,8 @@ impl Draft {
             live: Severity::S3,
             summary: summary.into(),
             action: None,
+            then: None,
+            outcome: None,
             verdict: None,
             path: None,
             versions: None,
@@ -121,6 +129,18 @@ impl Draft {
         self
     }
 
+    /// What is to be done beyond what the escalation table says.
+    pub(super) fn then(mut self, what: String) -> Self {
+        self.then = Some(what);
+        self
+    }
+
+    /// How the rollback or the verification that it tells of ended.
+    pub(super) fn ended(mut self, outcome: PlanOutcome) -> Self {
+        self.outcome = Some(outcome);
+        self
+    }
+
     pub(super) fn versions(mut self, from: &Version, to: &Version) -> Self {
         self.versions = Some((from.clone(), Some(to.clone())));
         self
@@ -140,6 +160,10 @@ impl Draft {
             (None, Some(finding)) => escalation.action(finding).to_owned(),
             (None, None) => String::new(),
         };
+        let action = match self.then {
+            Some(then) => format!("{action} {then}").trim_start().to_owned(),
+            None => action,
+        };
         let (version_from, version_to) = match self.versions {
             Some((from, to)) => (Some(from), to),
             None => (None, None),
@@ -156,6 +180,7 @@ impl Draft {
             action,
             verdict: self.verdict,
             path: self.path,
+            outcome: self.outcome,
             version_from,
             version_to,
             details: self.details,

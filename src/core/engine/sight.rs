@@ -149,6 +149,20 @@ impl Sight {
         self.trouble.as_ref().filter(|_| since <= now.boot)
     }
 
+    /// What was live at the target when it was last seen, and what the service said last that it is; in words.
+    pub(super) fn last_seen(&self, or: &str) -> String {
+        let current = self.observation().and_then(|seen| seen.current.as_ref()).map(|release| &release.version);
+        let said = self.live_version.as_ref().map(|(_, version)| version);
+        match (current, said) {
+            (Some(current), Some(said)) => {
+                format!("When last seen, the target had {current} live, and the service said that it is {said}.")
+            }
+            (Some(current), None) => format!("When last seen, the target had {current} live."),
+            (None, Some(said)) => format!("When last asked, the service said that it is {said}; {or}"),
+            (None, None) => or.to_owned(),
+        }
+    }
+
     /// When the last look at the target began, whatever came of it.
     pub(super) fn looked_at(&self) -> Option<BootTime> {
         self.looked_at

@@ -57,14 +57,17 @@ fn end_what_is_open(turn: &mut Turn<'_>, name: &ServiceName) {
     }
     let record = turn.record(name);
     let verification = record.verification.as_ref().filter(|one| one.ended.is_none());
-    let verification = verification.map(|one| (one.number, one.version.clone()));
+    let verification = verification.map(|one| (one.number, one.version.clone(), one.from.is_some()));
     let findings = record.findings.clone();
-    if let Some((number, version)) = verification {
+    if let Some((number, version, was_rolled_back)) = verification {
         let (outcome, note) = (PlanOutcome::Unverified, NO_LONGER_WATCHED.to_owned());
         turn.append(Some(name), Fact::VerificationEnded { number, outcome, note });
         keep_verification(turn, name);
         let summary = format!("{name}: {version} could not be verified: {NO_LONGER_WATCHED}");
-        turn.page(Draft::service(PageKind::RollbackCompleted, name, summary).found(Finding::RollbackUnverified));
+        if was_rolled_back {
+            let draft = Draft::service(PageKind::RollbackCompleted, name, summary);
+            turn.page(draft.found(Finding::RollbackUnverified).ended(outcome));
+        }
     }
     for finding in findings {
         turn.append(Some(name), Fact::FindingOver { finding });

@@ -176,7 +176,12 @@ impl Service {
                 .details([format!("Duration: {lasted}"), "Backstop goes no further back by itself.".to_owned()])
         };
         let whose = turn.incident(&current.incident).active_plan().and_then(outlook::whose);
-        let draft = draft.versions(from, to).details(whose);
+        let outcome = match event {
+            StepEvent::Succeeded => PlanOutcome::Verified,
+            StepEvent::Failed => PlanOutcome::Persists,
+            _ => PlanOutcome::Unverified,
+        };
+        let draft = draft.ended(outcome).versions(from, to).details(whose);
         turn.page(draft);
         true
     }
@@ -239,14 +244,15 @@ impl Service {
         let state = if untouched {
             format!("Nothing was changed: {from} is live, as before.")
         } else {
-            format!("Whether {from} or {to} serves has to be looked at by hand.")
+            self.sight.last_seen(&format!("whether {from} or {to} serves has to be looked at by hand."))
         };
         let summary = format!("{}: the rollback from {from} to {to} is not gone on with: {why}", self.name);
         let draft = Draft::about(PageKind::RollbackFailed, turn.incident(&id), summary)
             .found(finding)
             .versions(&from, &to)
             .details([state]);
-        turn.page(draft);
+        let what_to_do = outlook::after_stuck(turn.incident(&id), &from, &to);
+        turn.page(if untouched { draft } else { draft.then(what_to_do) });
         self.leave_flying(turn);
         self.drive = super::drive::Drive::default();
         keep_plan(turn, &id, number);

@@ -6,8 +6,9 @@ use crate::core::{
         ApprovalRecord, ApprovalState, DeployRecord, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout,
         VerificationRecord,
     },
-    entry::PlanOutcome,
+    entry::{PlanOutcome, StepAction},
     name::{IncidentId, ServiceIndex, ServiceName, Version},
+    saga::StepStatus,
     time::{Now, SteadyTime, WallTime},
     view::{
         ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanUnderWay, PlanView,
@@ -238,12 +239,18 @@ fn plan_view(plan: &PlanRecord) -> PlanView {
         steps: plan
             .steps
             .iter()
-            .map(|step| StepView {
-                title: step.planned.title.clone(),
-                status: step.status,
-                note: step.note.clone(),
-                started_at: step.started_at,
-                ended_at: step.ended_at,
+            .map(|step| {
+                // A plan that ended before this step is put into the history by its end.
+                let by_its_end = plan.ended.is_some()
+                    && step.planned.action == StepAction::Record
+                    && step.status == StepStatus::Pending;
+                let (status, note) = if by_its_end {
+                    (StepStatus::Skipped, "the plan's end put it into the history".to_owned())
+                } else {
+                    (step.status, step.note.clone())
+                };
+                let title = step.planned.title.clone();
+                StepView { title, status, note, started_at: step.started_at, ended_at: step.ended_at }
             })
             .collect(),
     }

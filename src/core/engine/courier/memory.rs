@@ -74,6 +74,7 @@ mod tests {
             action: String::new(),
             verdict: None,
             path: None,
+            outcome: None,
             version_from: None,
             version_to: None,
             details: Vec::new(),
