@@ -1,5 +1,7 @@
 //! What the API answers, beyond the core's own views. The command line reads the same types back.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
@@ -66,6 +68,9 @@ pub struct ServiceSummary {
     /// The incident that is open.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub incident: Option<IncidentId>,
+    /// How that incident stands, in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub incident_state: Option<String>,
     /// The plan that is under way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan_under_way: Option<PlanUnderWay>,
@@ -113,6 +118,7 @@ impl From<&ServiceView> for ServiceSummary {
                 .collect(),
             rollback_to: view.rollback_to.clone(),
             incident: view.incident.clone(),
+            incident_state: None,
             plan_under_way: view.plan_under_way.clone(),
             approval: view.approval.clone(),
             target_unseen: view.target_unseen.clone(),
@@ -122,6 +128,14 @@ impl From<&ServiceView> for ServiceSummary {
             verification: view.verification.clone().filter(|verification| !verification.overtaken),
             at: view.at,
         }
+    }
+}
+
+impl ServiceSummary {
+    /// A row, with how its incident stands among these.
+    pub fn of(view: &ServiceView, incidents: &[Arc<IncidentView>]) -> Self {
+        let open = incidents.iter().find(|incident| view.incident.as_ref() == Some(&incident.id));
+        Self { incident_state: open.map(|incident| incident.state.clone()), ..Self::from(view) }
     }
 }
 

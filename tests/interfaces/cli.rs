@@ -4,10 +4,12 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
+    sync::Arc,
 };
 
 use backstop::{
     config::form::Role,
+    core::name::ServiceIndex,
     serve::{
         Limits,
         answers::{Explanation, Services},
@@ -96,6 +98,21 @@ fn wrong_usage_exits_with_2() {
     }
     let (code, stdout, _) = output(&["--version"]);
     assert_eq!((code, stdout), (0, format!("backstop {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_an_incident_stands_is_shown_with_what_to_do() {
+    let daemon = daemon(&[], Core::Answers, Limits::default()).await;
+    let mut view = views::rolling_back();
+    (view.plan_under_way, view.approval) = (None, None);
+    daemon.publisher.service(ServiceIndex(1), view);
+    let mut incident = views::open_incident();
+    "open: the rollback ended stuck".clone_into(&mut incident.state);
+    daemon.publisher.incidents(vec![Arc::new(incident)]);
+    let (code, stdout, stderr) = with(&["status", "--socket", daemon.socket.to_str().expect("text")], &[]).await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("solvereign-api-17: open: the rollback ended stuck"), "{stdout}");
+    assert!(stdout.contains("-> backstop incident show solvereign-api-17"), "{stdout}");
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
     }
     if let Some(why) = &daemon.configuration {
         tell(WARNING, &format!("the configuration on disk is not the one in force: {why}"));
+        tell(WARNING, "`backstop check FILE` shows where, and what might help");
     }
     if let Some(paused) = &daemon.paused {
         tell(WARNING, &format!("every service is paused {}", pause(paused)));
@@ -125,7 +126,9 @@ fn standing(lines: &mut Vec<String>, service: &ServiceSummary) {
         lines.extend(under_way::deciding(incident, approval).map(|command| format!("-> {command}")));
     } else if let Some(plan) = left_to_people(service) {
         lines.push(under_way::left_to_people(plan, service.verdict, service.mode));
-    } else if service.verdict != VerdictKind::Healthy && !service.held_by.is_empty() {
+    } else if (service.verdict != VerdictKind::Healthy || service.rollback_possible == Answer::No)
+        && !service.held_by.is_empty()
+    {
         let gates: Vec<_> = service.held_by.iter().map(ToString::to_string).collect();
         lines.push(format!("a rollback is held by: {}", gates.join(", ")));
     }
@@ -138,6 +141,13 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
         lines.push(service.because.clone());
     }
     standing(&mut lines, service);
+    // What is under way or waits was told just now, with what is to be done.
+    if let (Some(incident), None, None) = (&service.incident, &service.plan_under_way, &service.approval) {
+        if let Some(state) = &service.incident_state {
+            lines.push(format!("{incident}: {state}"));
+        }
+        lines.push(format!("-> backstop incident show {incident}"));
+    }
     if let Some(why) = &service.target_unseen {
         lines.push(format!("what is live cannot be seen at the target: failed to {why}"));
     }

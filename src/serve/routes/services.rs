@@ -22,7 +22,8 @@ use crate::{
 };
 
 pub(super) async fn list(State(shared): State<Shared>) -> Json<Services> {
-    let services = shared.board.services().iter().map(|view| ServiceSummary::from(&**view)).collect();
+    let incidents = shared.board.incidents();
+    let services = shared.board.services().iter().map(|view| ServiceSummary::of(view, &incidents)).collect();
     Json(Services { services, daemon: shared.board.daemon().as_ref().clone() })
 }
 
