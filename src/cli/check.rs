@@ -23,18 +23,23 @@ pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err:
     if !diagnostics.is_empty() {
         let _ = writeln!(err, "{diagnostics}");
     }
+    let counted = checked.diagnostics.counted();
     match checked.config {
         Some(config) => {
-            let _ = writeln!(out, "{}", summary(path, &config, secrets.is_some()));
+            let _ = writeln!(out, "{}", summary(path, &config, secrets.is_some(), &counted));
             ExitCode::SUCCESS
         }
-        None => ExitCode::from(EXIT_CONFIGURATION),
+        None => {
+            let _ = writeln!(err, "\n{}: {counted}", path.display());
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
     }
 }
 
 /// What will be watched, in a few lines.
-fn summary(path: &Path, config: &Config, resolved: bool) -> String {
-    let mut lines = vec![format!("{}: ok", path.display())];
+fn summary(path: &Path, config: &Config, resolved: bool, counted: &str) -> String {
+    let with = if counted.is_empty() { String::new() } else { format!(", with {counted}") };
+    let mut lines = vec![format!("{}: ok{with}", path.display())];
     let services = &config.policy.services;
     let modes = [Mode::Act, Mode::Ask, Mode::Observe]
         .map(|mode| services.iter().filter(|service| service.mode == mode).count());

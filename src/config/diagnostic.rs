@@ -95,6 +95,22 @@ impl Diagnostics {
         self.left_out > 0 || self.list.iter().any(|diagnostic| diagnostic.gravity == Gravity::Error)
     }
 
+    /// How many of each, in words; empty if there are none.
+    pub fn counted(&self) -> String {
+        let errors = self.list.iter().filter(|diagnostic| diagnostic.gravity == Gravity::Error).count();
+        let warnings = self.list.len() - errors;
+        let words = |count: usize, word: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {word}")),
+            count => Some(format!("{count} {word}s")),
+        };
+        let counted = [words(errors, "error"), words(warnings, "warning")].into_iter().flatten().collect::<Vec<_>>();
+        match (counted.join(" and "), self.left_out) {
+            (counted, 0) => counted,
+            (counted, more) => format!("{counted}, and {more} more"),
+        }
+    }
+
     /// All of them as people read them, an empty line between each two; empty if there are none.
     pub fn render(&self, styled: bool) -> String {
         let mut parts: Vec<String> = self.list.iter().map(|diagnostic| diagnostic.render(styled)).collect();
@@ -112,3 +128,32 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_is_counted() {
+        let of = |gravity: Gravity| Diagnostic {
+            gravity,
+            file: "a.yaml".into(),
+            place: None,
+            message: String::new(),
+            help: None,
+        };
+        let counted = |errors: usize, warnings: usize, left_out: usize| {
+            let errors = std::iter::repeat_n(Gravity::Error, errors);
+            let list = errors.chain(std::iter::repeat_n(Gravity::Warning, warnings)).map(of).collect();
+            Diagnostics { list, left_out }.counted()
+        };
+        for (found, expected) in [
+            (counted(0, 0, 0), ""),
+            (counted(0, 1, 0), "1 warning"),
+            (counted(2, 1, 0), "2 errors and 1 warning"),
+            (counted(1, 0, 7), "1 error, and 7 more"),
+        ] {
+            assert_eq!(found, expected);
+        }
+    }
+}

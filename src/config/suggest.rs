@@ -25,7 +25,8 @@ pub(crate) fn help<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>
     if let Some(meant) = nearest(word, candidates.clone()) {
         return format!("did you mean `{meant}`?");
     }
-    let all: Vec<&str> = candidates.into_iter().collect();
+    // What is itself no word is told at its own place.
+    let all: Vec<&str> = candidates.into_iter().filter(|one| !one.chars().any(char::is_whitespace)).collect();
     match all.len() {
         0 => String::new(),
         1..=LISTED_LIMIT => format!("known here: {}", all.join(", ")),
