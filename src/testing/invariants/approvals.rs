@@ -94,7 +94,9 @@ impl Approvals {
         let truly = truly.filter(|_| deployed_at <= moment.boot && !world.is_mistold);
         let Some(denied) = self.denied.get(&(record.service.clone(), *deploy)).or(truly) else { return Ok(()) };
         let is_overridden = by_hand.as_ref().is_some_and(|order| order.overridden.contains(&Gate::NotDenied));
-        if !is_overridden && approved_at.is_none_or(|verdict| verdict <= *denied) {
+        // Whoever orders it at a graver verdict than the one at which it was denied has answered what would be asked anew.
+        let ordered_at = by_hand.as_ref().map(|_| record.verdict);
+        if !is_overridden && approved_at.or(ordered_at).is_none_or(|verdict| verdict <= *denied) {
             return violated(format!("{incident}: a plan begins for deploy {deploy}, which was denied at {denied}"));
         }
         Ok(())
