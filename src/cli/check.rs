@@ -24,16 +24,12 @@ pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err:
         let _ = writeln!(err, "{diagnostics}");
     }
     let counted = checked.diagnostics.counted();
-    match checked.config {
-        Some(config) => {
-            let _ = writeln!(out, "{}", summary(path, &config, secrets.is_some(), &counted));
-            ExitCode::SUCCESS
-        }
-        None => {
-            let _ = writeln!(err, "\n{}: {counted}", path.display());
-            ExitCode::from(EXIT_CONFIGURATION)
-        }
+    if let Some(config) = checked.config {
+        let _ = writeln!(out, "{}", summary(path, &config, secrets.is_some(), &counted));
+        return ExitCode::SUCCESS;
     }
+    let _ = writeln!(err, "\n{}: {counted}", path.display());
+    ExitCode::from(EXIT_CONFIGURATION)
 }
 
 /// What will be watched, in a few lines.
