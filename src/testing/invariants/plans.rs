@@ -54,7 +54,9 @@ impl Invariants {
         if record.pins.contains_key(from) && !is_overridden(Gate::NotPinned) {
             return violated(format!("{name}: a plan leads away from {from}, which is pinned"));
         }
-        let holds = |pause: &PauseRecord| pause.until.is_none_or(|until| until > entry.at);
+        // A pause lasts as long as it was given for, whatever the wall clock was set to meanwhile.
+        let steady = before.timeline.at(entry.at, entry.boot);
+        let holds = |pause: &PauseRecord| !pause.is_over(steady);
         let is_paused = [&record.paused, &before.paused].into_iter().flatten().any(holds);
         if is_paused && !is_overridden(Gate::NotPaused) {
             return violated(format!("{name}: a plan begins while paused"));
