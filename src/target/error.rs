@@ -140,11 +140,13 @@ pub enum TargetError {
     /// The cluster says no, or nothing.
     #[error(transparent)]
     Kubernetes(#[from] super::KubernetesError),
-    /// Others wrote at the same time, again and again.
-    #[error("write: others wrote in between {limit} times in a row")]
+    /// Others wrote at the same time, again and again, or what is written is refused.
+    #[error("write in {limit} tries, each after a fresh look; the last: {said}")]
     Contended {
         /// Tries.
         limit: usize,
+        /// What was said to the last one.
+        said: String,
     },
     /// The cluster has given the rollout up.
     #[error("see {wanted} rolled out: {why}")]

@@ -37,7 +37,7 @@ use tokio::time::{self, Instant};
 
 use self::{
     clusters::Sight,
-    pods::Health,
+    pods::{Health, Pod},
     revision::Revision,
     rollout::Rollout,
     seen::Seen,
@@ -147,6 +147,7 @@ impl KubernetesTarget {
         let until = Instant::now() + attempt.deadline;
         let incident = attempt.key.incident.as_str();
         let cause = format!("rolled back from {from} to {to} by Backstop, incident {incident}");
+        let mut refused = None;
         for _ in 0..WRITES_LIMIT {
             if Instant::now() >= until {
                 break;
@@ -169,11 +170,11 @@ impl KubernetesTarget {
             let api = Api::namespaced_with(client, &self.form.namespace, &self.kind.resource());
             match self.patch(&api, self.kind.word(), self.form.workload.name(), patch).await {
                 Ok(()) => return Ok(format!("revision {} is the workload's again", revision.number)),
-                Err(error) if error.is_conflict() => {}
+                Err(error) if error.is_conflict() => refused = Some(error),
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(TargetError::Contended { limit: WRITES_LIMIT })
+        Err(contended(refused))
     }
 
     /// Stops traffic, in the way that is configured.
@@ -228,6 +229,7 @@ impl KubernetesTarget {
         let until = Instant::now() + within;
         let client = self.clusters.client(&self.form).await?;
         let api: Api<DynamicObject> = Api::namespaced_with(client, &self.form.namespace, resource);
+        let mut refused = None;
         for _ in 0..WRITES_LIMIT {
             if Instant::now() >= until {
                 break;
@@ -244,11 +246,11 @@ impl KubernetesTarget {
             };
             match self.patch(&api, word, name, patch).await {
                 Ok(()) => return Ok(note),
-                Err(error) if error.is_conflict() => {}
+                Err(error) if error.is_conflict() => refused = Some(error),
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(TargetError::Contended { limit: WRITES_LIMIT })
+        Err(contended(refused))
     }
 
     async fn patch(
@@ -278,8 +280,8 @@ impl KubernetesTarget {
         let revisions = sight.revisions(self.kind);
         let Some(current) = revision::current(&sight.workload, &revisions) else { return Ok(()) };
         let blocking = seen::pods(self.kind, sight).into_iter().filter(|pod| pod.revision != current.pod_label);
-        let blocking = blocking.filter_map(|pod| match pod.health {
-            Health::Failing(why) => Some((pod.name, pod.uid, why)),
+        let blocking = blocking.filter_map(|pod| match pod.health.clone() {
+            Health::Failing(why) => Some((pod, why)),
             Health::Ready | Health::Unready { .. } => None,
         });
         self.delete_pods(blocking.collect()).await?;
@@ -289,24 +291,25 @@ impl KubernetesTarget {
     /// Deletes pods that fail: a bounded share, and never one that serves.
     pub(super) async fn restart_failing(&self) -> Result<String, TargetError> {
         let sight = self.clusters.sight(&self.form, self.kind).await?;
-        let chosen: Vec<(String, String, String)> = {
+        let chosen: Vec<(Pod, String)> = {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let pods = seen::pods(self.kind, &sight);
             let chosen = restart::chosen(&pods, seen.unready(), self.form.restart_at_most, Instant::now());
-            chosen.into_iter().map(|(pod, why)| (pod.name.clone(), pod.uid.clone(), why)).collect()
+            chosen.into_iter().map(|(pod, why)| (pod.clone(), why)).collect()
         };
         let notes = self.delete_pods(chosen).await?;
         Ok(if notes.is_empty() { "no pod fails".to_owned() } else { format!("deleted {}", notes.join(", ")) })
     }
 
-    /// Deletes pods by name and uid; says which are gone, and why they had to go.
-    async fn delete_pods(&self, pods: Vec<(String, String, String)>) -> Result<Vec<String>, TargetError> {
+    /// Deletes pods as they were read; says which are gone, and why they had to go. One that has changed since, and may
+    /// serve by now, stays: the next look sees it.
+    async fn delete_pods(&self, pods: Vec<(Pod, String)>) -> Result<Vec<String>, TargetError> {
         let client = self.clusters.client(&self.form).await?;
         let api: Api<DynamicObject> = Api::namespaced_with(client, &self.form.namespace, &resource("", "Pod"));
         let mut notes = Vec::new();
-        for (name, uid, why) in pods {
+        for (Pod { name, uid, resource_version, .. }, why) in pods {
             // Another pod of the same name is another: those of a StatefulSet are called alike.
-            let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
+            let preconditions = Some(Preconditions { uid: Some(uid), resource_version });
             let parameters = DeleteParams { preconditions, ..DeleteParams::default() };
             match ask(&format!("delete pod {}/{name}", self.form.namespace), api.delete(&name, &parameters)).await {
                 Ok(_) => notes.push(format!("{name} ({why})")),
@@ -361,4 +364,11 @@ impl KubernetesTarget {
             time::sleep(ROLLOUT_POLL).await;
         }
     }
+}
+
+/// Why nothing was written in so many tries. The API server refuses a test of ours as it refuses what is invalid: what it
+/// said last is told.
+fn contended(refused: Option<KubernetesError>) -> TargetError {
+    let said = refused.map_or_else(|| "the deadline came first".to_owned(), |error| error.to_string());
+    TargetError::Contended { limit: WRITES_LIMIT, said }
 }

@@ -43,6 +43,8 @@ pub(super) enum Health {
 pub(super) struct Pod {
     pub(super) name: String,
     pub(super) uid: String,
+    /// Which state of it was read.
+    pub(super) resource_version: Option<String>,
     /// The label that tells its revision.
     pub(super) revision: String,
     pub(super) health: Health,
@@ -70,6 +72,7 @@ pub(super) fn pod(object: &DynamicObject, revision_label: &str) -> Option<Pod> {
     Some(Pod {
         name: object.metadata.name.clone()?,
         uid: object.metadata.uid.clone()?,
+        resource_version: object.metadata.resource_version.clone(),
         revision: label(object, revision_label)?.to_owned(),
         health: health(object, statuses()),
         restarts: statuses().filter_map(|status| status.get("restartCount")?.as_i64()).sum(),

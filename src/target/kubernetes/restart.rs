@@ -24,6 +24,7 @@ mod tests {
         Pod {
             name: name.to_owned(),
             uid: name.to_owned(),
+            resource_version: None,
             revision: "a".to_owned(),
             health,
             restarts: 0,
