@@ -221,8 +221,7 @@ impl Press {
 
     fn show_service(&self, state: &mut State, index: ServiceIndex, now: Now) {
         let view = state.service_view(now, index);
-        self.metrics.conditions(index, &view);
-        self.metrics.standing(index, &view, state.durable().open_incident(&view.name));
+        self.metrics.service(index, &view, state.durable().open_incident(&view.name));
         self.publisher.service(index, view);
     }
 

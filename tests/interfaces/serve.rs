@@ -550,7 +550,7 @@ fn metrics_count_what_happened() {
     metrics.sample(service, signal, &Measurement::Check(Outcome::Failed(Reason::new("503"))), true);
     metrics.lag(Duration::from_millis(3));
     metrics.evaluation_duration(Duration::from_micros(2));
-    metrics.conditions(service, &views::rolling_back());
+    metrics.service(service, &views::rolling_back(), None);
     metrics.delivery(&"audit".into(), &DeliveryOutcome::Delivered);
     metrics.daemon(&views::daemon());
     metrics.heartbeat_succeeded(views::at(0));

@@ -1,11 +1,11 @@
 //! Backstop's own metrics; the README lists them.
 //!
-//! Every label's values come from the configuration or from a closed list, so their number is bounded. Handles for what
-//! happens on each sample are made beforehand, so that counting a sample neither allocates nor looks anything up.
+//! Every label's values come from the configuration or from a closed list, so their number is bounded. What belongs to
+//! services is kept as plain numbers ([`services`]), what belongs to none by a recorder; handles for what happens on each
+//! sample are made beforehand, so that counting a sample neither allocates nor looks anything up.
 
 mod journal;
 mod services;
-mod standing;
 
 use std::{
     collections::BTreeMap,
@@ -19,24 +19,21 @@ use ::metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use services::ServiceMetrics;
+
 use crate::core::{
-    answer::Answer,
-    name::{ChannelName, ConditionName, ServiceIndex, SignalIndex},
+    durable::IncidentRecord,
+    name::{ChannelName, ServiceIndex, ServiceName, SignalIndex},
     page::DeliveryOutcome,
-    policy::{Policy, ServicePolicy},
+    policy::Policy,
     sample::{Measurement, Outcome},
     time::WallTime,
     view::{DaemonView, ServiceView},
 };
 
-const SAMPLES: &str = "backstop_probe_samples_total";
 const LAG: &str = "backstop_probe_lag_seconds";
 const EVALUATION: &str = "backstop_evaluation_duration_seconds";
-const CONDITION: &str = "backstop_condition";
-const INCIDENTS: &str = "backstop_incidents_total";
-const ROLLBACKS: &str = "backstop_rollbacks_total";
 const ROLLBACK_DURATION: &str = "backstop_rollback_duration_seconds";
-const GATE_REFUSALS: &str = "backstop_gate_refusals_total";
 const OUTBOX_DEPTH: &str = "backstop_outbox_depth";
 const OUTBOX_AGE: &str = "backstop_outbox_oldest_age_seconds";
 const DELIVERIES: &str = "backstop_deliveries_total";
@@ -61,19 +58,10 @@ struct Recording {
     handle: PrometheusHandle,
 }
 
-/// Handles of one service, in the policy's order.
-struct ServiceHandles {
-    /// For each signal: passed, failed, missed.
-    samples: Vec<[Counter; 3]>,
-    conditions: BTreeMap<ConditionName, Gauge>,
-    standing: standing::Standing,
-}
-
 /// Handles of everything that is not counted by name alone.
 struct Handles {
-    /// What they were made for.
-    policies: Vec<Arc<ServicePolicy>>,
-    services: Vec<ServiceHandles>,
+    /// In the policy's order.
+    services: Vec<ServiceMetrics>,
     lag: Histogram,
     evaluation: Histogram,
     rollback_duration: Histogram,
@@ -83,12 +71,10 @@ struct Handles {
     late: Counter,
 }
 
-/// The recorders and their handles. One for each process (tests make several).
+/// The recorder and its handles. One for each process (tests make several).
 pub struct Metrics {
-    /// What belongs to no service. It is there as long as the process.
+    /// What belongs to no service.
     own: Recording,
-    /// What belongs to services; made anew when some of it goes, since nothing can be taken out of a recorder.
-    of_services: RwLock<Arc<Recording>>,
     handles: RwLock<Arc<Handles>>,
     plans: Mutex<journal::Plans>,
 }
@@ -108,33 +94,30 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Full(EVALUATION.to_owned()), EVALUATION_BUCKETS)?
             .set_buckets_for_metric(Matcher::Full(ROLLBACK_DURATION.to_owned()), ROLLBACK_BUCKETS)?
             .build_recorder();
-        let (own, of_services) = (Recording::of(recorder), Recording::of_services());
+        let own = Recording { handle: recorder.handle(), recorder };
         let handles = own.locally(|| {
             describe();
             foresee(policy);
-            Handles::of(policy, &of_services)
+            let handles = Handles::of(policy, &[]);
+            // A series is there from its first value on.
+            handles.outbox_depth.set(0.0);
+            handles.outbox_age.set(0.0);
+            handles.heartbeat.set(0.0);
+            handles.late.increment(0);
+            handles
         });
-        let (of_services, handles) = (RwLock::new(Arc::new(of_services)), RwLock::new(Arc::new(handles)));
-        Ok(Self { own, of_services, handles, plans: Mutex::default() })
+        Ok(Self { own, handles: RwLock::new(Arc::new(handles)), plans: Mutex::default() })
     }
 
     /// From here on the services are those of `policy`. Counts go on where services and signals stay, and conditions are
     /// unknown until they are answered; the series of what is gone go.
     pub fn reload(&self, policy: &Policy) {
-        let mut recording = self.of_services();
-        if !services::all_stay(&self.handles().policies, policy) {
-            recording = Arc::new(services::without_what_is_gone(&recording, policy));
-        }
+        let before = self.handles();
         let handles = self.own.locally(|| {
             foresee(policy);
-            Handles::anew(policy, &recording)
+            Handles::of(policy, &before.services)
         });
-        *self.of_services.write().unwrap_or_else(PoisonError::into_inner) = recording;
         *self.handles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(handles);
-    }
-
-    fn of_services(&self) -> Arc<Recording> {
-        Arc::clone(&self.of_services.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn handles(&self) -> Arc<Handles> {
@@ -150,15 +133,13 @@ impl Metrics {
             Measurement::Check(Outcome::Failed(_)) => 1,
             Measurement::Check(Outcome::Missed(_)) | Measurement::RequestsMissed(_) => 2,
         };
-        if let Some(handles) =
-            self.handles().services.get(service.get()).and_then(|service| service.samples.get(signal.get()))
+        let handles = self.handles();
+        let Some(service) = handles.services.get(service.get()) else { return };
+        service.sampled(signal.get(), outcome);
+        if outcome == 0
+            && matches!(measurement, Measurement::Requests(counts) if matches!(counts.latency, Some(Err(_))))
         {
-            handles[outcome].increment(1);
-            if outcome == 0
-                && matches!(measurement, Measurement::Requests(counts) if matches!(counts.latency, Some(Err(_))))
-            {
-                handles[2].increment(1);
-            }
+            service.sampled(signal.get(), 2);
         }
     }
 
@@ -172,18 +153,11 @@ impl Metrics {
         self.handles().evaluation.record(duration);
     }
 
-    /// Every condition's answer in a view.
-    pub fn conditions(&self, service: ServiceIndex, view: &ServiceView) {
-        let handles = self.handles();
-        let Some(handles) = handles.services.get(service.get()) else { return };
-        for (name, answer) in &view.conditions {
-            if let Some(gauge) = handles.conditions.get(name) {
-                gauge.set(match answer {
-                    Answer::Yes => 1.0,
-                    Answer::No => 0.0,
-                    Answer::Unknown => -1.0,
-                });
-            }
+    /// What a service's view shows: every condition's answer, and how it stands with the incident that is open.
+    pub fn service(&self, service: ServiceIndex, view: &ServiceView, open: Option<&IncidentRecord>) {
+        if let Some(service) = self.handles().services.get(service.get()) {
+            service.answered(view);
+            service.stands(view, open);
         }
     }
 
@@ -224,46 +198,26 @@ impl Metrics {
     /// Everything in the text format of Prometheus.
     pub fn render(&self) -> String {
         // No name is in both.
-        let mut text = self.of_services().handle.render();
+        let mut text = services::render(&self.handles().services);
         text.push_str(&self.own.handle.render());
         text
     }
 }
 
 impl Recording {
-    fn of(recorder: PrometheusRecorder) -> Self {
-        Self { handle: recorder.handle(), recorder }
-    }
-
-    /// An empty one for what belongs to services: counters and gauges.
-    fn of_services() -> Self {
-        let recording = Self::of(PrometheusBuilder::new().build_recorder());
-        recording.locally(describe);
-        recording
-    }
-
     fn locally<T>(&self, count: impl FnOnce() -> T) -> T {
         with_local_recorder(&self.recorder, count)
     }
 }
 
 impl Handles {
-    /// Made with the recorder of what belongs to no service at hand.
-    fn of(policy: &Policy, of_services: &Recording) -> Self {
-        let handles = Self::anew(policy, of_services);
-        // A series is there from its first value on.
-        handles.outbox_depth.set(0.0);
-        handles.outbox_age.set(0.0);
-        handles.heartbeat.set(0.0);
-        handles.late.increment(0);
-        handles
-    }
-
-    /// Handles of series that may be there already.
-    fn anew(policy: &Policy, of_services: &Recording) -> Self {
+    /// Made with the recorder at hand. `before` are the services that were watched until now.
+    fn of(policy: &Policy, before: &[ServiceMetrics]) -> Self {
+        let before: BTreeMap<_, _> = before.iter().map(|known| (&known.policy.name, known)).collect();
+        let services = policy.services.iter();
+        let services = services.map(|service| ServiceMetrics::following(service, before.get(&service.name).copied()));
         Self {
-            policies: policy.services.clone(),
-            services: of_services.locally(|| policy.services.iter().map(|service| service_handles(service)).collect()),
+            services: services.collect(),
             lag: histogram!(LAG),
             evaluation: histogram!(EVALUATION),
             rollback_duration: histogram!(ROLLBACK_DURATION),
@@ -272,6 +226,10 @@ impl Handles {
             heartbeat: gauge!(HEARTBEAT),
             late: counter!(LATE),
         }
+    }
+
+    fn service_named(&self, name: &ServiceName) -> Option<&ServiceMetrics> {
+        self.services.iter().find(|service| service.policy.name == *name)
     }
 }
 
@@ -288,43 +246,15 @@ fn foresee(policy: &Policy) {
     }
 }
 
-fn service_handles(service: &ServicePolicy) -> ServiceHandles {
-    let name = service.name.to_string();
-    let samples = service.signals.iter().map(|signal| {
-        ["passed", "failed", "missed"].map(|outcome| {
-            let handle =
-                counter!(SAMPLES, "service" => name.clone(), "probe" => signal.name.to_string(), "outcome" => outcome);
-            handle.increment(0);
-            handle
-        })
-    });
-    let conditions = service.conditions.iter().map(|condition| {
-        let label = condition.name.to_string();
-        let gauge = gauge!(CONDITION, "service" => name.clone(), "condition" => label);
-        gauge.set(-1.0);
-        (condition.name.clone(), gauge)
-    });
-    let standing = standing::Standing::of(&name);
-    let handles = ServiceHandles { samples: samples.collect(), conditions: conditions.collect(), standing };
-    journal::foresee(&name, service.on_platform);
-    handles
-}
-
 fn describe() {
-    describe_counter!(SAMPLES, "Samples taken, by outcome: passed, failed, or missed (the watchdog could not see).");
     describe_histogram!(LAG, Unit::Seconds, "How much later than planned probes began.");
     describe_histogram!(EVALUATION, Unit::Seconds, "Time from an event to its decision, in the core.");
-    describe_gauge!(CONDITION, "A condition's answer: 1 yes, 0 no, -1 unknown.");
-    describe_counter!(INCIDENTS, "Incidents opened, by the verdict that opened them.");
-    describe_counter!(ROLLBACKS, "Plans that ended, by outcome.");
     describe_histogram!(ROLLBACK_DURATION, Unit::Seconds, "From a plan's start to its end.");
-    describe_counter!(GATE_REFUSALS, "Rollbacks that were due and that a gate held.");
     describe_gauge!(OUTBOX_DEPTH, "Pages that wait for a channel.");
     describe_gauge!(OUTBOX_AGE, Unit::Seconds, "Age of the oldest page that waits for a channel.");
     describe_counter!(DELIVERIES, "Tries at delivering a page, by outcome: delivered, retry, refused.");
     describe_gauge!(HEARTBEAT, Unit::Seconds, "When the last heartbeat arrived, in Unix time; 0 before the first.");
     describe_counter!(LATE, "Samples that came too late for their window.");
     describe_counter!(RELOADS, "Configurations loaded again, by outcome: applied, refused.");
-    standing::describe();
     describe_gauge!(BUILD, "Always 1; the label tells the version.");
 }

@@ -1,90 +1,312 @@
-//! The series of services that are gone go.
+//! What is counted of each service, and how it stands: plain numbers, made into text when somebody asks.
+//!
+//! Kept here and not in the recorder of what belongs to no service: a recorder keeps every series with its labels and its
+//! handle, and lets none go again. A thousand services have tens of thousands of series, nearly all of them at zero for
+//! ever, and a reload takes services away.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU64, Ordering},
+    },
 };
 
-use ::metrics::{counter, gauge};
+use crate::core::{
+    answer::Answer,
+    durable::IncidentRecord,
+    entry::PlanOutcome,
+    gate::Gate,
+    policy::{ServicePolicy, Severity},
+    verdict::{PlanKind, VerdictKind},
+    view::ServiceView,
+};
 
-use super::{GATE_REFUSALS, INCIDENTS, ROLLBACKS, Recording, SAMPLES, standing};
-use crate::core::policy::{Policy, ServicePolicy};
+/// What a sample came to, in the order in which samples are counted.
+pub(super) const OUTCOMES: [&str; 3] = ["passed", "failed", "missed"];
 
-/// What counts for each service, and goes on over a reload.
-const COUNTS: [&str; 4] = [SAMPLES, INCIDENTS, ROLLBACKS, GATE_REFUSALS];
+/// Nothing yet, where a place in a list is kept.
+const NONE: u8 = u8::MAX;
 
-/// Whether every series of the services before is one of `policy`'s.
-pub(super) fn all_stay(before: &[Arc<ServicePolicy>], policy: &Policy) -> bool {
-    let after: BTreeMap<_, _> = policy.services.iter().map(|service| (&service.name, service)).collect();
-    before.iter().all(|old| {
-        after.get(&old.name).is_some_and(|new| {
-            let signals: BTreeSet<_> = new.signals.iter().map(|signal| &signal.name).collect();
-            let conditions: BTreeSet<_> = new.conditions.iter().map(|condition| &condition.name).collect();
-            old.signals.iter().all(|signal| signals.contains(&signal.name))
-                && old.conditions.iter().all(|condition| conditions.contains(&condition.name))
-        })
-    })
+/// One service's numbers.
+pub(super) struct ServiceMetrics {
+    /// Whose: it names the signals and conditions, in this order.
+    pub(super) policy: Arc<ServicePolicy>,
+    samples: Box<[[AtomicU64; OUTCOMES.len()]]>,
+    /// 1 yes, 0 no, -1 unknown.
+    conditions: Box<[AtomicI8]>,
+    incidents: [AtomicU64; VerdictKind::ALL.len()],
+    rollbacks: [[AtomicU64; PlanOutcome::ALL.len()]; PlanKind::ALL.len()],
+    refusals: [AtomicU64; Gate::ALL.len()],
+    /// Places in the lists of severities and verdicts.
+    open: AtomicU8,
+    verdict: AtomicU8,
+    paused: AtomicBool,
+    running: AtomicBool,
 }
 
-/// A new recording with the counts of those that stay, and how they stand. Nothing counts meanwhile: the loop, which
-/// counts, is here.
-pub(super) fn without_what_is_gone(before: &Recording, policy: &Policy) -> Recording {
-    let probes = |service: &ServicePolicy| -> BTreeSet<String> {
-        service.signals.iter().map(|signal| signal.name.to_string()).collect()
-    };
-    let stays: BTreeMap<String, BTreeSet<String>> =
-        policy.services.iter().map(|service| (service.name.to_string(), probes(service))).collect();
-    let text = before.handle.render();
-    let after = Recording::of_services();
-    after.locally(|| {
-        for Count { name, labels, value } in text.lines().filter_map(read) {
-            let label = |wanted: &str| labels.iter().find(|(label, _)| *label == wanted).map(|(_, value)| *value);
-            let service = label("service").and_then(|service| stays.get(service));
-            if service.is_some_and(|probes| label("probe").is_none_or(|probe| probes.contains(probe))) {
-                let labels: Vec<(String, String)> =
-                    labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
-                // How a service stands is told anew soon; until then it must not look as if its incident had ended.
-                if standing::GAUGES.contains(&name) {
-                    gauge!(name, &labels).set(value as f64);
-                } else {
-                    counter!(name, &labels).absolute(value);
-                }
+impl ServiceMetrics {
+    /// All at zero, and every condition unknown.
+    fn new(policy: &Arc<ServicePolicy>) -> Self {
+        Self {
+            policy: Arc::clone(policy),
+            samples: policy.signals.iter().map(|_| Default::default()).collect(),
+            conditions: policy.conditions.iter().map(|_| AtomicI8::new(-1)).collect(),
+            incidents: Default::default(),
+            rollbacks: Default::default(),
+            refusals: std::array::from_fn(|_| AtomicU64::default()),
+            open: AtomicU8::new(NONE),
+            verdict: AtomicU8::new(NONE),
+            paused: AtomicBool::default(),
+            running: AtomicBool::default(),
+        }
+    }
+
+    /// Those of `policy`. Where the service was there before, counts go on for what stays of it, and it stands as it did
+    /// until that is told anew: a reload must not look like an incident's end. Nothing counts meanwhile: the loop, which
+    /// counts, is here.
+    pub(super) fn following(policy: &Arc<ServicePolicy>, before: Option<&Self>) -> Self {
+        let Some(before) = before else { return Self::new(policy) };
+        let mut after = Self::new(policy);
+        for (signal, counts) in policy.signals.iter().zip(&mut after.samples) {
+            if let Some(place) = before.policy.signals.iter().position(|known| known.name == signal.name) {
+                take_over(counts, &before.samples[place]);
             }
         }
-    });
-    after
+        take_over(&mut after.incidents, &before.incidents);
+        for (counts, known) in after.rollbacks.iter_mut().zip(&before.rollbacks) {
+            take_over(counts, known);
+        }
+        take_over(&mut after.refusals, &before.refusals);
+        *after.open.get_mut() = before.open.load(Ordering::Relaxed);
+        *after.verdict.get_mut() = before.verdict.load(Ordering::Relaxed);
+        *after.paused.get_mut() = before.paused.load(Ordering::Relaxed);
+        *after.running.get_mut() = before.running.load(Ordering::Relaxed);
+        after
+    }
+
+    /// A sample of the signal at `signal` came to the outcome at `outcome`. Allocates nothing.
+    pub(super) fn sampled(&self, signal: usize, outcome: usize) {
+        if let Some(counts) = self.samples.get(signal) {
+            increment(&counts[outcome]);
+        }
+    }
+
+    pub(super) fn incident_opened(&self, verdict: VerdictKind) {
+        increment(&self.incidents[place(&VerdictKind::ALL, verdict)]);
+    }
+
+    pub(super) fn refused_by(&self, gate: Gate) {
+        increment(&self.refusals[place(Gate::ALL, gate)]);
+    }
+
+    pub(super) fn plan_ended(&self, plan: PlanKind, outcome: PlanOutcome) {
+        increment(&self.rollbacks[place(&PlanKind::ALL, plan)][place(&PlanOutcome::ALL, outcome)]);
+    }
+
+    /// What its conditions answer.
+    pub(super) fn answered(&self, view: &ServiceView) {
+        for (condition, shown) in self.policy.conditions.iter().zip(&self.conditions) {
+            if let Some(answer) = view.conditions.get(&condition.name) {
+                let answer = match answer {
+                    Answer::Yes => 1,
+                    Answer::No => 0,
+                    Answer::Unknown => -1,
+                };
+                shown.store(answer, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// How it stands, with the incident that is open.
+    pub(super) fn stands(&self, view: &ServiceView, open: Option<&IncidentRecord>) {
+        let severity = open.map_or(NONE, |incident| kept(place(&Severity::ALL, incident.severity())));
+        self.open.store(severity, Ordering::Relaxed);
+        self.verdict.store(kept(place(&VerdictKind::ALL, view.verdict)), Ordering::Relaxed);
+        self.paused.store(view.paused.is_some(), Ordering::Relaxed);
+        let running = open.is_some_and(|incident| incident.active_plan().is_some());
+        self.running.store(running, Ordering::Relaxed);
+    }
 }
 
-/// A line of the text format.
-struct Count<'a> {
+fn increment(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+fn take_over(counts: &mut [AtomicU64], known: &[AtomicU64]) {
+    for (count, known) in counts.iter_mut().zip(known) {
+        *count.get_mut() = known.load(Ordering::Relaxed);
+    }
+}
+
+fn place<T: PartialEq>(all: &[T], one: T) -> usize {
+    all.iter().position(|known| *known == one).expect("each value is in the list of all")
+}
+
+fn kept(place: usize) -> u8 {
+    u8::try_from(place).expect("the lists are short")
+}
+
+/// One metric: its name, kind and help, and how one service's series of it are written.
+struct Family {
     name: &'static str,
-    labels: Vec<(&'a str, &'a str)>,
-    value: u64,
+    kind: &'static str,
+    help: &'static str,
+    series: fn(&ServiceMetrics, &mut Lines<'_>),
 }
 
-/// A count or a gauge that goes on, if the line is one. Names in a configuration have no character that would be written
-/// otherwise in a label.
-fn read(line: &str) -> Option<Count<'_>> {
-    let (series, value) = line.rsplit_once(' ')?;
-    let (name, labels) = series.strip_suffix('}')?.split_once('{')?;
-    let name = COUNTS.into_iter().chain(standing::GAUGES).find(|known| *known == name)?;
-    let labels = labels.split(',').map(|label| {
-        let (label, value) = label.split_once('=')?;
-        Some((label, value.strip_prefix('"')?.strip_suffix('"')?))
-    });
-    Some(Count { name, labels: labels.collect::<Option<_>>()?, value: value.parse().ok()? })
+/// Every metric of services, by name. Each value of a label has its own series, at 0 before it first counts, so that a
+/// rate sees the first count too. Plans that no configuration leads to yet are left out until they count, and so are gates
+/// that nothing of the service is asked.
+const FAMILIES: [Family; 9] = [
+    Family {
+        name: "backstop_condition",
+        kind: "gauge",
+        help: "A condition's answer: 1 yes, 0 no, -1 unknown.",
+        series: |service, lines| {
+            for (condition, answer) in service.policy.conditions.iter().zip(&service.conditions) {
+                lines.line(&[("condition", condition.name.as_str())], answer.load(Ordering::Relaxed));
+            }
+        },
+    },
+    Family {
+        name: "backstop_gate_refusals_total",
+        kind: "counter",
+        help: "Rollbacks that were due and that a gate held.",
+        series: |service, lines| {
+            for (gate, count) in Gate::ALL.iter().zip(&service.refusals) {
+                if service.policy.on_platform || !gate.is_of_platforms() {
+                    lines.count(&[("gate", gate.as_str())], count);
+                }
+            }
+        },
+    },
+    Family {
+        name: "backstop_incidents_total",
+        kind: "counter",
+        help: "Incidents opened, by the verdict that opened them.",
+        series: |service, lines| {
+            for (verdict, count) in VerdictKind::ALL.iter().zip(&service.incidents) {
+                lines.count(&[("verdict", verdict.as_str())], count);
+            }
+        },
+    },
+    Family {
+        name: "backstop_open_incidents",
+        kind: "gauge",
+        help: "Open incidents, by the gravest severity in them.",
+        series: |service, lines| {
+            let open = usize::from(service.open.load(Ordering::Relaxed));
+            for (place, severity) in Severity::ALL.iter().enumerate() {
+                lines.line(&[("severity", severity.as_str())], u8::from(place == open));
+            }
+        },
+    },
+    Family {
+        name: "backstop_paused",
+        kind: "gauge",
+        help: "1 while nothing new is begun because a person paused the service, or all of them.",
+        series: |service, lines| lines.line(&[], u8::from(service.paused.load(Ordering::Relaxed))),
+    },
+    Family {
+        name: "backstop_probe_samples_total",
+        kind: "counter",
+        help: "Samples taken, by outcome: passed, failed, or missed (the watchdog could not see).",
+        series: |service, lines| {
+            for (signal, counts) in service.policy.signals.iter().zip(&service.samples) {
+                for (outcome, count) in OUTCOMES.iter().zip(counts) {
+                    lines.count(&[("probe", signal.name.as_str()), ("outcome", outcome)], count);
+                }
+            }
+        },
+    },
+    Family {
+        name: "backstop_rollback_running",
+        kind: "gauge",
+        help: "1 while a plan is under way.",
+        series: |service, lines| lines.line(&[], u8::from(service.running.load(Ordering::Relaxed))),
+    },
+    Family {
+        name: "backstop_rollbacks_total",
+        kind: "counter",
+        help: "Plans that ended, by outcome.",
+        series: |service, lines| {
+            for (plan, counts) in PlanKind::ALL.iter().zip(&service.rollbacks) {
+                let has_counted = || counts.iter().any(|count| count.load(Ordering::Relaxed) > 0);
+                if *plan == PlanKind::Quick || has_counted() {
+                    for (outcome, count) in PlanOutcome::ALL.iter().zip(counts) {
+                        lines.count(&[("plan", plan.as_str()), ("outcome", outcome.as_str())], count);
+                    }
+                }
+            }
+        },
+    },
+    Family {
+        name: "backstop_verdict",
+        kind: "gauge",
+        help: "1 for what the tree says just now, 0 for the other verdicts.",
+        series: |service, lines| {
+            let said = usize::from(service.verdict.load(Ordering::Relaxed));
+            for (place, verdict) in VerdictKind::ALL.iter().enumerate() {
+                lines.line(&[("verdict", verdict.as_str())], u8::from(place == said));
+            }
+        },
+    },
+];
+
+/// Writes the series of one service and metric. What stands in labels comes from closed lists or is a name in the
+/// configuration, and no character of those would have to be written otherwise.
+struct Lines<'a> {
+    text: &'a mut String,
+    metric: &'static str,
+    service: &'a str,
+}
+
+impl Lines<'_> {
+    fn count(&mut self, labels: &[(&str, &str)], count: &AtomicU64) {
+        self.line(labels, count.load(Ordering::Relaxed));
+    }
+
+    fn line(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let written: std::fmt::Result = (|| {
+            write!(self.text, "{}{{service=\"{}\"", self.metric, self.service)?;
+            for (label, value) in labels {
+                write!(self.text, ",{label}=\"{value}\"")?;
+            }
+            writeln!(self.text, "}} {value}")
+        })();
+        written.expect("a string takes whatever is written");
+    }
+}
+
+/// Everything about services in the text format of Prometheus
+/// (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+pub(super) fn render(services: &[ServiceMetrics]) -> String {
+    let mut text = String::new();
+    for Family { name, kind, help, series } in &FAMILIES {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        for service in services {
+            series(service, &mut Lines { text: &mut text, metric: name, service: service.policy.name.as_str() });
+        }
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
+
     use crate::{
         core::{
             name::{ServiceIndex, SignalIndex},
+            policy::Policy,
             sample::{Measurement, Outcome},
         },
         serve::metrics::Metrics,
     };
+
+    use super::*;
 
     fn policy(services: &[(&str, &str)]) -> Arc<Policy> {
         let mut text = String::from("services:\n");
@@ -109,7 +331,8 @@ mod tests {
         metrics.config_reload(true);
         let counted = |service: &str, probe: &str| -> Option<u64> {
             let text = metrics.render();
-            let name = format!("{SAMPLES}{{service=\"{service}\",probe=\"{probe}\",outcome=\"passed\"}} ");
+            let name =
+                format!("backstop_probe_samples_total{{service=\"{service}\",probe=\"{probe}\",outcome=\"passed\"}} ");
             text.lines().find_map(|line| line.strip_prefix(&name)).map(|count| count.parse().expect("a number"))
         };
         assert_eq!(counted("b", "ready"), Some(2));
@@ -127,5 +350,10 @@ mod tests {
         // Nothing of what was goes on when it is there again.
         metrics.reload(&policy(&[("b", "ready"), ("c", "ready")]));
         assert_eq!((counted("b", "ready"), counted("c", "ready")), (Some(0), Some(4)));
+    }
+
+    #[test]
+    fn the_metrics_are_described_by_name() {
+        assert!(FAMILIES.iter().map(|family| family.name).is_sorted());
     }
 }
