@@ -106,8 +106,7 @@ fn kill_and_go_on() -> anyhow::Result<Recovered> {
     anyhow::ensure!(marked.status.success(), "mark v1 as good: {}", String::from_utf8_lossy(&marked.stderr));
     place.write("live", "v2\n")?;
     until_live(&place, "v2")?;
-    // Its rollout ends with the next healthy answer.
-    std::thread::sleep(Duration::from_secs(2));
+    until_rolled_out(&place)?;
     server.fail(0)?;
     until("the rollback's command runs", || Ok(!notes(&place, "begin")?.is_empty()))?;
     daemon.kill();
@@ -132,6 +131,16 @@ fn until_live(place: &Place, version: &str) -> anyhow::Result<()> {
         let deploys = deploys["services"][0]["deploys"].as_array();
         let live = deploys.into_iter().flatten().find(|deploy| deploy["live"] == true);
         Ok(live.is_some_and(|deploy| deploy["release"]["version"] == version))
+    })
+}
+
+/// What fails before a rollout's end belongs to the rollout, which has time to settle.
+fn until_rolled_out(place: &Place) -> anyhow::Result<()> {
+    until("the rollout of v2 is over", || {
+        let output = backstop(Core::Any, place).args(["status", "--json"]).output()?;
+        std::thread::sleep(Duration::from_millis(200));
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        Ok(status["services"][0]["rolling_out"] == false)
     })
 }
 

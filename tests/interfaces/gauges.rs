@@ -14,7 +14,7 @@ const NAMES: [&str; 4] =
 /// What is said of the bench's service just now: the series that are not 0, without their label of the service.
 fn said(bench: &mut Bench, metrics: &Metrics) -> Vec<String> {
     let view = bench.state.service_view(bench.now, ServiceIndex(0));
-    metrics.standing(ServiceIndex(0), &view, bench.state.durable().open_incident(&SERVICE.into()));
+    metrics.service(ServiceIndex(0), &view, bench.state.durable().open_incident(&SERVICE.into()));
     shown(metrics, " 1")
 }
 

@@ -93,15 +93,15 @@ impl ServiceMetrics {
     }
 
     pub(super) fn incident_opened(&self, verdict: VerdictKind) {
-        increment(&self.incidents[place(&VerdictKind::ALL, verdict)]);
+        increment(&self.incidents[place(&VerdictKind::ALL, &verdict)]);
     }
 
     pub(super) fn refused_by(&self, gate: Gate) {
-        increment(&self.refusals[place(Gate::ALL, gate)]);
+        increment(&self.refusals[place(Gate::ALL, &gate)]);
     }
 
     pub(super) fn plan_ended(&self, plan: PlanKind, outcome: PlanOutcome) {
-        increment(&self.rollbacks[place(&PlanKind::ALL, plan)][place(&PlanOutcome::ALL, outcome)]);
+        increment(&self.rollbacks[place(&PlanKind::ALL, &plan)][place(&PlanOutcome::ALL, &outcome)]);
     }
 
     /// What its conditions answer.
@@ -120,9 +120,9 @@ impl ServiceMetrics {
 
     /// How it stands, with the incident that is open.
     pub(super) fn stands(&self, view: &ServiceView, open: Option<&IncidentRecord>) {
-        let severity = open.map_or(NONE, |incident| kept(place(&Severity::ALL, incident.severity())));
+        let severity = open.map_or(NONE, |incident| kept(place(&Severity::ALL, &incident.severity())));
         self.open.store(severity, Ordering::Relaxed);
-        self.verdict.store(kept(place(&VerdictKind::ALL, view.verdict)), Ordering::Relaxed);
+        self.verdict.store(kept(place(&VerdictKind::ALL, &view.verdict)), Ordering::Relaxed);
         self.paused.store(view.paused.is_some(), Ordering::Relaxed);
         let running = open.is_some_and(|incident| incident.active_plan().is_some());
         self.running.store(running, Ordering::Relaxed);
@@ -139,8 +139,8 @@ fn take_over(counts: &mut [AtomicU64], known: &[AtomicU64]) {
     }
 }
 
-fn place<T: PartialEq>(all: &[T], one: T) -> usize {
-    all.iter().position(|known| *known == one).expect("each value is in the list of all")
+fn place<T: PartialEq>(all: &[T], one: &T) -> usize {
+    all.iter().position(|known| known == one).expect("each value is in the list of all")
 }
 
 fn kept(place: usize) -> u8 {
