@@ -135,6 +135,12 @@ pub(super) struct Check {
     /// Leave ${env:…} and ${file:…} unresolved
     #[arg(long)]
     pub(super) no_secrets: bool,
+    /// Reach everything that it names, now, and tell what would fail tonight; changes nothing and pages nobody
+    #[arg(long, conflicts_with = "no_secrets")]
+    pub(super) live: bool,
+    /// What --live finds as JSON
+    #[arg(long, requires = "live")]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

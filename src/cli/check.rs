@@ -32,6 +32,11 @@ pub fn run(path: &Path, secrets: Option<&dyn Secrets>, out: &mut dyn Write, err:
     ExitCode::from(EXIT_CONFIGURATION)
 }
 
+/// Tells on standard error; the exit code says it too.
+pub(super) fn tell(text: &str) {
+    let _closed_pipe = writeln!(anstream::stderr(), "{text}");
+}
+
 /// What will be watched, in a few lines.
 fn summary(path: &Path, config: &Config, resolved: bool, counted: &str) -> String {
     let with = if counted.is_empty() { String::new() } else { format!(", with {counted}") };

@@ -15,6 +15,7 @@ mod explain;
 mod failure;
 mod history;
 mod incident;
+mod live;
 mod manual;
 mod notify;
 pub(crate) mod output;
@@ -66,6 +67,7 @@ fn dispatch(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let access = &arguments.access;
     match &arguments.command {
         Command::Run => run::run(&access.config),
+        Command::Check(check) if check.live => return live::run(check),
         Command::Check(check) => {
             let secrets: Option<&dyn Secrets> = if check.no_secrets { None } else { Some(&SystemSecrets) };
             return Ok(check::run(&check.file, secrets, &mut anstream::stdout(), &mut anstream::stderr()));

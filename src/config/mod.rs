@@ -16,7 +16,7 @@ mod decode;
 mod diagnostic;
 mod difference;
 pub mod form;
-mod here;
+pub(crate) mod here;
 mod later;
 pub mod limits;
 mod node;

@@ -5,9 +5,11 @@
 
 mod answer;
 mod heartbeat;
+mod reach;
 mod webhook;
 
 pub use heartbeat::{Heartbeat, HeartbeatError};
+pub use reach::reach;
 pub use webhook::{WebhookError, check_secret};
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

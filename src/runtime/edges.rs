@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::JoinSet};
 
-use super::{clock::Clock, completions::Completions, looks, start::RunError};
+use super::{announce::Announcer, clock::Clock, completions::Completions, looks, start::RunError};
 use crate::{
     config::form::{self, Config},
     core::{
@@ -51,6 +51,7 @@ pub(super) struct Edges {
     pub(super) prober: schedule::Handle,
     pub(super) targets: Vec<Arc<Target>>,
     pub(super) lookers: Vec<Arc<Notify>>,
+    pub(super) announcer: Announcer,
     pub(super) channels: Arc<Channels>,
     pub(super) external_url: Arc<str>,
     pub(super) heartbeat: Option<(Arc<Heartbeat>, Duration)>,
@@ -86,21 +87,23 @@ impl Prepared {
         self.prober.adopt(old, kept);
     }
 
-    /// Begins to look. `steps` holds locks and receipts of plans' steps; `known` are the releases that the journal knows.
+    /// Begins to look, as `installation`. `steps` holds locks and receipts of plans' steps; `known` are the releases that
+    /// the journal knows.
     pub(super) fn begin(
         self,
         samples: &Sink,
         completions: &Completions,
-        steps: &Path,
+        (installation, steps): (&str, &Path),
         known: &BTreeMap<ServiceName, Vec<Release>>,
     ) -> Edges {
         let Self { config, prober, versions, channels, heartbeat, self_check, clock } = self;
         let mut watchers = JoinSet::new();
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
         // Watches of clusters that the configuration before this one kept end with its targets.
-        let shared = Shared::default();
+        let shared = Shared::new(installation);
         let mut targets = Vec::with_capacity(config.services.len());
         let mut lookers = Vec::with_capacity(config.services.len());
+        let mut announcer = Announcer::default();
         for ((service, name), group) in config.services.iter().zip(&names).zip((0..GROUPS).cycle()) {
             let target = Arc::new(Target::new(
                 &service.target,
@@ -113,6 +116,7 @@ impl Prepared {
                 form::Target::Releases(_) | form::Target::Kubernetes(_) => LOOK_AT_RELEASES_EVERY,
                 form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,
             };
+            announcer.add(&mut watchers, name, &target);
             let (name, completions) = (Arc::clone(name), completions.clone());
             lookers.push(looks::watch_target(
                 &mut watchers,
@@ -142,6 +146,7 @@ impl Prepared {
             prober: prober.spawn(samples),
             targets,
             lookers,
+            announcer,
             channels: Arc::new(channels),
             heartbeat,
             _watchers: watchers,

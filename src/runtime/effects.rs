@@ -64,6 +64,7 @@ impl Hands {
             for (sequence, entry) in &entries {
                 tracing::debug!(sequence = sequence.0, service = ?entry.service, fact = ?entry.fact, "append");
                 log::entry(entry);
+                self.edges.announcer.tell(entry);
                 self.metrics.entry_appended(entry);
             }
             if let Err(error) = self.store.append(entries) {

@@ -58,7 +58,7 @@ impl Loop {
         self.hands.edges = prepared.begin(
             &sender,
             &self.hands.completions,
-            &self.steps,
+            (&self.installation, &self.steps),
             &super::edges::known_releases(self.state.durable()),
         );
         let config = Arc::clone(&self.hands.edges.config);

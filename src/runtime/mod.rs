@@ -1,5 +1,6 @@
 //! The shell around the core: the loop, timers, carrying out effects, supervised child processes. It decides nothing.
 
+mod announce;
 pub mod child;
 pub mod clock;
 mod completions;

@@ -201,7 +201,8 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let files = Files::start(evidence.directory, installation.clone(), evidence.keep, clock.clone(), known);
     let register = Register::new(&config.policy);
     let steps = steps(config, &installation, state.durable(), &clock);
-    let edges = prepared.begin(&sample_sender, &completion_sender, &steps, &edges::known_releases(state.durable()));
+    let known = edges::known_releases(state.durable());
+    let edges = prepared.begin(&sample_sender, &completion_sender, (&installation, &steps), &known);
     let reloader = file.map(|file| Reloader {
         file,
         in_force: Arc::clone(&edges.config),

@@ -6,6 +6,7 @@ mod error;
 mod kubernetes;
 mod link;
 mod names;
+mod notice;
 mod releases;
 mod tool;
 
@@ -15,7 +16,8 @@ use blocking::BlockingCalls;
 use command::CommandTarget;
 pub use error::TargetError;
 use kubernetes::KubernetesTarget;
-pub use kubernetes::{Clusters, Gathered, KubernetesError};
+pub use kubernetes::{Clusters, Denied, Gathered, KubernetesError, PERMISSIONS, Permission, Purpose, Scope};
+pub use notice::Notice;
 use releases::ReleasesTarget;
 use tool::Toolbox;
 
@@ -34,12 +36,19 @@ use crate::{
 pub const AVAILABLE_LIMIT: usize = 100;
 
 /// What the targets of one configuration share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     /// Where what may hang is called.
     calls: BlockingCalls,
     /// The clusters that are spoken to.
     clusters: Arc<Clusters>,
+}
+
+impl Shared {
+    /// For the targets of one `installation`: what its store is known by. Where only one may write, that is the one.
+    pub fn new(installation: &str) -> Self {
+        Self { calls: BlockingCalls::default(), clusters: Arc::new(Clusters::new(installation)) }
+    }
 }
 
 /// What is rolled back, of one service.
@@ -145,6 +154,44 @@ impl Target {
             Kind::Kubernetes(_) => return TargetError::NotConfigured("start").outcome(),
         };
         self.tools.traffic("start", start.as_ref(), key, deadline.min(timeout)).await
+    }
+
+    /// Whether [`Self::announce`] has a place to tell anything.
+    pub const fn takes_notices(&self) -> bool {
+        matches!(self.kind, Kind::Kubernetes(_))
+    }
+
+    /// Tells people at the target itself, where its platform has a place for that. Bounded in time.
+    ///
+    /// # Errors
+    /// Why it is not told.
+    pub async fn announce(&self, notice: &Notice) -> Result<(), Reason> {
+        match &self.kind {
+            Kind::Kubernetes(workload) => workload.announce(notice).await.map_err(|error| error.reason()),
+            Kind::Releases(_) | Kind::Command(_) => Ok(()),
+        }
+    }
+
+    /// Whether traffic could be stopped in the way that is configured, as far as that can be seen; true where no way is.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn can_stop_traffic(&self) -> Result<(), Reason> {
+        match &self.kind {
+            Kind::Kubernetes(workload) => workload.can_stop_traffic().await.map_err(|error| error.reason()),
+            Kind::Releases(_) | Kind::Command(_) => Ok(()),
+        }
+    }
+
+    /// What its account may not do, of what plans need. Bounded in time.
+    ///
+    /// # Errors
+    /// Why it could not be asked.
+    pub async fn denied(&self) -> Result<Vec<Denied>, Reason> {
+        match &self.kind {
+            Kind::Kubernetes(workload) => workload.denied().await.map_err(|error| error.reason()),
+            Kind::Releases(_) | Kind::Command(_) => Ok(Vec::new()),
+        }
     }
 
     /// Deletes what fails of several replicas, where the target has any: a bounded share, and never one that serves.

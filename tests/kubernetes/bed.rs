@@ -63,7 +63,9 @@ impl Bed {
             .expect("a namespace");
         let nodes = Nodes::begin(&client, &namespace).await;
         let directory = tempfile::tempdir().expect("a directory");
-        Self { client, namespace, nodes, shared: Shared::default(), directory, steps: 0.into() }
+        // An installation for each test: none shares a workload with another.
+        let shared = Shared::new(&namespace);
+        Self { client, namespace, nodes, shared, directory, steps: 0.into() }
     }
 
     pub(crate) fn api(&self, group: &str, kind: &str) -> Api<DynamicObject> {

@@ -1,5 +1,6 @@
 //! A workload in a real cluster: looked at, undone and waited for. Run by `tests/kubernetes/with`.
 
+mod account;
 mod bed;
 mod nodes;
 mod watched;

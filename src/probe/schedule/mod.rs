@@ -27,7 +27,7 @@ use crate::{
     core::{
         name::{ServiceIndex, ServiceName, SignalIndex, SignalName},
         policy::Policy,
-        sample::{Outcome, Reason},
+        sample::{Measurement, Outcome, Reason},
     },
     runtime::clock::Clock,
 };
@@ -121,6 +121,12 @@ impl Prober {
         }
     }
 
+    /// Samples asked for by hand, of signals that nothing takes on a schedule.
+    pub fn checker(&self) -> Checker {
+        let signals = |of: &Vec<Prepared>| of.iter().map(|prepared| Arc::clone(&prepared.signal)).collect();
+        Checker(self.services.iter().map(signals).collect())
+    }
+
     /// Begins to take samples. They go to `sink`; it is never waited for.
     pub fn spawn(self, sink: &Sink) -> Handle {
         let mut tasks = JoinSet::new();
@@ -166,11 +172,37 @@ impl Handle {
     }
 }
 
+/// What request counts lack, if they lack anything.
+fn missing(counts: &Measurement) -> Option<Outcome> {
+    match counts {
+        Measurement::RequestsMissed(reason) => Some(Outcome::Missed(reason.clone())),
+        Measurement::Requests(counts) => match &counts.latency {
+            Some(Err(reason)) => Some(Outcome::Missed(Reason::new(&format!("latency: {reason}")))),
+            _ => None,
+        },
+        Measurement::Check(outcome) => Some(outcome.clone()),
+    }
+}
+
 /// Takes samples of a probe beside its schedule, as a plan's health check does. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Checker(Arc<[Vec<Arc<Signal>>]>);
 
 impl Checker {
+    /// Takes one sample of any signal; request counts that come pass, with their latency where that is asked for.
+    pub async fn try_once(&self, service: ServiceIndex, signal: SignalIndex) -> Outcome {
+        let Some(signal) = self.0.get(service.get()).and_then(|signals| signals.get(signal.get())) else {
+            return Outcome::Missed(Reason::new("there is no such signal"));
+        };
+        match signal.sample().await {
+            Ok(Seen::Check(outcome)) => outcome,
+            Ok(Seen::Requests(points)) => {
+                points.iter().find_map(|(_, counts)| missing(counts)).unwrap_or(Outcome::Passed)
+            }
+            Err(reason) => Outcome::Missed(reason),
+        }
+    }
+
     /// Takes one sample, after one that is under way. The sample is the caller's; the schedule goes on by itself.
     pub async fn check(&self, service: ServiceIndex, signal: SignalIndex) -> Outcome {
         let Some(signal) = self.0.get(service.get()).and_then(|signals| signals.get(signal.get())) else {

@@ -26,8 +26,8 @@ use crate::config::form;
 type Address = (Option<PathBuf>, Option<String>);
 
 /// Every cluster that is spoken to.
-#[derive(Default)]
 pub struct Clusters {
+    installation: Arc<str>,
     clients: tokio::sync::Mutex<HashMap<Address, Client>>,
     mirrors: Mutex<HashMap<(Address, Scope), Mirror>>,
 }
@@ -56,6 +56,16 @@ impl Sight {
 }
 
 impl Clusters {
+    /// Spoken to by this installation of Backstop.
+    pub(in crate::target) fn new(installation: &str) -> Self {
+        Self { installation: installation.into(), clients: tokio::sync::Mutex::default(), mirrors: Mutex::default() }
+    }
+
+    /// By whom they are spoken to.
+    pub(super) fn installation(&self) -> &str {
+        &self.installation
+    }
+
     /// The client for a target's cluster.
     pub(super) async fn client(&self, form: &form::KubernetesTarget) -> Result<Client, KubernetesError> {
         let address = (form.kubeconfig.clone(), form.context.clone());

@@ -40,6 +40,19 @@ pub enum KubernetesError {
         /// Why.
         why: String,
     },
+    /// Another Backstop writes here.
+    #[error("write, since another Backstop does: {holder} holds the lease {lease} {left}")]
+    Held {
+        /// Which Lease.
+        lease: String,
+        /// By whom.
+        holder: String,
+        /// For how long still, in words.
+        left: String,
+    },
+    /// The API server's answer has no date.
+    #[error("tell whether a lease still holds: the API server does not say what time it is")]
+    Timeless,
     /// There is no such object.
     #[error("find the {kind} {namespace}/{name}: there is none")]
     Absent {
@@ -53,6 +66,10 @@ pub enum KubernetesError {
 }
 
 impl KubernetesError {
+    pub(super) fn asked(what: &str, source: kube::Error) -> Self {
+        Self::Asked { what: what.to_owned(), source: Box::new(source) }
+    }
+
     /// The status code of the API server's refusal, if it is one.
     pub(super) fn code(&self) -> Option<u16> {
         match self {

@@ -3,14 +3,18 @@
 //! Looks are taken from local copies that watches keep ([`mirror`]); what changes something asks the API server anew
 //! first, and writes by a patch that tests whom it changes ([`undo`]).
 
+mod announce;
 mod clusters;
 mod content;
 mod error;
 mod gather;
+mod lease;
 mod mirror;
 mod owner;
+mod permissions;
 mod pods;
 mod restart;
+mod review;
 mod revision;
 mod rollout;
 mod seen;
@@ -32,11 +36,14 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::{ApiResource, DynamicObject},
 };
+pub use permissions::{PERMISSIONS, Permission, Purpose, Scope};
+pub use review::Denied;
 use serde_json::Value;
 use tokio::time::{self, Instant};
 
 use self::{
     clusters::Sight,
+    lease::{Holder, Lease},
     pods::{Health, Pod},
     revision::Revision,
     rollout::Rollout,
@@ -45,7 +52,7 @@ use self::{
     traffic::Change,
     workload::{Kind, resource},
 };
-use super::{TargetError, names::Names};
+use super::{Notice, TargetError, names::Names};
 use crate::{
     config::form,
     core::{
@@ -69,6 +76,7 @@ pub(super) struct KubernetesTarget {
     form: form::KubernetesTarget,
     kind: Kind,
     clusters: Arc<Clusters>,
+    lease: Lease,
     names: Mutex<Names>,
     seen: Mutex<Seen>,
     /// Changes of the copies that the last look has taken in.
@@ -81,13 +89,11 @@ impl KubernetesTarget {
         clusters: Arc<Clusters>,
         known: impl Iterator<Item = &'a Release>,
     ) -> Self {
-        let kind = match form.workload {
-            form::Workload::Deployment(_) => Kind::Deployment,
-            form::Workload::StatefulSet(_) => Kind::StatefulSet,
-            form::Workload::DaemonSet(_) => Kind::DaemonSet,
-        };
+        let kind = Kind::of(&form.workload);
+        let holder = Holder::new(clusters.installation());
+        let lease = Lease::new(kind, &form.namespace, form.workload.name(), holder);
         let names = Mutex::new(Names::known(known));
-        Self { form, kind, clusters, names, seen: Mutex::default(), taken_in: AtomicU64::new(0) }
+        Self { form, kind, clusters, lease, names, seen: Mutex::default(), taken_in: AtomicU64::new(0) }
     }
 
     /// Whether the copies have changed since the last look.
@@ -167,6 +173,7 @@ impl KubernetesTarget {
             let revision = self.find(&fresh, to)?;
             let patch = undo::to_template(&fresh.workload, &revision.template, &cause, incident);
             let client = self.clusters.client(&self.form).await?;
+            self.lease.hold(&client).await?;
             let api = Api::namespaced_with(client, &self.form.namespace, &self.kind.resource());
             match self.patch(&api, self.kind.word(), self.form.workload.name(), patch).await {
                 Ok(()) => return Ok(format!("revision {} is the workload's again", revision.number)),
@@ -228,7 +235,7 @@ impl KubernetesTarget {
     ) -> Result<String, TargetError> {
         let until = Instant::now() + within;
         let client = self.clusters.client(&self.form).await?;
-        let api: Api<DynamicObject> = Api::namespaced_with(client, &self.form.namespace, resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &self.form.namespace, resource);
         let mut refused = None;
         for _ in 0..WRITES_LIMIT {
             if Instant::now() >= until {
@@ -244,6 +251,7 @@ impl KubernetesTarget {
                 Change::Nothing(note) => return Ok(note),
                 Change::Patch(patch, note) => (patch, note),
             };
+            self.lease.hold(&client).await?;
             match self.patch(&api, word, name, patch).await {
                 Ok(()) => return Ok(note),
                 Err(error) if error.is_conflict() => refused = Some(error),
@@ -304,7 +312,11 @@ impl KubernetesTarget {
     /// Deletes pods as they were read; says which are gone, and why they had to go. One that has changed since, and may
     /// serve by now, stays: the next look sees it.
     async fn delete_pods(&self, pods: Vec<(Pod, String)>) -> Result<Vec<String>, TargetError> {
+        if pods.is_empty() {
+            return Ok(Vec::new());
+        }
         let client = self.clusters.client(&self.form).await?;
+        self.lease.hold(&client).await?;
         let api: Api<DynamicObject> = Api::namespaced_with(client, &self.form.namespace, &resource("", "Pod"));
         let mut notes = Vec::new();
         for (Pod { name, uid, resource_version, .. }, why) in pods {
@@ -333,6 +345,33 @@ impl KubernetesTarget {
             Err(_) => Vec::new(),
         };
         Ok(gather::gather(&client, &self.form.namespace, &pods).await)
+    }
+
+    /// Whether the Service is there that traffic is stopped by.
+    pub(super) async fn can_stop_traffic(&self) -> Result<(), TargetError> {
+        let Some(name) = self.traffic_service() else { return Ok(()) };
+        let client = self.clusters.client(&self.form).await?;
+        let api: Api<DynamicObject> = Api::namespaced_with(client, &self.form.namespace, &resource("", "Service"));
+        let what = format!("read service {}/{name}", self.form.namespace);
+        ask(&what, api.get_opt(name)).await?.map(|_| ()).ok_or_else(|| {
+            let (namespace, name) = (self.form.namespace.clone(), name.to_owned());
+            KubernetesError::Absent { kind: "service", namespace, name }.into()
+        })
+    }
+
+    /// Says in the cluster what is done.
+    pub(super) async fn announce(&self, notice: &Notice) -> Result<(), TargetError> {
+        let client = self.clusters.client(&self.form).await?;
+        let sight = self.clusters.sight(&self.form, self.kind).await?;
+        let about = (self.kind, &*sight.workload);
+        announce::announce(&client, &self.form.namespace, about, self.clusters.installation(), notice).await?;
+        Ok(())
+    }
+
+    /// What the account may not do, of what this target needs.
+    pub(super) async fn denied(&self) -> Result<Vec<Denied>, TargetError> {
+        let client = self.clusters.client(&self.form).await?;
+        Ok(review::review(&client, &self.form).await?)
     }
 
     async fn wait_rollout(&self, wanted: &Version, within: time::Duration) -> Result<String, TargetError> {

@@ -3,6 +3,8 @@
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
+use crate::config::form::Workload;
+
 /// What kind of workload a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
@@ -12,6 +14,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    pub(super) const fn of(workload: &Workload) -> Self {
+        match workload {
+            Workload::Deployment(_) => Self::Deployment,
+            Workload::StatefulSet(_) => Self::StatefulSet,
+            Workload::DaemonSet(_) => Self::DaemonSet,
+        }
+    }
+
     /// As `kind` has it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {

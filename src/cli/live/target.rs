@@ -1,0 +1,236 @@
+//! What is rolled back: can it be seen, is there something to go back to, and would it let itself be changed?
+
+use std::{path::Path, sync::Arc};
+
+use super::{Finding, Gravity, Look};
+use crate::{
+    config::{
+        form::{self, CommandLine, Config},
+        here::{self, Want},
+    },
+    core::{
+        policy::GitopsPolicy,
+        release::{Hindrance, Observation},
+        sample::Reason,
+    },
+    record::atomic,
+    target::{Denied, Purpose, Shared, Target},
+};
+
+pub(super) fn looks(config: &Arc<Config>) -> Vec<Look> {
+    // Nothing is written, so that it is nobody's installation.
+    let shared = Arc::new(Shared::new("check"));
+    let mut looks = Vec::new();
+    for (place, service) in config.services.iter().enumerate() {
+        let gitops = config.policy.services[place].gates.gitops;
+        let key = format!("services({}).target.{}", service.name, word(&service.target));
+        looks.extend(on_this_machine(&key, &service.target));
+        let nothing_is_run = std::env::temp_dir();
+        let target = Target::new(&service.target, service.name.clone(), nothing_is_run, &shared, &[]);
+        let kind = word(&service.target);
+        let shared = Arc::clone(&shared);
+        looks.push(Look::new(key.clone(), async move {
+            let (denied, observed, traffic) =
+                tokio::join!(target.denied(), target.observe(), target.can_stop_traffic());
+            // Watches end with what they share.
+            drop(shared);
+            judged(&key, kind, gitops, denied, observed, traffic)
+        }));
+    }
+    looks
+}
+
+const fn word(target: &form::Target) -> &'static str {
+    match target {
+        form::Target::Releases(_) => "releases",
+        form::Target::Command(_) => "command",
+        form::Target::Kubernetes(_) => "kubernetes",
+    }
+}
+
+fn judged(
+    key: &str,
+    kind: &str,
+    gitops: GitopsPolicy,
+    denied: Result<Vec<Denied>, Reason>,
+    observed: Result<Observation, Reason>,
+    traffic: Result<(), Reason>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let is_denied = |denied: &Result<Vec<Denied>, Reason>, purpose: Purpose| {
+        denied.as_ref().is_ok_and(|all| all.iter().any(|one| one.permission.purpose == purpose))
+    };
+    let (blind, no_traffic) = (is_denied(&denied, Purpose::See), is_denied(&denied, Purpose::StopTraffic));
+    match (&denied, &observed) {
+        // The same fault of the cluster, told once.
+        (Err(reason), Err(_)) => {
+            let mend = "mend kubeconfig, context, network or account";
+            return vec![Finding::fails(key, format!("failed to {reason}"), mend)];
+        }
+        (Err(reason), Ok(_)) => {
+            findings.push(Finding::fails(key, format!("failed to {reason}"), "let the account ask what it may do"));
+        }
+        (Ok(denied), _) => findings.extend(denied.iter().map(|denied| permission(key, denied))),
+    }
+    match observed {
+        // What the account may not do is told already.
+        Err(_) if blind => {}
+        Err(reason) => {
+            let mend = match kind {
+                "command" => "run `current` and `previous` as this user and see what they say",
+                _ => "mend what it names: what cannot be seen is not rolled back",
+            };
+            findings.push(Finding::fails(key, format!("failed to {reason}"), mend));
+        }
+        Ok(observation) => findings.extend(seen(key, gitops, &observation)),
+    }
+    if let Err(reason) = traffic
+        && !no_traffic
+    {
+        let what = format!("traffic cannot be stopped: failed to {reason}");
+        findings.push(Finding::fails(&format!("{key}.traffic_service"), what, "make the Service, or mend its name"));
+    }
+    findings
+}
+
+fn permission(key: &str, denied: &Denied) -> Finding {
+    let purpose = denied.permission.purpose;
+    Finding {
+        place: key.to_owned(),
+        gravity: if purpose.is_vital() { Gravity::Fails } else { Gravity::Lacks },
+        what: format!("the account may not {denied}: {}", purpose.lost()),
+        mend: denied.mend(),
+    }
+}
+
+/// What would hold a rollback of what is live.
+fn seen(key: &str, gitops: GitopsPolicy, observation: &Observation) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match &observation.current {
+        None => {
+            let why = observation.untold.as_deref().map_or_else(String::new, |why| format!(": failed to {why}"));
+            findings.push(Finding::fails(key, format!("it does not tell what is live{why}"), "deploy a release"));
+        }
+        Some(live) if observation.available.is_empty() => {
+            let what = format!("there is nothing to go back to from {live}");
+            findings.push(Finding::fails(key, what, "keep older releases there; the next deploy leaves this one"));
+        }
+        Some(_) => {}
+    }
+    for hindrance in observation.hindrances() {
+        let (what, mend) = match hindrance {
+            Hindrance::Owned { always: false, .. } if gitops == GitopsPolicy::Act => continue,
+            Hindrance::Owned { by, always } => {
+                let mend = if *always { "roll back there" } else { "roll back there, or set gates.gitops" };
+                (format!("{by} owns it, so that a rollback is refused"), mend)
+            }
+            Hindrance::NotUndoable { why } => (format!("a rollback is refused: {why}"), "change that"),
+            Hindrance::OlderFailsToo { why } => {
+                (format!("a rollback is refused: the older release fails as well: {why}"), "mend the older pods")
+            }
+        };
+        findings.push(Finding::fails(key, what, mend));
+    }
+    findings
+}
+
+/// Directories, links and programs of a target that is on this machine.
+fn on_this_machine(key: &str, target: &form::Target) -> Vec<Look> {
+    let programs: Vec<(&'static str, CommandLine)> = match target {
+        form::Target::Releases(target) => {
+            [("restart", Some(&target.restart)), ("stop", target.stop.as_ref()), ("start", target.start.as_ref())]
+                .into_iter()
+                .filter_map(|(name, command)| Some((name, command?.clone())))
+                .collect()
+        }
+        form::Target::Command(target) => {
+            [("roll_back", Some(&target.roll_back)), ("stop", target.stop.as_ref()), ("start", target.start.as_ref())]
+                .into_iter()
+                .filter_map(|(name, command)| Some((name, command?.clone())))
+                .collect()
+        }
+        form::Target::Kubernetes(_) => return Vec::new(),
+    };
+    let mut looks = Vec::new();
+    for (name, command) in programs {
+        looks.push(blocking(format!("{key}.{name}"), move |place| {
+            let why = command.0.first().and_then(|program| here::program(program, None, None));
+            let mend = "install it, or mend the path";
+            why.map(|why| Finding::fails(place, format!("the program {why}"), mend)).into_iter().collect()
+        }));
+    }
+    if let form::Target::Releases(target) = target {
+        // That the link itself is well, and the directory can be read, is seen by observing it.
+        let parent = atomic::parent(&target.current).to_owned();
+        looks.push(blocking(format!("{key}.current"), move |place| replaceable(place, &parent)));
+    }
+    looks
+}
+
+fn replaceable(place: &str, parent: &Path) -> Vec<Finding> {
+    let why = here::directory(parent, Want::Write);
+    let mend = "let this user write to it";
+    why.map(|why| Finding::fails(place, format!("{why}, so the symlink cannot be replaced"), mend))
+        .into_iter()
+        .collect()
+}
+
+/// A look that asks a file system, which may hang.
+fn blocking(place: String, findings: impl FnOnce(&str) -> Vec<Finding> + Send + 'static) -> Look {
+    let own = place.clone();
+    Look::new(place, async move {
+        let name = own.clone();
+        let found = tokio::task::spawn_blocking(move || findings(&own)).await;
+        found.unwrap_or_else(|error| vec![Finding::fails(&name, error, "tell whoever makes Backstop")])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::release::{Release, Workload};
+
+    fn observation(available: &[&str], hindrances: Vec<Hindrance>) -> Observation {
+        Observation {
+            current: Some(Release::of("v2")),
+            available: available.iter().map(|&version| Release::of(version)).collect(),
+            workload: Some(Box::new(Workload { hindrances, ..Workload::default() })),
+            ..Observation::default()
+        }
+    }
+
+    #[test]
+    fn what_would_hold_a_rollback_is_told_once() {
+        let owned = |always: bool| vec![Hindrance::Owned { by: "the Argo CD Application shop".to_owned(), always }];
+        let refused = || Err(Reason::new("list the pods: refused"));
+        for (gitops, denied, observed, expected) in [
+            (GitopsPolicy::Refuse, Ok(Vec::new()), Ok(observation(&["v1"], Vec::new())), vec![]),
+            (GitopsPolicy::Refuse, Ok(Vec::new()), Ok(observation(&[], Vec::new())), vec!["nothing to go back to"]),
+            (GitopsPolicy::Refuse, Ok(Vec::new()), Ok(observation(&["v1"], owned(false))), vec!["owns it"]),
+            (GitopsPolicy::Act, Ok(Vec::new()), Ok(observation(&["v1"], owned(false))), vec![]),
+            (GitopsPolicy::Act, Ok(Vec::new()), Ok(observation(&["v1"], owned(true))), vec!["owns it"]),
+            (GitopsPolicy::Refuse, Err(Reason::new("reach it")), refused(), vec!["failed to reach it"]),
+            (GitopsPolicy::Refuse, Ok(Vec::new()), refused(), vec!["failed to list the pods"]),
+        ] {
+            let found = judged("k", "kubernetes", gitops, denied, observed, Ok(()));
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (finding, expected) in found.iter().zip(expected) {
+                assert!(finding.what.contains(expected), "{finding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_permission_to_see_is_told_once_and_with_its_rule() {
+        let permission = crate::target::PERMISSIONS.iter().find(|one| one.purpose == Purpose::See).expect("one");
+        let denied = Denied { permission, namespace: Some("prod".to_owned()), object: None };
+        let unseen = Err(Reason::new("see the deployments: forbidden"));
+        let found = judged("k", "kubernetes", GitopsPolicy::Refuse, Ok(vec![denied]), unseen, Ok(()));
+        let [finding] = found.as_slice() else { panic!("one, not {found:?}") };
+        assert_eq!(finding.gravity, Gravity::Fails);
+        assert!(finding.what.starts_with("the account may not list deployments.apps in namespace prod"), "{finding:?}");
+        let rule =
+            "add {apiGroups: [apps], resources: [deployments], verbs: [list]} to the account's Role in namespace prod";
+        assert_eq!(finding.mend, rule);
+    }
+}

@@ -1,0 +1,373 @@
+//! What `deploy/` gives Backstop's account is enough, and nothing of it is too much: everything is done with that account,
+//! and then again without each verb in turn.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use backstop::{
+    config::form::{KubernetesTarget, StopTraffic, Workload},
+    core::{
+        operation::{Operation, OperationOutcome},
+        release::Observation,
+        time::WallTime,
+    },
+    target::{Notice, PERMISSIONS, Permission, Purpose, Scope, Target},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject},
+};
+use serde_json::{Value, json};
+
+use super::{
+    bed::{Bed, current, resource, switch, until},
+    done, key, two_releases,
+};
+use crate::nodes::Fate;
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+fn documents(file: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes").join(file);
+    serde_saphyr::from_multiple(&fs::read_to_string(path).expect("a manifest")).expect("YAML")
+}
+
+/// A manifest's objects in the bed's namespace, and of its own name where they belong to the whole cluster.
+fn moved(bed: &Bed, file: &str) -> Vec<Value> {
+    let text = serde_json::to_string(&documents(file)).expect("JSON");
+    let mut objects: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    for object in &mut objects {
+        if object["metadata"]["namespace"].is_string() {
+            object["metadata"]["namespace"] = bed.namespace.clone().into();
+        } else {
+            object["metadata"]["name"] = bed.namespace.clone().into();
+        }
+        if object["roleRef"]["kind"] == "ClusterRole" {
+            object["roleRef"]["name"] = bed.namespace.clone().into();
+        }
+        if object["subjects"].is_array() {
+            object["subjects"][0]["namespace"] = bed.namespace.clone().into();
+        }
+    }
+    objects
+}
+
+fn place(object: &Value) -> ApiResource {
+    let (group, version) = object["apiVersion"].as_str().expect("a version").split_once('/').unwrap_or(("", "v1"));
+    let kind = object["kind"].as_str().expect("a kind");
+    ApiResource {
+        version: version.to_owned(),
+        api_version: object["apiVersion"].as_str().expect("a version").to_owned(),
+        ..resource(group, kind)
+    }
+}
+
+/// As `kubectl apply --server-side` does.
+async fn apply(bed: &Bed, object: &Value) -> DynamicObject {
+    let resource = place(object);
+    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(bed.client.clone(), namespace, &resource),
+        None => Api::all_with(bed.client.clone(), &resource),
+    };
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let applied = api.patch(name, &PatchParams::apply("a-test").force(), &Patch::Apply(object)).await;
+    applied.unwrap_or_else(|error| panic!("{} {name}: {error}", object["kind"]))
+}
+
+/// A kubeconfig for an account, beside the one of the bed.
+async fn kubeconfig(bed: &Bed, directory: &Path, account: &str) -> std::path::PathBuf {
+    let path = format!("/api/v1/namespaces/{}/serviceaccounts/{account}/token", bed.namespace);
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": null}});
+    let request = http::Request::post(path).header("content-type", "application/json");
+    let request = request.body(body.to_string().into_bytes()).expect("a request");
+    let answer: Value = bed.client.request(request).await.expect("a token");
+    let token = answer["status"]["token"].as_str().expect("a token");
+    let own = std::env::var("KUBECONFIG").expect("a cluster");
+    let mut config: Value = serde_saphyr::from_str(&fs::read_to_string(own).expect("a file")).expect("YAML");
+    config["users"] = json!([{"name": account, "user": {"token": token}}]);
+    for context in config["contexts"].as_array_mut().expect("contexts") {
+        context["context"]["user"] = account.into();
+    }
+    let file = directory.join(format!("{account}.kubeconfig"));
+    fs::write(&file, config.to_string()).expect("written");
+    file
+}
+
+/// The bed's `shop` as that account sees it.
+fn form(bed: &Bed, kind: &str, kubeconfig: &Path) -> KubernetesTarget {
+    KubernetesTarget {
+        kubeconfig: Some(kubeconfig.to_owned()),
+        traffic_service: Some("shop".to_owned()),
+        stop_traffic: StopTraffic::Selector,
+        ..bed.form(kind)
+    }
+}
+
+async fn service(bed: &Bed) {
+    let spec = json!({"selector": {"app": "shop"}, "ports": [{"port": 80}]});
+    bed.create("", json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"}, "spec": spec})).await;
+}
+
+fn notice(id: &str) -> Notice {
+    Notice {
+        id: id.to_owned(),
+        at: WallTime::from_millis(1_790_000_000_000),
+        reason: "RollbackStarted",
+        message: "shop-1: rolling back".to_owned(),
+        is_warning: true,
+    }
+}
+
+/// A configuration for the command line.
+fn configuration(form: &KubernetesTarget, directory: &Path, account: &str) -> std::path::PathBuf {
+    let kind = match form.workload {
+        Workload::Deployment(_) => "deployment",
+        Workload::StatefulSet(_) => "statefulset",
+        Workload::DaemonSet(_) => "daemonset",
+    };
+    let here = directory.display();
+    let text = format!(
+        "server: {{socket: {here}/socket}}\nstore: {{path: {here}/store.db}}\nhistory: {{file: {here}/history.json}}\n\
+         evidence: {{directory: {here}/evidence}}\nservices:\n- name: shop\n  target: {{kubernetes: {{namespace: {}, {kind}: shop, \
+         traffic_service: shop, stop_traffic: selector, kubeconfig: {}}}}}\n  \
+         probes: {{ready: {{command: {{run: ['true']}}}}}}\n",
+        form.namespace,
+        form.kubeconfig.as_ref().expect("one").display(),
+    );
+    let path = directory.join(format!("{account}.yaml"));
+    fs::write(&path, text).expect("written");
+    path
+}
+
+/// What `backstop check --live` finds of the target, and its exit code.
+async fn checked(configuration: &Path) -> (Vec<Value>, Option<i32>) {
+    let configuration = configuration.to_owned();
+    let output = tokio::task::spawn_blocking(move || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_backstop"));
+        command.args(["check", "--live", "--json"]).arg(configuration).output().expect("it runs")
+    });
+    let output = output.await.expect("no panic");
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    (report["findings"].as_array().expect("a list").clone(), output.status.code())
+}
+
+#[tokio::test]
+async fn the_account_of_deploy_can_do_all_that_plans_need() {
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        let bed = Bed::new(&format!("account-{}", kind.to_lowercase())).await;
+        let directory = tempfile::tempdir().expect("a directory");
+        for file in ["account.yaml", "cluster-role.yaml", "watched.yaml"] {
+            for object in moved(&bed, file) {
+                apply(&bed, &object).await;
+            }
+        }
+        service(&bed).await;
+        let kubeconfig = kubeconfig(&bed, directory.path(), "backstop").await;
+        let form = form(&bed, kind, &kubeconfig);
+        // What is seen and named is seen with the same account.
+        let target = bed.target_of(form.clone());
+        drop(two_releases(&bed, kind, "1.4.3").await);
+        until(&target, "the releases", |seen| {
+            current(seen) == "1.4.3" && !seen.available.is_empty() && !seen.rolling_out
+        })
+        .await;
+        let (findings, code) = checked(&configuration(&form, directory.path(), "backstop")).await;
+        assert_eq!((findings.as_slice(), code), (&[][..], Some(0)), "{kind}");
+        assert_eq!(target.denied().await, Ok(Vec::new()), "{kind}");
+
+        done(target.stop_traffic(&key(1), WITHIN).await);
+        done(bed.operate(&target, switch("1.4.3", "1.4.2"), 20).await);
+        done(bed.operate(&target, Operation::WaitRollout { version: "1.4.2".into() }, 30).await);
+        done(target.start_traffic(&key(2), WITHIN).await);
+        for _ in 0..2 {
+            target.announce(&notice("shop-1/1/started")).await.expect("an event");
+        }
+        let files = target.gather().await.expect("files");
+        for file in &files {
+            // Nobody serves logs here: the node is not there, which is not a matter of permission.
+            assert!(!file.content.contains("forbidden"), "{kind}: {file:?}");
+        }
+        let told = bed.api("", "Event").list(&kube::api::ListParams::default()).await.expect("a list");
+        let told: Vec<&DynamicObject> =
+            told.iter().filter(|event| event.data["source"]["component"] == "backstop").collect();
+        assert_eq!(told.len(), 1, "{kind}: the same is told once: {told:#?}");
+        let uid = bed.get("apps", kind, "shop").await.metadata.uid;
+        assert_eq!(told[0].data["involvedObject"]["uid"].as_str(), uid.as_deref());
+        let lease = bed.get("coordination.k8s.io", "Lease", &format!("backstop-{}-shop", kind.to_lowercase())).await;
+        assert_eq!(lease.data["spec"]["holderIdentity"], bed.namespace.as_str(), "{kind}");
+        fail_one(&bed, &target).await;
+        assert!(done(target.restart_failing().await).starts_with("deleted shop-"), "{kind}");
+    }
+}
+
+async fn fail_one(bed: &Bed, target: &Target) {
+    let pods = bed.api("", "Pod").list(&kube::api::ListParams::default()).await.expect("a list").items;
+    bed.nodes.decide(&pods[0].metadata.name.clone().expect("a name"), Fate::CrashLooping);
+    let one_fails = |seen: &Observation| seen.workload.as_ref().is_some_and(|one| one.instances.failing == 1);
+    until(target, "one fails", one_fails).await;
+}
+
+/// An account that has all but one permission, in both of its roles.
+async fn account_without(bed: &Bed, place: usize, without: &Permission) -> String {
+    let account = format!("without-{place}");
+    let name = |object: &mut Value| object["metadata"]["name"] = format!("{}-{account}", bed.namespace).into();
+    bed.create("", json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})).await;
+    for file in ["cluster-role.yaml", "watched.yaml"] {
+        for mut object in moved(bed, file) {
+            name(&mut object);
+            let kind = object["kind"].as_str().expect("a kind").to_owned();
+            if kind.ends_with("Binding") {
+                object["subjects"][0]["name"] = account.clone().into();
+                object["roleRef"]["name"] = object["metadata"]["name"].clone();
+            } else {
+                let scope = if kind == "ClusterRole" { Scope::Cluster } else { Scope::Namespace };
+                object["rules"] = rules_but(scope, without);
+            }
+            apply(bed, &object).await;
+        }
+    }
+    account
+}
+
+/// What is gone with a permission: what is given in the whole cluster is given in each namespace, too.
+fn gone_with(without: &Permission) -> Vec<&'static Permission> {
+    let is_gone = |one: &&Permission| {
+        *one == without || (without.scope == Scope::Namespace && one.to_string() == without.to_string())
+    };
+    PERMISSIONS.iter().filter(is_gone).collect()
+}
+
+fn rules_but(scope: Scope, without: &Permission) -> Value {
+    let kept = PERMISSIONS.iter().filter(|one| one.scope == scope && !gone_with(without).contains(one));
+    kept.map(|one| json!({"apiGroups": [one.group], "resources": [one.resource], "verbs": [one.verb]})).collect()
+}
+
+/// Does what that permission is for, and tells why it failed.
+async fn try_what_needs(bed: &Bed, target: &Target, permission: &Permission) -> String {
+    let reason = |outcome: OperationOutcome| match outcome {
+        OperationOutcome::Failed(reason) | OperationOutcome::Unknown(reason) => reason.as_str().to_owned(),
+        OperationOutcome::Done(note) => format!("it was done: {note}"),
+    };
+    match permission.purpose {
+        Purpose::See => {
+            // A copy that was listed and cannot be watched is none a moment later.
+            for _ in 0..100 {
+                if let Err(reason) = target.observe().await
+                    && !reason.as_str().contains("has not come yet")
+                {
+                    return reason.as_str().to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            "it was seen".to_owned()
+        }
+        Purpose::RollBack => reason(bed.operate(target, switch("1.4.3", "1.4.2"), 10).await),
+        Purpose::WriteAlone | Purpose::StopTraffic => reason(target.stop_traffic(&key(1), WITHIN).await),
+        Purpose::RestartFailing => reason(target.restart_failing().await),
+        Purpose::Announce => match target.announce(&notice("shop-1/denied")).await {
+            Ok(()) => "it was told".to_owned(),
+            Err(reason) => reason.as_str().to_owned(),
+        },
+        Purpose::Gather => {
+            let files = target.gather().await.expect("files");
+            let denied = files.iter().find(|file| file.content.contains("forbidden"));
+            denied.map_or_else(|| format!("all was gathered: {files:?}"), |file| file.content.clone())
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_verb_its_part_fails_and_says_so() {
+    for kind in ["Deployment", "StatefulSet"] {
+        let bed = Bed::new(&format!("denied-{}", kind.to_lowercase())).await;
+        let directory = tempfile::tempdir().expect("a directory");
+        service(&bed).await;
+        let admin = two_releases(&bed, kind, "1.4.3").await;
+        until(&admin, "rolled out", |seen| current(seen) == "1.4.3" && !seen.rolling_out).await;
+        fail_one(&bed, &admin).await;
+        let full = form(&bed, kind, Path::new("/nowhere"));
+        let needed = |one: &&Permission| admin_needs(kind, one);
+        for (place, permission) in PERMISSIONS.iter().enumerate().filter(|(_, one)| needed(one)) {
+            let account = account_without(&bed, place, permission).await;
+            let kubeconfig = kubeconfig(&bed, directory.path(), &account).await;
+            let form = KubernetesTarget { kubeconfig: Some(kubeconfig), ..full.clone() };
+            let target = alone(&bed, &form);
+            if permission.resource == "leases" {
+                fit_lease(&bed, kind, permission.verb).await;
+            }
+            // The authorizer hears of roles a moment later.
+            let denied = settled(&target, permission).await;
+            assert_eq!(denied, words(&gone_with(permission)), "{kind}");
+            if permission.purpose == Purpose::RollBack {
+                // Names are known to whoever has seen it.
+                until(&target, "the releases", |seen| !seen.available.is_empty()).await;
+            }
+            if permission.purpose == Purpose::RestartFailing {
+                until(&target, "one fails", |seen| {
+                    seen.workload.as_ref().is_some_and(|one| one.instances.failing == 1)
+                })
+                .await;
+            }
+            let said = try_what_needs(&bed, &target, permission).await;
+            let (resource, sub) = permission.parts();
+            let resource = sub.map_or_else(|| resource.to_owned(), |sub| format!("{resource}/{sub}"));
+            let named = format!("cannot {} resource \"{resource}\"", permission.verb);
+            assert!(said.contains(&named), "{kind}, without {permission}: {said}");
+            let (findings, code) = checked(&configuration(&form, directory.path(), &account)).await;
+            assert_eq!(findings.len(), denied.len(), "{kind}, without {permission}: {findings:#?}");
+            let finding = &findings[0];
+            assert!(
+                finding["what"].as_str().expect("a text").starts_with(&format!("the account may not {permission}"))
+            );
+            assert!(finding["mend"].as_str().expect("a text").contains(&permission.rule()), "{finding}");
+            assert_eq!(code, Some(i32::from(permission.purpose.is_vital())), "{finding}");
+        }
+    }
+}
+
+/// Whether a target of this kind whose traffic is stopped by the selector needs it.
+fn admin_needs(kind: &str, permission: &Permission) -> bool {
+    let of_others = match kind {
+        "Deployment" => ["statefulsets", "daemonsets", "controllerrevisions"],
+        "StatefulSet" => ["deployments", "daemonsets", "replicasets"],
+        other => panic!("no {other} here"),
+    };
+    !of_others.contains(&permission.resource)
+}
+
+/// A target that shares nothing with the bed's others, so that it asks by its own account.
+fn alone(bed: &Bed, form: &KubernetesTarget) -> Target {
+    let shared = backstop::target::Shared::new(&bed.namespace);
+    let form = backstop::config::form::Target::Kubernetes(form.clone());
+    Target::new(&form, "shop".into(), std::env::temp_dir(), &shared, &[])
+}
+
+/// Makes the verb on Leases the one that is needed.
+async fn fit_lease(bed: &Bed, kind: &str, verb: &str) {
+    let name = format!("backstop-{}-shop", kind.to_lowercase());
+    let api = bed.api("coordination.k8s.io", "Lease");
+    let _there_or_not = api.delete(&name, &kube::api::DeleteParams::default()).await;
+    if verb == "update" {
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name},
+            "spec": {"holderIdentity": "", "leaseDurationSeconds": 1}});
+        let lease = serde_json::from_value(lease).expect("a lease");
+        api.create(&PostParams::default(), &lease).await.expect("a lease");
+    }
+}
+
+fn words(permissions: &[&Permission]) -> Vec<String> {
+    permissions.iter().map(ToString::to_string).collect()
+}
+
+async fn settled(target: &Target, without: &Permission) -> Vec<String> {
+    let mut denied = Vec::new();
+    for _ in 0..100 {
+        denied = target.denied().await.expect("it may ask").iter().map(|one| one.permission.to_string()).collect();
+        if denied == words(&gone_with(without)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    denied
+}
