@@ -13,66 +13,19 @@ use backstop::{
     target::{Notice, PERMISSIONS, Permission, Purpose, Scope, Target},
 };
 use kube::{
-    Api,
-    api::{Patch, PatchParams, PostParams},
-    core::{ApiResource, DynamicObject},
+    api::{DeleteParams, ListParams, PostParams},
+    core::DynamicObject,
 };
 use serde_json::{Value, json};
 
 use super::{
-    bed::{Bed, current, resource, switch, until},
+    bed::{Bed, current, switch, until},
+    deployed::{apply, moved},
     done, key, two_releases,
 };
 use crate::nodes::Fate;
 
 const WITHIN: Duration = Duration::from_secs(10);
-
-fn documents(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes").join(file);
-    serde_saphyr::from_multiple(&fs::read_to_string(path).expect("a manifest")).expect("YAML")
-}
-
-/// A manifest's objects in the bed's namespace, and of its own name where they belong to the whole cluster.
-fn moved(bed: &Bed, file: &str) -> Vec<Value> {
-    let text = serde_json::to_string(&documents(file)).expect("JSON");
-    let mut objects: Vec<Value> = serde_json::from_str(&text).expect("JSON");
-    for object in &mut objects {
-        if object["metadata"]["namespace"].is_string() {
-            object["metadata"]["namespace"] = bed.namespace.clone().into();
-        } else {
-            object["metadata"]["name"] = bed.namespace.clone().into();
-        }
-        if object["roleRef"]["kind"] == "ClusterRole" {
-            object["roleRef"]["name"] = bed.namespace.clone().into();
-        }
-        if object["subjects"].is_array() {
-            object["subjects"][0]["namespace"] = bed.namespace.clone().into();
-        }
-    }
-    objects
-}
-
-fn place(object: &Value) -> ApiResource {
-    let (group, version) = object["apiVersion"].as_str().expect("a version").split_once('/').unwrap_or(("", "v1"));
-    let kind = object["kind"].as_str().expect("a kind");
-    ApiResource {
-        version: version.to_owned(),
-        api_version: object["apiVersion"].as_str().expect("a version").to_owned(),
-        ..resource(group, kind)
-    }
-}
-
-/// As `kubectl apply --server-side` does.
-async fn apply(bed: &Bed, object: &Value) -> DynamicObject {
-    let resource = place(object);
-    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => Api::namespaced_with(bed.client.clone(), namespace, &resource),
-        None => Api::all_with(bed.client.clone(), &resource),
-    };
-    let name = object["metadata"]["name"].as_str().expect("a name");
-    let applied = api.patch(name, &PatchParams::apply("a-test").force(), &Patch::Apply(object)).await;
-    applied.unwrap_or_else(|error| panic!("{} {name}: {error}", object["kind"]))
-}
 
 /// A kubeconfig for an account, beside the one of the bed.
 async fn kubeconfig(bed: &Bed, directory: &Path, account: &str) -> std::path::PathBuf {
@@ -188,7 +141,7 @@ async fn the_account_of_deploy_can_do_all_that_plans_need() {
             // Nobody serves logs here: the node is not there, which is not a matter of permission.
             assert!(!file.content.contains("forbidden"), "{kind}: {file:?}");
         }
-        let told = bed.api("", "Event").list(&kube::api::ListParams::default()).await.expect("a list");
+        let told = bed.api("", "Event").list(&ListParams::default()).await.expect("a list");
         let told: Vec<&DynamicObject> =
             told.iter().filter(|event| event.data["source"]["component"] == "backstop").collect();
         assert_eq!(told.len(), 1, "{kind}: the same is told once: {told:#?}");
@@ -202,7 +155,7 @@ async fn the_account_of_deploy_can_do_all_that_plans_need() {
 }
 
 async fn fail_one(bed: &Bed, target: &Target) {
-    let pods = bed.api("", "Pod").list(&kube::api::ListParams::default()).await.expect("a list").items;
+    let pods = bed.api("", "Pod").list(&ListParams::default()).await.expect("a list").items;
     bed.nodes.decide(&pods[0].metadata.name.clone().expect("a name"), Fate::CrashLooping);
     let one_fails = |seen: &Observation| seen.workload.as_ref().is_some_and(|one| one.instances.failing == 1);
     until(target, "one fails", one_fails).await;
@@ -279,7 +232,7 @@ async fn try_what_needs(bed: &Bed, target: &Target, permission: &Permission) -> 
 
 #[tokio::test]
 async fn without_a_verb_its_part_fails_and_says_so() {
-    for kind in ["Deployment", "StatefulSet"] {
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
         let bed = Bed::new(&format!("denied-{}", kind.to_lowercase())).await;
         let directory = tempfile::tempdir().expect("a directory");
         service(&bed).await;
@@ -287,8 +240,7 @@ async fn without_a_verb_its_part_fails_and_says_so() {
         until(&admin, "rolled out", |seen| current(seen) == "1.4.3" && !seen.rolling_out).await;
         fail_one(&bed, &admin).await;
         let full = form(&bed, kind, Path::new("/nowhere"));
-        let needed = |one: &&Permission| admin_needs(kind, one);
-        for (place, permission) in PERMISSIONS.iter().enumerate().filter(|(_, one)| needed(one)) {
+        for (place, permission) in PERMISSIONS.iter().enumerate().filter(|(_, one)| is_tried_with(kind, one)) {
             let account = account_without(&bed, place, permission).await;
             let kubeconfig = kubeconfig(&bed, directory.path(), &account).await;
             let form = KubernetesTarget { kubeconfig: Some(kubeconfig), ..full.clone() };
@@ -326,14 +278,13 @@ async fn without_a_verb_its_part_fails_and_says_so() {
     }
 }
 
-/// Whether a target of this kind whose traffic is stopped by the selector needs it.
-fn admin_needs(kind: &str, permission: &Permission) -> bool {
-    let of_others = match kind {
-        "Deployment" => ["statefulsets", "daemonsets", "controllerrevisions"],
-        "StatefulSet" => ["deployments", "daemonsets", "replicasets"],
-        other => panic!("no {other} here"),
-    };
-    !of_others.contains(&permission.resource)
+/// Whether it is tried with this kind: with a Deployment all that one needs, and with the others what is theirs alone.
+fn is_tried_with(kind: &str, permission: &Permission) -> bool {
+    match kind {
+        "Deployment" => !["statefulsets", "daemonsets", "controllerrevisions"].contains(&permission.resource),
+        "StatefulSet" => ["statefulsets", "controllerrevisions"].contains(&permission.resource),
+        _ => permission.resource == "daemonsets",
+    }
 }
 
 /// A target that shares nothing with the bed's others, so that it asks by its own account.
@@ -347,7 +298,7 @@ fn alone(bed: &Bed, form: &KubernetesTarget) -> Target {
 async fn fit_lease(bed: &Bed, kind: &str, verb: &str) {
     let name = format!("backstop-{}-shop", kind.to_lowercase());
     let api = bed.api("coordination.k8s.io", "Lease");
-    let _there_or_not = api.delete(&name, &kube::api::DeleteParams::default()).await;
+    let _there_or_not = api.delete(&name, &DeleteParams::default()).await;
     if verb == "update" {
         let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name},
             "spec": {"holderIdentity": "", "leaseDurationSeconds": 1}});

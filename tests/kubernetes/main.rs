@@ -2,6 +2,7 @@
 
 mod account;
 mod bed;
+mod deployed;
 mod nodes;
 mod watched;
 
