@@ -87,17 +87,18 @@ impl Prepared {
         self.prober.adopt(old, kept);
     }
 
-    /// Begins to look, as `installation`. `steps` holds locks and receipts of plans' steps; `known` are the releases that
-    /// the journal knows.
+    /// Begins to look, as `installation`. `steps` holds locks and receipts of plans' steps; the releases that the journal
+    /// knows keep their names.
     pub(super) fn begin(
         self,
         samples: &Sink,
         completions: &Completions,
         (installation, steps): (&str, &Path),
-        known: &BTreeMap<ServiceName, Vec<Release>>,
+        journal: &Durable,
     ) -> Edges {
         let Self { config, prober, versions, channels, heartbeat, self_check, clock } = self;
         let mut watchers = JoinSet::new();
+        let known = known_releases(journal);
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
         // Watches of clusters that the configuration before this one kept end with its targets.
         let shared = Shared::new(installation);
@@ -155,7 +156,7 @@ impl Prepared {
 }
 
 /// The releases that the journal knows of each service, oldest first.
-pub(super) fn known_releases(durable: &Durable) -> BTreeMap<ServiceName, Vec<Release>> {
+fn known_releases(durable: &Durable) -> BTreeMap<ServiceName, Vec<Release>> {
     let releases = |record: &ServiceRecord| record.deploys.iter().map(|one| one.deploy.release.clone()).collect();
     durable.services.iter().map(|(name, record)| (name.clone(), releases(record))).collect()
 }

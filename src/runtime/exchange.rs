@@ -55,12 +55,8 @@ impl Loop {
         prepared.adopt(&self.hands.edges.prober.checker(), kept);
         let (sender, samples) = mpsc::channel(SAMPLE_QUEUE_LIMIT);
         self.samples = samples;
-        self.hands.edges = prepared.begin(
-            &sender,
-            &self.hands.completions,
-            (&self.installation, &self.steps),
-            &super::edges::known_releases(self.state.durable()),
-        );
+        self.hands.edges =
+            prepared.begin(&sender, &self.hands.completions, (&self.installation, &self.steps), self.state.durable());
         let config = Arc::clone(&self.hands.edges.config);
         self.tokens.replace(&config.server.tokens);
         self.press.reload(&policy);

@@ -201,8 +201,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let files = Files::start(evidence.directory, installation.clone(), evidence.keep, clock.clone(), known);
     let register = Register::new(&config.policy);
     let steps = steps(config, &installation, state.durable(), &clock);
-    let known = edges::known_releases(state.durable());
-    let edges = prepared.begin(&sample_sender, &completion_sender, (&installation, &steps), &known);
+    let edges = prepared.begin(&sample_sender, &completion_sender, (&installation, &steps), state.durable());
     let reloader = file.map(|file| Reloader {
         file,
         in_force: Arc::clone(&edges.config),

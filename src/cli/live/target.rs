@@ -34,7 +34,7 @@ pub(super) fn looks(config: &Arc<Config>) -> Vec<Look> {
                 tokio::join!(target.denied(), target.observe(), target.can_stop_traffic());
             // Watches end with what they share.
             drop(shared);
-            judged(&key, kind, gitops, denied, observed, traffic)
+            judged(&key, kind, gitops, &denied, observed, traffic)
         }));
     }
     looks
@@ -52,16 +52,15 @@ fn judged(
     key: &str,
     kind: &str,
     gitops: GitopsPolicy,
-    denied: Result<Vec<Denied>, Reason>,
+    denied: &Result<Vec<Denied>, Reason>,
     observed: Result<Observation, Reason>,
     traffic: Result<(), Reason>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let is_denied = |denied: &Result<Vec<Denied>, Reason>, purpose: Purpose| {
-        denied.as_ref().is_ok_and(|all| all.iter().any(|one| one.permission.purpose == purpose))
-    };
-    let (blind, no_traffic) = (is_denied(&denied, Purpose::See), is_denied(&denied, Purpose::StopTraffic));
-    match (&denied, &observed) {
+    let is_denied =
+        |purpose: Purpose| denied.as_ref().is_ok_and(|all| all.iter().any(|one| one.permission.purpose == purpose));
+    let (blind, no_traffic) = (is_denied(Purpose::See), is_denied(Purpose::StopTraffic));
+    match (denied, &observed) {
         // The same fault of the cluster, told once.
         (Err(reason), Err(_)) => {
             let mend = "mend kubeconfig, context, network or account";
@@ -212,7 +211,7 @@ mod tests {
             (GitopsPolicy::Refuse, Err(Reason::new("reach it")), refused(), vec!["failed to reach it"]),
             (GitopsPolicy::Refuse, Ok(Vec::new()), refused(), vec!["failed to list the pods"]),
         ] {
-            let found = judged("k", "kubernetes", gitops, denied, observed, Ok(()));
+            let found = judged("k", "kubernetes", gitops, &denied, observed, Ok(()));
             assert_eq!(found.len(), expected.len(), "{found:?}");
             for (finding, expected) in found.iter().zip(expected) {
                 assert!(finding.what.contains(expected), "{finding:?}");
@@ -225,7 +224,7 @@ mod tests {
         let permission = crate::target::PERMISSIONS.iter().find(|one| one.purpose == Purpose::See).expect("one");
         let denied = Denied { permission, namespace: Some("prod".to_owned()), object: None };
         let unseen = Err(Reason::new("see the deployments: forbidden"));
-        let found = judged("k", "kubernetes", GitopsPolicy::Refuse, Ok(vec![denied]), unseen, Ok(()));
+        let found = judged("k", "kubernetes", GitopsPolicy::Refuse, &Ok(vec![denied]), unseen, Ok(()));
         let [finding] = found.as_slice() else { panic!("one, not {found:?}") };
         assert_eq!(finding.gravity, Gravity::Fails);
         assert!(finding.what.starts_with("the account may not list deployments.apps in namespace prod"), "{finding:?}");

@@ -6,10 +6,10 @@ use kube::{
     core::{DynamicObject, TypeMeta},
 };
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     KubernetesError,
+    content::digest,
     server::ask,
     workload::{Kind, resource},
 };
@@ -17,8 +17,6 @@ use crate::target::Notice;
 
 /// Most bytes of an Event's message; the newer API for Events takes no more.
 const MESSAGE_LIMIT_BYTES: usize = 1024;
-/// Bytes of a digest in an Event's name: enough that no two notices of one workload share theirs.
-const DIGEST_BYTES: usize = 8;
 
 /// Tells of it once: a notice that was told already is left as it is.
 pub(super) async fn announce(
@@ -43,8 +41,7 @@ fn name(workload: &DynamicObject) -> &str {
 
 fn event(namespace: &str, kind: Kind, workload: &DynamicObject, installation: &str, notice: &Notice) -> DynamicObject {
     let identity = format!("{installation}/{}/{}", workload.metadata.uid.as_deref().unwrap_or_default(), notice.id);
-    let digest: String =
-        Sha256::digest(identity.as_bytes()).iter().take(DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(identity.as_bytes());
     // Whole seconds: the API takes no fraction here.
     let at = jiff::Timestamp::from_second(notice.at.as_millis().div_euclid(1000)).unwrap_or_default().to_string();
     let mut event = DynamicObject::new(&format!("{}.{digest}", name(workload)), &resource("", "Event"));

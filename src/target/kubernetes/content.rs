@@ -16,7 +16,8 @@ pub(super) fn of_template(template: &Value) -> String {
     digest(text.as_bytes())
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// Sixteen hexadecimal digits that stand for these bytes.
+pub(super) fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hexadecimal).take(DIGITS).collect()
 }

@@ -19,11 +19,11 @@ use kube::{
     core::{DynamicObject, response::Status},
 };
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::task::AbortHandle;
 
 use super::{
     KubernetesError,
+    content::digest,
     server::ask,
     workload::{Kind, annotation, field, number, resource, text},
 };
@@ -54,8 +54,7 @@ pub(super) fn name(kind: Kind, workload: &str) -> String {
     if whole.len() <= NAME_LIMIT {
         return whole;
     }
-    let digest: String = Sha256::digest(whole.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("backstop-{}-{digest}", kind.word())
+    format!("backstop-{}-{}", kind.word(), digest(whole.as_bytes()))
 }
 
 /// Who holds Leases here.
