@@ -24,8 +24,8 @@ pub struct Diagnostic {
     pub place: Option<Place>,
     /// Where in the configuration and what.
     pub message: String,
-    /// How to mend it.
-    pub help: Option<String>,
+    /// How to mend it; never empty.
+    pub help: String,
 }
 
 /// A place in the file.
@@ -50,22 +50,16 @@ impl Diagnostic {
         };
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
         let title = level.primary_title(self.message.as_str());
+        let help = Level::HELP.message(self.help.as_str());
         let Some(place) = &self.place else {
-            let mut group = title.element(annotate_snippets::Origin::path(&*self.file));
-            if let Some(help) = &self.help {
-                group = group.element(Level::HELP.message(help.as_str()));
-            }
+            let group = title.element(annotate_snippets::Origin::path(&*self.file)).element(help);
             return renderer.render(&[group]);
         };
         let snippet = Snippet::source(place.excerpt.as_str())
             .line_start(place.line)
             .path(&*self.file)
             .annotation(AnnotationKind::Primary.span(place.marked.clone()));
-        let mut group = title.element(snippet);
-        if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
-        }
-        renderer.render(&[group])
+        renderer.render(&[title.element(snippet).element(help)])
     }
 }
 
@@ -140,7 +134,7 @@ mod tests {
             file: "a.yaml".into(),
             place: None,
             message: String::new(),
-            help: None,
+            help: String::new(),
         };
         let counted = |errors: usize, warnings: usize, left_out: usize| {
             let errors = std::iter::repeat_n(Gravity::Error, errors);

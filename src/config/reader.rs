@@ -36,7 +36,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostics> {
 }
 
 fn about_file(name: &Arc<str>, message: String, help: &str) -> Diagnostics {
-    let (file, help) = (Arc::clone(name), Some(help.to_owned()));
+    let (file, help) = (Arc::clone(name), help.to_owned());
     Diagnostics::one(Diagnostic { gravity: Gravity::Error, file, place: None, message, help })
 }
 
@@ -125,7 +125,7 @@ fn syntax(source: &Source, error: &Error) -> Diagnostics {
             "check indentation, colons, quotes and brackets here and just before",
         ),
     };
-    let (file, help) = (Arc::clone(source.name()), Some(help.to_owned()));
+    let (file, help) = (Arc::clone(source.name()), help.to_owned());
     Diagnostics::one(Diagnostic { gravity: Gravity::Error, file, place, message, help })
 }
 

@@ -72,6 +72,11 @@ impl Sink {
         self.left_out > 0 || self.found.iter().any(|found| found.gravity == Gravity::Error)
     }
 
+    /// Counts an error that nobody would be shown.
+    pub(crate) fn leave_out(&mut self) {
+        self.left_out += 1;
+    }
+
     /// Whether further errors are only counted.
     pub(crate) fn is_full(&self) -> bool {
         self.left_out > 0
@@ -103,7 +108,7 @@ impl Sink {
                 file: Arc::clone(self.source.name()),
                 place: Some(self.source.place(&found.span)),
                 message: found.message,
-                help: Some(found.help).filter(|help| !help.is_empty()),
+                help: found.help,
             })
             .collect();
         Diagnostics { list, left_out: self.left_out }

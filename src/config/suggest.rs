@@ -28,7 +28,7 @@ pub(crate) fn help<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>
     // What is itself no word is told at its own place.
     let all: Vec<&str> = candidates.into_iter().filter(|one| !one.chars().any(char::is_whitespace)).collect();
     match all.len() {
-        0 => String::new(),
+        0 => "nothing is known here that could be meant: add it where it belongs, or leave this out".to_owned(),
         1..=LISTED_LIMIT => format!("known here: {}", all.join(", ")),
         more => format!("known here: {} and {} more", all[..LISTED_LIMIT].join(", "), more - LISTED_LIMIT),
     }

@@ -39,6 +39,9 @@ fn every_mistake_is_told_at_its_place() {
         let text = String::from_utf8(bytes.clone()).expect("UTF-8");
         let checked = config::check_bytes(&format!("{name}.yaml"), bytes, Some(&tables()));
         assert!(checked.config.is_none() && checked.diagnostics.has_errors(), "{name} passes");
+        for diagnostic in &checked.diagnostics.list {
+            assert!(!diagnostic.help.is_empty(), "nothing helps with: {diagnostic}");
+        }
         settings.bind(|| insta::assert_snapshot!(name.as_str(), checked.diagnostics.render(false)));
         if schema_takes(&text) {
             taken.insert(name.clone());

@@ -17,6 +17,9 @@ fn survives(bytes: &[u8]) {
         assert!(checked.diagnostics.list.len() <= DIAGNOSTICS_LIMIT);
         assert_eq!(checked.config.is_none(), checked.diagnostics.has_errors());
         let _ = checked.diagnostics.render(true);
+        for diagnostic in &checked.diagnostics.list {
+            assert!(!diagnostic.help.is_empty(), "nothing helps with: {diagnostic}");
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl Decoder<'_> {
                 if let Some(shape) = shapes.iter().find(|shape| fits(**shape, node)) {
                     self.node(node, *shape, anchor, later);
                 } else {
-                    self.unfit(node, &described(shape), "");
+                    self.unfit(node, &described(shape), &sample(node, shape));
                 }
             }
         }
@@ -59,12 +59,13 @@ impl Decoder<'_> {
         self.sink.error(&node.span, message, help);
     }
 
-    fn map(&mut self, node: &mut Node, shape: &Entries, anchor: &Span, later: bool) {
+    fn map(&mut self, node: &mut Node, shape: &'static Entries, anchor: &Span, later: bool) {
         if !matches!(node.value, Value::Map(_)) {
             if shape.value.holds_secret() {
                 self.hide_all(node);
             }
-            return self.unfit(node, "a mapping with a name for each entry", "");
+            let help = sample(node, Shape::Map(shape));
+            return self.unfit(node, "a mapping with a name for each entry", &help);
         }
         let Value::Map(entries) = &mut node.value else { return };
         let count = entries.len();
@@ -97,7 +98,7 @@ impl Decoder<'_> {
         node.value = Value::Map(entries);
     }
 
-    fn list(&mut self, node: &mut Node, shape: &Items, anchor: &Span, later: bool) {
+    fn list(&mut self, node: &mut Node, shape: &'static Items, anchor: &Span, later: bool) {
         if !matches!(node.value, Value::List(_)) {
             return self.no_list(node, shape);
         }
@@ -131,7 +132,7 @@ impl Decoder<'_> {
     }
 
     /// Tells that a list was wanted, and how this value would be written as one.
-    fn no_list(&mut self, node: &mut Node, shape: &Items) {
+    fn no_list(&mut self, node: &mut Node, shape: &'static Items) {
         let help = match &node.value {
             Value::Text(text) if shape.command_line && !super::secret::has_reference(text) => {
                 let words: Vec<String> = text.split_whitespace().map(|word| format!("{word:?}")).collect();
@@ -143,8 +144,7 @@ impl Decoder<'_> {
             _ if shape.command_line => {
                 "no shell is used; write the program and its arguments as a list: [program, argument]".to_owned()
             }
-            Value::Null => String::new(),
-            _ => "write a list, as in `[first, second]`".to_owned(),
+            _ => sample(node, Shape::List(shape)),
         };
         self.unfit(node, if shape.command_line { "a list of words to run" } else { "a list" }, &help);
     }
@@ -202,6 +202,25 @@ fn described(shape: Shape) -> String {
         Shape::Object(_) | Shape::Map(_) => "a mapping".to_owned(),
         Shape::List(_) => "a list".to_owned(),
         Shape::Either(shapes) => shapes.iter().map(|shape| described(*shape)).collect::<Vec<_>>().join(" or "),
+    }
+}
+
+/// How a value of a shape is written instead of this one; empty where nothing is written.
+fn sample(node: &Node, shape: Shape) -> String {
+    match shape {
+        _ if matches!(node.value, Value::Null) => String::new(),
+        Shape::Scalar(scalar) => scalar::example(scalar),
+        Shape::Object(object) => {
+            let first = object.fields.iter().find(|field| field.required).or_else(|| object.fields.first());
+            let key = first.map_or("key", |field| field.name);
+            format!("write its keys below it, each with its value, as in `{key}: …`")
+        }
+        Shape::Map(_) => "write its entries below it, each with a name of its own, as in `name: …`".to_owned(),
+        Shape::List(_) => "write a list, as in `[first, second]`".to_owned(),
+        Shape::Either(shapes) => {
+            let samples: Vec<String> = shapes.iter().map(|shape| sample(node, *shape)).collect();
+            samples.join("; or ")
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Mappings with known keys.
 
-use super::{Decoder, did_you_mean, shown_key};
+use super::{Decoder, did_you_mean, sample, shown_key};
 use crate::config::{
     later,
     node::{Key, Node, Span, State, Value},
@@ -12,13 +12,13 @@ impl Decoder<'_> {
     pub(super) fn object(&mut self, node: &mut Node, object: &'static Object, anchor: &Span, later: bool) {
         if !matches!(node.value, Value::Map(_)) {
             let help = match node.value {
-                Value::Null => "write its keys below it, or leave the key out",
-                _ => "",
+                Value::Null => "write its keys below it, or leave the key out".to_owned(),
+                _ => sample(node, Shape::Object(object)),
             };
             if Shape::Object(object).holds_secret() {
                 self.hide_all(node);
             }
-            return self.unfit(node, &format!("a mapping ({})", listed(object)), help);
+            return self.unfit(node, &format!("a mapping ({})", listed(object)), &help);
         }
         let Value::Map(entries) = &mut node.value else { return };
         let mut entries = std::mem::take(entries);
@@ -76,7 +76,7 @@ impl Decoder<'_> {
         let names = object.fields.iter().map(|field| field.name);
         if self.sink.is_full() {
             // It will only be counted; looking for what was meant would cost more than everything else.
-            self.sink.error(&key.span, "", "");
+            self.sink.leave_out();
             return None;
         }
         self.hide_odd_key(key);

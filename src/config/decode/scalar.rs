@@ -25,7 +25,8 @@ impl Decoder<'_> {
                 if (i128::from(least)..=i128::from(most)).contains(number) {
                     return;
                 }
-                Err(Wrong::new(format!("is not between {least} and {most}"), ""))
+                let help = bound(*number < i128::from(least), least, most);
+                Err(Wrong::new(format!("is not between {least} and {most}"), help))
             }
             (Scalar::Flag | Scalar::Whole(..), _) => return self.unfit_scalar(node, scalar),
             (_, Value::Text(_) | Value::Secret(_)) => check_text(scalar, node.text().unwrap_or_default()),
@@ -42,13 +43,16 @@ impl Decoder<'_> {
             // Broken as it is, nobody knows where user and password end.
             self.hide_all(node);
         }
-        let (subject, help) = match &node.value {
-            Value::Whole(number) => (format!("{number}"), wrong.help.clone()),
-            // What helps may hold pieces of the value.
-            Value::Secret(_) => ("the value behind this reference".to_owned(), example(scalar)),
-            _ if is_secret(scalar) => ("this value".to_owned(), example(scalar)),
-            _ => (format!("`{}`", shown(node.text().unwrap_or_default())), wrong.help.clone()),
+        let subject = match &node.value {
+            Value::Whole(number) => format!("{number}"),
+            Value::Secret(_) => "the value behind this reference".to_owned(),
+            _ if is_secret(scalar) => "this value".to_owned(),
+            _ => format!("`{}`", shown(node.text().unwrap_or_default())),
         };
+        // What helps may hold pieces of the value; not where any text may be meant.
+        let may_show =
+            matches!(scalar, Scalar::Secret) || !(is_secret(scalar) || matches!(node.value, Value::Secret(_)));
+        let help = if may_show { wrong.help.clone() } else { example(scalar) };
         let message = format!("{}: {subject} {}", self.trail, wrong.message);
         self.sink.error(&node.span, message, help);
     }
@@ -68,8 +72,8 @@ impl Decoder<'_> {
             (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Duration(..) | Scalar::Percent(..)) => {
                 example(scalar)
             }
-            (Value::Null, _)
-            | (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Whole(..) | Scalar::Flag) => String::new(),
+            (Value::Null, _) => String::new(),
+            (Value::Whole(_) | Value::Real(_) | Value::Flag(_), Scalar::Whole(..) | Scalar::Flag) => example(scalar),
             (Value::Whole(_) | Value::Real(_) | Value::Flag(_), _) => {
                 "put it in quotes if it is meant as a text".to_owned()
             }
@@ -171,15 +175,22 @@ pub(super) fn check_text(scalar: Scalar, text: &str) -> Result<(), Wrong> {
             if (least..=most).contains(&duration) {
                 return Ok(());
             }
+            let is_below = duration < least;
             let (least, most) = (value::shown_duration(least), value::shown_duration(most));
-            Err(Wrong::new(format!("is not between {least} and {most}"), ""))
+            let help = bound(is_below, &least, &most);
+            Err(Wrong::new(format!("is not between {least} and {most}"), help))
         }),
         Scalar::Percent(above, below) => value::percent(text).and_then(|share| {
             let percent = share * 100.0;
             if percent > above && percent < below {
                 return Ok(());
             }
-            Err(Wrong::new(format!("is not above {above}% and below {below}%"), ""))
+            let help = if percent <= above {
+                format!("write more than {above}%")
+            } else {
+                format!("write less than {below}%")
+            };
+            Err(Wrong::new(format!("is not above {above}% and below {below}%"), help))
         }),
         Scalar::LatencyAbove => value::latency_above(text).map(drop),
         Scalar::Url | Scalar::SecretUrl => value::http_url(text).map(drop),
@@ -243,8 +254,13 @@ pub(super) fn expected(scalar: Scalar) -> String {
     }
 }
 
+/// What is next to a number that lies beyond its bounds.
+fn bound(is_below: bool, least: impl std::fmt::Display, most: impl std::fmt::Display) -> String {
+    if is_below { format!("write {least} or more") } else { format!("write {most} or less") }
+}
+
 /// How such a value is written.
-fn example(scalar: Scalar) -> String {
+pub(super) fn example(scalar: Scalar) -> String {
     let example = match scalar {
         Scalar::Duration(..) => "`250ms`, `30s` or `1h 30m`",
         Scalar::Percent(..) => "`5%`",
@@ -258,7 +274,16 @@ fn example(scalar: Scalar) -> String {
         Scalar::Pointer => "`/version`",
         Scalar::Path => "`/var/lib/backstop`",
         Scalar::Name => "`api`",
-        _ => return String::new(),
+        Scalar::Flag => return "write `true` or `false`".to_owned(),
+        Scalar::Whole(least, most) => return format!("write a whole number from {least} to {most}, without a unit"),
+        Scalar::Regex => "`^ok$`",
+        Scalar::RelativePath => "`scripts/smoke.sh`",
+        Scalar::EnvironmentName => "`API_TOKEN`",
+        Scalar::HeaderName => "`X-Api-Key`",
+        Scalar::Choice(choices) => return format!("write one of: {}", choices.join(", ")),
+        Scalar::Text | Scalar::Word => "`\"two words\"`",
+        Scalar::Secret => "`\"${env:API_TOKEN}\"`",
+        Scalar::Selector => "`http_requests_total{app=\"api\"}`",
     };
     format!("write it as in {example}")
 }
