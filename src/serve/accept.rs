@@ -38,8 +38,11 @@ pub struct Limits {
     /// The core answers within a turn of its loop and one commit; after this something is wrong, and the person is told.
     /// Default 10 s.
     pub reply_deadline: Duration,
+    /// A client that takes no byte of its answer for so long is given up, and its place is free. Default 30 s: as long as
+    /// a whole request may take; a link that is interrupted for a while comes back sooner.
+    pub write_deadline: Duration,
     /// A connection's whole life; then it is closed after the request under way. Default 5 min: bounds what a client
-    /// that never reads can hold.
+    /// that reads byte by byte can hold.
     pub connection_lifetime: Duration,
     /// TCP connections at once. For a further one the longest idle gives way; while all are busy it waits, and those after
     /// it in the kernel's queue. Default 256: scrapers, pages and people, with a wide margin, and far below the limit of
@@ -58,6 +61,7 @@ impl Default for Limits {
             header_deadline: Duration::from_secs(10),
             request_deadline: Duration::from_secs(30),
             reply_deadline: Duration::from_secs(10),
+            write_deadline: Duration::from_secs(30),
             connection_lifetime: Duration::from_mins(5),
             connections: 256,
             socket_connections: 64,
@@ -236,7 +240,7 @@ impl Serving {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let inner = TowerToHyperService::new(self.router.clone());
-        let stream = among_others.told(stream);
+        let stream = among_others.told(stream, self.limits.write_deadline);
         let connection = Arc::clone(&among_others);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let busy = connection.is_asked();

@@ -107,3 +107,18 @@ async fn who_says_nothing_gives_way_at_once() {
         ended.expect("it did not wait for more").expect("no panic");
     }
 }
+
+#[tokio::test]
+async fn who_never_reads_an_answer_is_given_up() {
+    let mut serving = serving(Router::new().route("/large", get(async || "x".repeat(LARGE_BYTES))));
+    let limits = &mut Arc::get_mut(&mut serving).expect("nobody else has it yet").limits;
+    limits.write_deadline = Duration::from_millis(100);
+    let (mut client, stream) = tokio::io::duplex(1 << 16);
+    let idle = IdleConnections::default();
+    let connection = idle.add();
+    client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("there is room");
+    // Far below what any other limit would end it after.
+    let patience = Limits::default().header_deadline / 2;
+    let served = serving.serve(stream, Peer::Network(None), connection);
+    tokio::time::timeout(patience, served).await.expect("it was given up");
+}

@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Semaphore,
-    time::{Instant, sleep},
+    time::{Instant, Sleep, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -55,11 +55,15 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Connection>);
 
-/// A connection's stream, which tells the connection when all that was answered is with the kernel.
+/// A connection's stream, which tells the connection when all that was answered is with the kernel, and fails once its
+/// client has taken nothing for too long.
 #[derive(Debug)]
 pub(super) struct Told<S> {
     stream: S,
     connection: Arc<Connection>,
+    patience: Duration,
+    /// Ends the patience; there while what is written is not taken.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl IdleConnections {
@@ -123,9 +127,10 @@ impl Connection {
         matches!(*self.state(), State::Idle(_))
     }
 
-    /// The stream to be served, which tells when answers have gone out.
-    pub(super) fn told<S>(self: &Arc<Self>, stream: S) -> Told<S> {
-        Told { stream, connection: Arc::clone(self) }
+    /// The stream to be served, which tells when answers have gone out. A client that takes no byte of one for as long as
+    /// `patience` is given up.
+    pub(super) fn told<S>(self: &Arc<Self>, stream: S, patience: Duration) -> Told<S> {
+        Told { stream, connection: Arc::clone(self), patience, stalled: None }
     }
 
     fn becomes_idle(&self) {
@@ -168,6 +173,19 @@ impl Drop for Busy {
     }
 }
 
+impl<S> Told<S> {
+    /// What became of writing; an error where nothing of it was taken for too long.
+    fn in_time<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Told<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
@@ -176,7 +194,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Told<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.in_time(context, written)
     }
 
     fn poll_write_vectored(
@@ -184,7 +203,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.in_time(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -193,7 +213,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
 
     /// The server flushes the stream itself only once it has written all that it held for it.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        ready!(self.in_time(context, flushed))?;
         self.connection.has_flushed();
         Poll::Ready(Ok(()))
     }
@@ -223,7 +244,7 @@ mod tests {
         assert_eq!(left, Some(GIVES_WAY_AFTER), "none is idle for so long");
         // The first is asked and answered meanwhile: by now it is the one that became idle last.
         drop(first.is_asked());
-        first.told(tokio::io::sink()).flush().await.expect("flushed");
+        first.told(tokio::io::sink(), Duration::MAX).flush().await.expect("flushed");
         drop(third);
         assert_eq!(idle.end_longest_idle(later()), None);
         assert_eq!((gives_way(&first), gives_way(&second)), (false, true));
@@ -237,7 +258,7 @@ mod tests {
         let idle = IdleConnections::default();
         let connection = idle.add();
         let (stream, mut client) = tokio::io::duplex(4);
-        let mut stream = connection.told(stream);
+        let mut stream = connection.told(stream, Duration::MAX);
         stream.flush().await.expect("flushed");
         let stays = |when: &str| {
             assert_eq!(idle.end_longest_idle(later()), None, "{when}");
@@ -255,5 +276,24 @@ mod tests {
         assert!(connection.is_idle());
         idle.end_longest_idle(later());
         assert!(connection.gives_way.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn patience_begins_anew_with_each_byte_that_is_taken() {
+        let (stream, mut client) = tokio::io::duplex(4);
+        let mut stream = IdleConnections::default().add().told(stream, Duration::from_millis(50));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..3 {
+            stream.write_all(b"full").await.expect("there is room");
+            assert!(Pin::new(&mut stream).poll_write(&mut context, b"more").is_pending());
+            assert!(stream.stalled.is_some());
+            client.read_exact(&mut [0; 4]).await.expect("read");
+            assert!(Pin::new(&mut stream).poll_write(&mut context, b"m").is_ready());
+            assert!(stream.stalled.is_none(), "something was taken");
+            client.read_exact(&mut [0; 1]).await.expect("read");
+        }
+        stream.write_all(b"full").await.expect("there is room");
+        let error = stream.write_all(b"more").await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
