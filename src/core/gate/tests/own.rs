@@ -1,0 +1,94 @@
+//! The watchdog itself, its nightly look, and the platform.
+
+use super::*;
+
+#[test]
+fn the_watchdog_itself() {
+    check(&[
+        (Gate::SelfCheck, "well", |_| {}, Yes, "is well"),
+        (
+            Gate::SelfCheck,
+            "a packet was lost",
+            |case| case.impaired = Some(Impaired { why: "timed out", certain: false }),
+            Unknown,
+            "may be ill: timed out",
+        ),
+        (
+            Gate::SelfCheck,
+            "ill",
+            |case| case.impaired = Some(Impaired { why: "timed out", certain: true }),
+            No,
+            "is ill: timed out",
+        ),
+        (Gate::Store, "works", |_| {}, Yes, "can be written"),
+        (Gate::Store, "fails", |case| case.store = Some("the disk is full"), Unknown, "the disk is full"),
+    ]);
+}
+
+#[test]
+fn the_nightly_dry_run_tells_only_what_would_hold_whatever_broke() {
+    let held = |change: fn(&mut Case)| -> Vec<Gate> {
+        let mut case = Case::new();
+        change(&mut case);
+        let reports = case.reports();
+        super::super::holds_tonight(&reports).into_iter().map(|report| report.gate).collect()
+    };
+    assert_eq!(held(|_| {}), []);
+    assert_eq!(held(|case| case.policies[0].gates.deployed_within = MINUTE), [], "an old release is normal");
+    assert_eq!(held(|case| maintenance(case, MINUTE, MINUTE)), [], "somebody's will");
+    assert_eq!(held(|case| turned(case, &[(60, 1), (30, 2)])), [], "told by itself");
+    assert_eq!(held(|case| case.store = Some("full")), [], "told by itself");
+    assert_eq!(held(|case| paused(case, None)), [Gate::NotPaused]);
+    assert_eq!(held(|case| case.observation = None), [Gate::Accused, Gate::KnownGood]);
+    let none = |case: &mut Case| case.observation = Some(observation(Some("v2"), &[]));
+    assert_eq!(held(none), [Gate::KnownGood]);
+    let none_and_old = |case: &mut Case| {
+        case.observation = Some(observation(Some("v2"), &[]));
+        case.policies[0].gates.deployed_within = MINUTE;
+    };
+    assert_eq!(held(none_and_old), [], "an old release is not gone back from");
+}
+
+#[test]
+fn a_night_begins_at_three_and_is_spread_over_half_an_hour() {
+    let at = |text: &str| -> WallTime { serde_json::from_str(&format!("\"{text}\"")).expect("a time") };
+    let (before, after) = (at("2026-01-07T02:59:59Z"), at("2026-01-07T03:30:00Z"));
+    let mut begins = std::collections::BTreeSet::new();
+    for place in 0..50 {
+        let name = format!("shop-{place}").as_str().into();
+        let night = |at| super::super::night_of(&name, at);
+        assert_eq!(night(before) + 1, night(after), "{name}");
+        assert_eq!(night(after), night(at("2026-01-08T02:59:59Z")), "{name}");
+        let minute = (0..30).find(|minute| night(at(&format!("2026-01-07T03:{minute:02}:59Z"))) == night(after));
+        begins.insert(minute.expect("within half an hour"));
+    }
+    assert!(begins.len() > 10, "{begins:?}");
+}
+
+#[test]
+fn a_platform_is_asked_who_owns_it_whether_it_can_be_undone_and_which_side_fails() {
+    use crate::core::{
+        policy::GitopsPolicy,
+        release::{Hindrance, Workload},
+    };
+    let owned = |always: bool| Hindrance::Owned { by: "somebody".to_owned(), always };
+    let why = || "why".to_owned();
+    for (hindrance, gitops, gate, answer) in [
+        (None, GitopsPolicy::Refuse, Gate::NotOwned, Yes),
+        (None, GitopsPolicy::Refuse, Gate::Undoable, Yes),
+        (None, GitopsPolicy::Refuse, Gate::OnlyTheNewFails, Yes),
+        (Some(owned(false)), GitopsPolicy::Refuse, Gate::NotOwned, No),
+        (Some(owned(false)), GitopsPolicy::Act, Gate::NotOwned, Yes),
+        (Some(owned(true)), GitopsPolicy::Act, Gate::NotOwned, No),
+        (Some(Hindrance::NotUndoable { why: why() }), GitopsPolicy::Act, Gate::Undoable, No),
+        (Some(Hindrance::OlderFailsToo { why: why() }), GitopsPolicy::Act, Gate::OnlyTheNewFails, No),
+    ] {
+        let mut case = Case::new();
+        case.policies[0].on_platform = true;
+        case.policies[0].gates.gitops = gitops;
+        let workload = Workload { hindrances: hindrance.clone().into_iter().collect(), ..Workload::default() };
+        case.observation.as_mut().expect("a look").workload = Some(Box::new(workload));
+        let report = case.reports().into_iter().find(|report| report.gate == gate).expect("it is asked");
+        assert_eq!(report.answer, answer, "{hindrance:?}: {report:?}");
+    }
+}
