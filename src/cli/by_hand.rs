@@ -73,7 +73,7 @@ pub(super) async fn abort(access: &Access, abort: &Abort) -> Result<(), Failure>
 pub(super) async fn verify(access: &Access, verify: &Verify) -> Result<(), Failure> {
     let daemon = Daemon::of(access)?;
     let view = service(&daemon, &verify.service).await?;
-    if let Some(plan) = view.plan_under_way.filter(|_| verify.wait) {
+    if let Some(plan) = view.now.plan_under_way.filter(|_| verify.wait) {
         return wait_for_plan(&daemon, &plan).await;
     }
     // One that is under way already serves whoever asks meanwhile.

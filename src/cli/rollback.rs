@@ -35,6 +35,10 @@ pub(super) async fn run(access: &Access, order: &RollBack) -> Result<(), Failure
     if preview.possible {
         return Ok(());
     }
+    if let Some(plan) = &preview.plan_under_way {
+        let why = format!("a plan of {} is under way", plan.incident);
+        return Err(Failure::failed(format!("roll {} back: {why}", preview.service)));
+    }
     let held: Vec<_> = preview.gates.iter().filter(|gate| gate.holds()).map(|gate| gate.gate.as_str()).collect();
     let mut why = if held.is_empty() { Vec::new() } else { vec![format!("held by {}", held.join(", "))] };
     if preview.version_to.is_none() {

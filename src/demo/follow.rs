@@ -126,15 +126,15 @@ impl Follow {
     }
 
     fn release(&mut self, view: &ServiceView, screen: &Screen) {
-        let (Some(release), Some(standing)) = (&view.release, view.standing) else { return };
-        let now = (release.version.to_string(), standing, view.rolling_out);
+        let (Some(release), Some(standing)) = (&view.now.release, view.now.standing) else { return };
+        let now = (release.version.to_string(), standing, view.now.rolling_out);
         if self.live.as_ref() == Some(&now) {
             return;
         }
         let (version, before) = (plain(&now.0), self.live.replace(now.clone()));
         let same = before.as_ref().is_some_and(|before| before.0 == now.0);
         let why = self.board.deploys(SERVICE).and_then(|deploys| deploys.first().map(|deploy| deploy.why.clone()));
-        let text = match (standing, view.rolling_out) {
+        let text = match (standing, view.now.rolling_out) {
             (_, true) => format!("{version} is live at the target, and its rollout is watched"),
             (Standing::KnownGood, _) if same && before.is_some_and(|before| before.1 != standing) => {
                 format!("{version} is a place to go back to: it {}", plain(&why.unwrap_or_default()))

@@ -15,7 +15,7 @@ use crate::{
         name::{IncidentId, ServiceIndex, ServiceName},
         policy::Policy,
         time::{BootTime, Now},
-        view::{DaemonView, IncidentView},
+        view::{ConfigurationTrouble, DaemonView, IncidentView},
     },
     serve::{Publisher, metrics::Metrics},
 };
@@ -165,7 +165,7 @@ impl Press {
     }
 
     /// Renews what is due. `configuration` says why the one on disk is not in force, where it is not.
-    pub(super) fn publish(&mut self, state: &mut State, configuration: Option<String>, now: Now) {
+    pub(super) fn publish(&mut self, state: &mut State, configuration: Option<ConfigurationTrouble>, now: Now) {
         let is_first = self.published_at.is_none();
         let (numbers_are_due, decisions_are_due) = (self.numbers_are_due(now), self.decisions_are_due(now));
         if !numbers_are_due && !decisions_are_due {
@@ -305,9 +305,9 @@ mod tests {
         drop(pause(&mut state, &mut press, Some("a"), at(20)));
         assert_eq!(press.due_in(at(20)), Some(Duration::from_millis(30)), "not sooner than this after the last one");
         press.publish(&mut state, None, at(20));
-        assert!(view("a").paused.is_none());
+        assert!(view("a").now.paused.is_none());
         press.publish(&mut state, None, at(50));
-        assert!(view("a").paused.is_some(), "long before numbers are renewed");
+        assert!(view("a").now.paused.is_some(), "long before numbers are renewed");
         assert!(Arc::ptr_eq(&other, &view("b")), "nothing was decided about it");
         assert_eq!(board.incidents().len(), incidents.len());
         assert_eq!(press.due_in(at(50)), None);
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(press.due_in(at(120)), Some(Duration::ZERO));
         press.publish(&mut state, None, at(120));
         assert!(board.daemon().paused.is_some());
-        assert!(view("b").paused.is_some());
+        assert!(view("b").now.paused.is_some());
 
         // Who is told that it is done looks at once: that goes before the rest between two renewals.
         let reply = pause(&mut state, &mut press, Some("b"), at(130));

@@ -4,7 +4,11 @@
 //! `ConfigMaps` alike, needs nothing of the file system, and survives the file being away for a while. Files that the
 //! configuration refers to (`${file:…}`, certificates) are read again with it, and do not count as its content.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -21,7 +25,10 @@ use super::{
 };
 use crate::{
     config::{self, Diagnostic, SystemSecrets, form::Config},
-    core::engine::{PlansUnderWay, Reloaded},
+    core::{
+        engine::{PlansUnderWay, Reloaded},
+        view::ConfigurationTrouble,
+    },
     serve::metrics::Metrics,
 };
 
@@ -87,9 +94,9 @@ enum Seen {
 enum Tried {
     Applied,
     /// It will be refused again until something changes.
-    Refused(String),
+    Refused(Why),
     /// It is tried again at each reading.
-    Waits(String),
+    Waits(Why),
 }
 
 /// Watches the file, for as long as the daemon runs.
@@ -99,7 +106,7 @@ pub(super) struct Reloader {
     pub(super) clock: Clock,
     pub(super) to_loop: mpsc::Sender<Exchange>,
     /// Why the configuration on disk is not the one in force, where it is not.
-    pub(super) trouble: watch::Sender<Option<String>>,
+    pub(super) trouble: watch::Sender<Option<ConfigurationTrouble>>,
     pub(super) manager: Manager,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -153,13 +160,13 @@ impl Reloader {
                 Tried::Refused(why) => {
                     tracing::error!("the configuration in force is kept: {why}");
                     self.metrics.config_reload(false);
-                    self.trouble.send_replace(Some(first_line(&why)));
+                    self.trouble.send_replace(Some(why.trouble(&self.file.path)));
                 }
                 Tried::Waits(why) => {
                     if is_first {
-                        tracing::warn!("the configuration in force is kept for now: failed to {why}");
+                        tracing::warn!("the configuration in force is kept for now: {why}");
                     }
-                    self.trouble.send_replace(Some(first_line(&why)));
+                    self.trouble.send_replace(Some(why.trouble(&self.file.path)));
                 }
             }
             settled = seen;
@@ -176,7 +183,7 @@ impl Reloader {
     async fn attempt(&mut self, read: Result<Vec<u8>, config::Diagnostics>) -> Tried {
         let bytes = match read {
             Ok(bytes) => bytes,
-            Err(diagnostics) => return Tried::Refused(diagnostics.render(false)),
+            Err(diagnostics) => return Tried::Refused(Why::Mistakes(diagnostics)),
         };
         let (name, in_force, clock) =
             (self.file.path.display().to_string(), Arc::clone(&self.in_force), self.clock.clone());
@@ -184,7 +191,12 @@ impl Reloader {
         let (prepared, difference, warnings) = match made {
             Ok(Ok(made)) => made,
             Ok(Err(why)) => return Tried::Refused(why),
-            Err(_) => return Tried::Refused("a fault of Backstop's own: the configuration made it panic".to_owned()),
+            Err(_) => {
+                return Tried::Refused(Why::Else {
+                    why: "the configuration made it panic".to_owned(),
+                    help: OWN_FAULT,
+                });
+            }
         };
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -192,7 +204,7 @@ impl Reloader {
         let (reply, answer) = oneshot::channel();
         let exchange = Exchange { prepared: Box::new(prepared), difference, reply };
         if self.to_loop.send(exchange).await.is_err() {
-            return Tried::Waits("reach the loop: it ended".to_owned());
+            return Tried::Waits(loop_ended());
         }
         match answer.await {
             Ok(Ok(Done { config, reloaded })) => {
@@ -204,28 +216,82 @@ impl Reloader {
                 }
                 Tried::Applied
             }
-            Ok(Err(refused @ Refused::PlansUnderWay(_))) => Tried::Waits(refused.to_string()),
-            Ok(Err(refused @ Refused::Panicked)) => Tried::Refused(refused.to_string()),
-            Err(_) => Tried::Waits("reach the loop: it ended".to_owned()),
+            Ok(Err(Refused::PlansUnderWay(plans))) => Tried::Waits(Why::Else {
+                why: format!("failed to {plans}"),
+                help: "it is taken by itself once that has ended",
+            }),
+            Ok(Err(refused @ Refused::Panicked)) => {
+                Tried::Refused(Why::Else { why: format!("failed to {refused}"), help: OWN_FAULT })
+            }
+            Err(_) => Tried::Waits(loop_ended()),
         }
     }
 }
 
 type Made = (Prepared, config::Difference, Vec<Diagnostic>);
 
-fn make(name: &str, bytes: Vec<u8>, in_force: &Config, clock: &Clock) -> Result<Made, String> {
+fn make(name: &str, bytes: Vec<u8>, in_force: &Config, clock: &Clock) -> Result<Made, Why> {
     let checked = config::check_bytes_here(name, bytes, &SystemSecrets);
-    let Some(config) = checked.config else { return Err(checked.diagnostics.render(false)) };
+    let Some(config) = checked.config else { return Err(Why::Mistakes(checked.diagnostics)) };
     let difference = config::difference(in_force, &config);
     if !difference.needs_restart.is_empty() {
         let keys = difference.needs_restart.join(", ");
-        return Err(format!("{keys}: this changes only with a restart of the daemon; nothing of the file was taken"));
+        let why = format!("{keys}: this changes only with a restart of the daemon; nothing of the file was taken");
+        return Err(Why::Else { why, help: "restart the daemon, or take that change back" });
     }
-    let prepared = edges::prepare(config, clock).map_err(|error| format!("failed to {error}"))?;
+    let prepared = edges::prepare(config, clock).map_err(|error| Why::Else {
+        why: format!("failed to {error}"),
+        help: "mend what is named, then send SIGHUP or change the file: it is read again",
+    })?;
     Ok((prepared, difference, checked.diagnostics.list))
 }
 
-/// What fits into a status line; the log has all of it.
-fn first_line(why: &str) -> String {
-    why.lines().next().unwrap_or_default().to_owned()
+const OWN_FAULT: &str = "take the change back, and report it: this is a fault of Backstop's own";
+
+fn loop_ended() -> Why {
+    Why::Else { why: "failed to reach the loop: it ended".to_owned(), help: "the daemon is stopping" }
+}
+
+/// Why a configuration is not in force.
+#[derive(Debug)]
+enum Why {
+    /// What is wrong with the file.
+    Mistakes(config::Diagnostics),
+    /// Anything else, with what helps.
+    Else { why: String, help: &'static str },
+}
+
+impl Why {
+    /// What a status tells of it; the log has all of it.
+    fn trouble(&self, file: &Path) -> ConfigurationTrouble {
+        let file = file.display().to_string();
+        match self {
+            Self::Else { why, help } => {
+                let (why, help) = (why.clone(), (*help).to_owned());
+                ConfigurationTrouble { file, line: None, column: None, why, help, more: 0 }
+            }
+            Self::Mistakes(diagnostics) => {
+                let errors = diagnostics.list.iter().filter(|one| one.gravity == config::Gravity::Error);
+                let first = errors.clone().next().expect("what is refused has an error");
+                let place = first.place.as_ref();
+                ConfigurationTrouble {
+                    file,
+                    line: place.map(|place| place.line),
+                    column: place.map(|place| place.column),
+                    why: first.message.clone(),
+                    help: first.help.clone(),
+                    more: errors.count() - 1 + diagnostics.left_out,
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mistakes(diagnostics) => diagnostics.fmt(formatter),
+            Self::Else { why, help } => write!(formatter, "{why} ({help})"),
+        }
+    }
 }

@@ -364,8 +364,8 @@ mod tests {
         // The store never says this of itself: the core asserts it, in release too.
         let nonsense = Event::Committed(Sequence(u64::MAX));
         completions.send(nonsense.clone());
-        let seen = board.service("shop").flatten().map(|view| view.at);
-        until("a view after the panic", || board.service("shop").flatten().map(|view| view.at) > seen).await;
+        let seen = board.service("shop").flatten().map(|view| view.now.at);
+        until("a view after the panic", || board.service("shop").flatten().map(|view| view.now.at) > seen).await;
         assert!(board.alive().is_ok());
         completions.send(nonsense);
         let ended = loop_task.await.expect("no panic of the loop itself");

@@ -9,12 +9,11 @@ use crate::core::{
     engine::is_expiring,
     gate::{Gate, GateReport},
     name::{IncidentId, ServiceName, SignalName, Version},
-    policy::{Mode, Severity},
-    release::{Release, Standing},
+    policy::Severity,
     time::WallTime,
     verdict::{Path, PlanKind, VerdictKind},
     view::{
-        ApprovalView, DaemonView, DeployView, IncidentView, PauseView, PinView, PlanUnderWay, ReportView, ServiceView,
+        ApprovalView, DaemonView, DeployView, IncidentView, PinView, ReportView, ServiceState, ServiceView,
         VerificationView,
     },
     watch::SignalView,
@@ -34,8 +33,9 @@ pub struct Services {
 pub struct ServiceSummary {
     /// Its name.
     pub name: ServiceName,
-    /// Whether Backstop acts by itself here.
-    pub mode: Mode,
+    /// What is so of it.
+    #[serde(flatten)]
+    pub now: ServiceState,
     /// What the tree says just now.
     pub verdict: VerdictKind,
     /// Why, in one sentence.
@@ -43,14 +43,6 @@ pub struct ServiceSummary {
     /// The plan that the deciding question names.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan: Option<PlanKind>,
-    /// What is live.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub release: Option<Release>,
-    /// Its standing.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub standing: Option<Standing>,
-    /// Whether a rollout is under way.
-    pub rolling_out: bool,
     /// Signals that are lost.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lost: Vec<SignalName>,
@@ -62,27 +54,9 @@ pub struct ServiceSummary {
     /// Gates that would hold it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub held_by: Vec<Gate>,
-    /// Where it would go back to.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rollback_to: Option<Version>,
-    /// The incident that is open.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub incident: Option<IncidentId>,
-    /// How that incident stands, in words.
+    /// How the open incident stands, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub incident_state: Option<String>,
-    /// The plan that is under way.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub plan_under_way: Option<PlanUnderWay>,
-    /// What waits for a human.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub approval: Option<ApprovalView>,
-    /// Why the last look at the target did not see what is live, if it did not; phrased to follow "failed to".
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub target_unseen: Option<String>,
-    /// Who paused it, until when and why.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub paused: Option<PauseView>,
     /// Who pinned what is live, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pinned: Option<PinView>,
@@ -92,23 +66,18 @@ pub struct ServiceSummary {
     /// The last verification without a plan, of what is live.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub verification: Option<VerificationView>,
-    /// When this was so.
-    pub at: WallTime,
 }
 
 impl From<&ServiceView> for ServiceSummary {
     fn from(view: &ServiceView) -> Self {
         Self {
             name: view.name.clone(),
-            mode: view.mode,
+            now: view.now.clone(),
             verdict: view.verdict,
             because: view.path.because.clone(),
             plan: view.path.plan,
-            release: view.release.clone(),
-            standing: view.standing,
-            rolling_out: view.rolling_out,
             lost: view.signals.iter().filter(|signal| signal.lost).map(|signal| signal.name.clone()).collect(),
-            certificates_expiring: view.signals.iter().filter_map(|signal| expiring(signal, view.at)).collect(),
+            certificates_expiring: view.signals.iter().filter_map(|signal| expiring(signal, view.now.at)).collect(),
             rollback_possible: rollback_possible(&view.gates),
             held_by: view
                 .gates
@@ -116,17 +85,10 @@ impl From<&ServiceView> for ServiceSummary {
                 .filter(|report| report.answer != Answer::Yes)
                 .map(|report| report.gate)
                 .collect(),
-            rollback_to: view.rollback_to.clone(),
-            incident: view.incident.clone(),
             incident_state: None,
-            plan_under_way: view.plan_under_way.clone(),
-            approval: view.approval.clone(),
-            target_unseen: view.target_unseen.clone(),
-            paused: view.paused.clone(),
             pinned: live_pin(view),
             reports: view.reports.clone(),
             verification: view.verification.clone().filter(|verification| !verification.overtaken),
-            at: view.at,
         }
     }
 }
@@ -134,7 +96,7 @@ impl From<&ServiceView> for ServiceSummary {
 impl ServiceSummary {
     /// A row, with how its incident stands among these.
     pub fn of(view: &ServiceView, incidents: &[Arc<IncidentView>]) -> Self {
-        let open = incidents.iter().find(|incident| view.incident.as_ref() == Some(&incident.id));
+        let open = incidents.iter().find(|incident| view.now.incident.as_ref() == Some(&incident.id));
         Self { incident_state: open.map(|incident| incident.state.clone()), ..Self::from(view) }
     }
 }
@@ -154,7 +116,7 @@ fn expiring(signal: &SignalView, now: WallTime) -> Option<ExpiringCertificate> {
 }
 
 fn live_pin(view: &ServiceView) -> Option<PinView> {
-    let live = &view.release.as_ref()?.version;
+    let live = &view.now.release.as_ref()?.version;
     view.pins.iter().find(|pin| pin.version == *live).cloned()
 }
 
@@ -168,33 +130,9 @@ pub fn rollback_possible(gates: &[GateReport]) -> Answer {
 pub struct Explanation {
     /// The service.
     pub service: ServiceName,
-    /// When this was so.
-    pub at: WallTime,
-    /// Whether Backstop acts by itself here.
-    pub mode: Mode,
-    /// What is live.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub release: Option<Release>,
-    /// Its standing.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub standing: Option<Standing>,
-    /// Whether a rollout is under way.
-    pub rolling_out: bool,
-    /// The incident that is open.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub incident: Option<IncidentId>,
-    /// The plan that is under way.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub plan_under_way: Option<PlanUnderWay>,
-    /// What waits for a human.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub approval: Option<ApprovalView>,
-    /// Why the last look at the target did not see what is live, if it did not; phrased to follow "failed to".
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub target_unseen: Option<String>,
-    /// Who paused it, until when and why.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub paused: Option<PauseView>,
+    /// What is so of it.
+    #[serde(flatten)]
+    pub now: ServiceState,
     /// Every question with its numbers.
     pub path: Path,
     /// Every signal's state.
@@ -203,30 +141,17 @@ pub struct Explanation {
     pub gates: Vec<GateReport>,
     /// Kleene's *and* over the gates.
     pub rollback_possible: Answer,
-    /// Where it would go back to.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rollback_to: Option<Version>,
 }
 
 impl From<&ServiceView> for Explanation {
     fn from(view: &ServiceView) -> Self {
         Self {
             service: view.name.clone(),
-            at: view.at,
-            mode: view.mode,
-            release: view.release.clone(),
-            standing: view.standing,
-            rolling_out: view.rolling_out,
-            incident: view.incident.clone(),
-            plan_under_way: view.plan_under_way.clone(),
-            approval: view.approval.clone(),
-            target_unseen: view.target_unseen.clone(),
-            paused: view.paused.clone(),
+            now: view.now.clone(),
             path: view.path.clone(),
             signals: view.signals.clone(),
             gates: view.gates.clone(),
             rollback_possible: rollback_possible(&view.gates),
-            rollback_to: view.rollback_to.clone(),
         }
     }
 }

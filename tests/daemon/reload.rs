@@ -35,7 +35,7 @@ fn names(world: &World) -> Vec<String> {
 
 fn trouble(world: &World) -> Option<String> {
     let status = world.cli.json(&["status"]);
-    status["daemon"]["configuration"].as_str().map(str::to_owned)
+    status["daemon"]["configuration"]["why"].as_str().map(str::to_owned)
 }
 
 fn reloads(world: &World, outcome: &str) -> String {
@@ -91,7 +91,7 @@ fn what_cannot_be_used_is_told_and_the_one_in_force_is_kept() {
     let cli = crate::world::daemon::Cli { configuration: aside };
     let shown = |cli: &crate::world::daemon::Cli| -> Option<String> {
         let status: Value = cli.json(&["status"]);
-        status["daemon"]["configuration"].as_str().map(str::to_owned)
+        status["daemon"]["configuration"]["why"].as_str().map(str::to_owned)
     };
     let wrong: [(&str, &dyn Fn(), &str); 5] = [
         ("a mistake", &|| replace(&path, &text.replace("down_after: 3", "down_aftr: 3")), "down_aftr"),
@@ -108,9 +108,20 @@ fn what_cannot_be_used_is_told_and_the_one_in_force_is_kept() {
         daemon.must_run();
         assert_eq!(world.api("/readyz").status(), 200, "{what}: the old one is watched on");
         assert!(daemon.said().contains(expected), "{what}: {}", daemon.said());
+        let status = cli.text(&["status"]);
+        assert!(status.contains("the configuration on disk is not the one in force"), "{status}");
+        assert!(status.contains(&format!("{}:", path.display())) && status.contains("! to mend it: "), "{status}");
+        if *what == "a mistake" {
+            let line = text.lines().position(|line| line.contains("down_after")).expect("it is there") + 1;
+            for part in [
+                format!("{}:{line}:", path.display()),
+                "did you mean `down_after`?".to_owned(),
+                format!("`backstop check {}` shows it", path.display()),
+            ] {
+                assert!(status.contains(&part), "{part}: {status}");
+            }
+        }
     }
-    let status = cli.text(&["status"]);
-    assert!(status.contains("the configuration on disk is not the one in force"), "{status}");
     assert!(daemon.said().contains("did you mean") || daemon.said().contains("down_after"), "how to mend it is told");
     fs::remove_dir(&path).expect("it is empty");
     replace(&path, &text);

@@ -20,15 +20,15 @@ use backstop::{
 
 use super::{as_it_is, first, outcome};
 
-fn view(bench: &mut Bench) -> ServiceView {
+pub(super) fn view(bench: &mut Bench) -> ServiceView {
     bench.state.service_view(bench.now, ServiceIndex(0))
 }
 
-fn roll_back(order: RollbackOrder) -> Request {
+pub(super) fn roll_back(order: RollbackOrder) -> Request {
     Request::RollBack { service: SERVICE.into(), order }
 }
 
-fn preview(bench: &mut Bench, order: RollbackOrder) -> RollbackPreview {
+pub(super) fn preview(bench: &mut Bench, order: RollbackOrder) -> RollbackPreview {
     let order = RollbackOrder { dry_run: true, ..order };
     let told = bench.ask(roll_back(order)).expect("a preview");
     serde_json::from_str(&told).expect("a preview")
@@ -46,7 +46,7 @@ fn said(view: &ServiceView, gate: Gate) -> (Answer, String) {
     (report.answer, report.why.clone())
 }
 
-fn marked(bench: &mut Bench, version: &str, mark: Mark) {
+pub(super) fn marked(bench: &mut Bench, version: &str, mark: Mark) {
     bench.ask(Request::MarkRelease { service: SERVICE.into(), version: version.into(), mark }).expect("a mark");
 }
 
@@ -73,7 +73,7 @@ fn undone(mode: Mode) -> Bench {
 #[test]
 fn the_plan_under_way_is_shown_with_its_step_and_since_when() {
     let mut bench = Bench::with_v2(Mode::Act, as_it_is);
-    assert_eq!(view(&mut bench).plan_under_way, None);
+    assert_eq!(view(&mut bench).now.plan_under_way, None);
     bench.ready = Some(false);
     bench.until("it waits for health", |bench| {
         let incident = bench.state.durable().incidents.get(first().as_str());
@@ -81,7 +81,7 @@ fn the_plan_under_way_is_shown_with_its_step_and_since_when() {
         plan.and_then(|plan| plan.current_step()).is_some_and(|(_, step)| step.planned.title == "check health")
     });
     bench.pass(3);
-    let shown = view(&mut bench).plan_under_way.expect("it is under way");
+    let shown = view(&mut bench).now.plan_under_way.expect("it is under way");
     assert_eq!((shown.version_from.as_str(), shown.version_to.as_str(), shown.plan), ("v2", "v1", PlanKind::Quick));
     assert_eq!((shown.step, shown.steps, shown.title.as_str()), (4, 6, "check health"));
     assert_eq!((shown.status, shown.incident, shown.number), (StepStatus::Started, first(), 1));
@@ -90,10 +90,10 @@ fn the_plan_under_way_is_shown_with_its_step_and_since_when() {
     assert_eq!(state, "rolling back from v2 to v1: step 4 of 6, check health");
     // A clock that is set forward makes nothing older.
     bench.step_wall_clock(3600);
-    assert!(view(&mut bench).plan_under_way.expect("it is under way").seconds < 4.5);
+    assert!(view(&mut bench).now.plan_under_way.expect("it is under way").seconds < 4.5);
     bench.ready = Some(true);
     bench.until("over", |bench| outcome(bench).is_some());
-    assert_eq!(view(&mut bench).plan_under_way, None);
+    assert_eq!(view(&mut bench).now.plan_under_way, None);
 }
 
 #[test]
@@ -101,12 +101,12 @@ fn what_waits_for_a_human_is_shown_with_the_service_until_it_is_decided() {
     let mut bench = Bench::with_v2(Mode::Ask, as_it_is);
     bench.requests = (40, 20);
     bench.until("asked", |bench| bench.was_told(PageKind::ApprovalRequested));
-    let shown = view(&mut bench).approval.expect("it waits");
+    let shown = view(&mut bench).now.approval.expect("it waits");
     assert_eq!((shown.approval, shown.version_from.as_str(), shown.version_to.as_str()), (1, "v2", "v1"));
     assert_eq!((shown.plan, shown.state), (PlanKind::Quick, "open"));
     assert_eq!(shown.expires.since(shown.requested_at).as_secs(), 1800);
     bench.ask(Request::Deny { incident: first(), approval: None, reason: None }).expect("denied");
-    assert_eq!(view(&mut bench).approval, None);
+    assert_eq!(view(&mut bench).now.approval, None);
 }
 
 #[test]
@@ -326,13 +326,13 @@ fn a_plan_under_way_is_what_verifies() {
 #[test]
 fn why_a_target_is_not_seen_is_shown() {
     let mut bench = Bench::new(Mode::Act, as_it_is);
-    assert_eq!(view(&mut bench).target_unseen, None);
+    assert_eq!(view(&mut bench).now.target_unseen, None);
     bench.live = None;
     bench.pass(2);
-    assert_eq!(view(&mut bench).target_unseen.as_deref(), Some("timed out"));
+    assert_eq!(view(&mut bench).now.target_unseen.as_deref(), Some("timed out"));
     bench.live = Some("v1");
     bench.pass(2);
-    assert_eq!(view(&mut bench).target_unseen, None);
+    assert_eq!(view(&mut bench).now.target_unseen, None);
     let why = "read the link /srv/current: it is not there";
     let observation = Ok(Observation {
         current: None,
@@ -345,7 +345,7 @@ fn why_a_target_is_not_seen_is_shown() {
     let look = Look { observation, receipt: None, began: bench.now.boot };
     bench.feed(Event::Looked { service: ServiceIndex(0), key: None, look });
     let shown = view(&mut bench);
-    assert_eq!(shown.target_unseen.as_deref(), Some(why));
+    assert_eq!(shown.now.target_unseen.as_deref(), Some(why));
     let (answer, said) = said(&shown, Gate::Accused);
     assert_eq!((answer, said), (Answer::Unknown, format!("the target cannot tell what is live: failed to {why}")));
 }

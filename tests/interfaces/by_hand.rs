@@ -365,7 +365,7 @@ async fn the_end_of_a_plan_under_way_is_waited_for() {
         let daemon = daemon(&[], Core::Answers, Limits::default()).await;
         let mut view = views::under_way();
         view.name = "billing".into();
-        view.plan_under_way.as_mut().expect("it is under way").incident = "solvereign-api-16".into();
+        view.now.plan_under_way.as_mut().expect("it is under way").incident = "solvereign-api-16".into();
         daemon.publisher.service(ServiceIndex(0), view);
         let mut incident = views::resolved_incident();
         incident.plans[0].outcome = Some(outcome);

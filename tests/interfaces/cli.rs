@@ -104,7 +104,7 @@ fn wrong_usage_exits_with_2() {
 async fn how_an_incident_stands_is_shown_with_what_to_do() {
     let daemon = daemon(&[], Core::Answers, Limits::default()).await;
     let mut view = views::rolling_back();
-    (view.plan_under_way, view.approval) = (None, None);
+    (view.now.plan_under_way, view.now.approval) = (None, None);
     daemon.publisher.service(ServiceIndex(1), view);
     let mut incident = views::open_incident();
     "open: the rollback ended stuck".clone_into(&mut incident.state);
@@ -132,6 +132,32 @@ fn what_the_environment_says_is_no_argument() {
     let (code, stderr) = with(&["explain"]);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("Usage: backstop explain") && !stderr.contains("--config"), "{stderr}");
+}
+
+/// Every verb's help, and what is said to every mistake on the command line.
+#[test]
+fn the_token_of_the_environment_is_never_shown() {
+    let secret = "t0p-s3cret";
+    for arguments in [
+        &["-h"][..],
+        &["--help"],
+        &["status", "--help"],
+        &["incident", "approve", "--help"],
+        &["help", "rollback"],
+        &["explain"],
+        &["status", "--jsn"],
+        &["status", "--server", "http://127.0.0.1:1", "--socket", "/x"],
+        &["status", "--server", "ftp://127.0.0.1"],
+        &["status", "--server", "http://127.0.0.1:1"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let mut command = backstop(arguments);
+        let (_, stdout, stderr) = told(&command.env("BACKSTOP_TOKEN", secret).output().expect("it runs"));
+        assert!(!stdout.contains(secret) && !stderr.contains(secret), "{arguments:?}: {stdout}{stderr}");
+        let is_help = arguments.iter().any(|one| one.contains("help") || *one == "-h");
+        assert!(!is_help || stdout.contains("[env: BACKSTOP_TOKEN]"), "{arguments:?}: {stdout}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,11 @@
 
 use backstop::{
     cli::render::{self, Layout},
-    core::{operation::HistoryRecord, saga::StepStatus, view::DaemonView},
+    core::{
+        operation::HistoryRecord,
+        saga::StepStatus,
+        view::{ConfigurationTrouble, DaemonView, ServiceState, WaitsFor},
+    },
     serve::answers::{Deploys, Explanation, IncidentSummary, Incidents, ServiceSummary, Services},
 };
 
@@ -73,7 +77,7 @@ fn no_line_is_wider_than_the_terminal() {
 #[test]
 fn control_characters_are_made_harmless() {
     let mut view = views::rolling_back();
-    view.release = Some(backstop::core::release::Release::of("v1\u{1b}[2J"));
+    view.now.release = Some(backstop::core::release::Release::of("v1\u{1b}[2J"));
     view.path.because = "x\u{7}\ny".to_owned();
     view.signals[0].reason = Some("\u{1b}]0;title\u{7}".to_owned());
     let text = render::explanation(&Explanation::from(&view), PLAIN());
@@ -181,7 +185,7 @@ fn a_plan_under_way_in_every_state() {
     ];
     let mut view = views::under_way();
     let told = states.map(|status| {
-        let plan = view.plan_under_way.as_mut().expect("it is under way");
+        let plan = view.now.plan_under_way.as_mut().expect("it is under way");
         plan.status = status;
         plan.aborted_by = (status == StepStatus::Undoing).then(|| "root".to_owned());
         let services = Services { services: vec![ServiceSummary::from(&view)], daemon: DaemonView::default() };
@@ -194,4 +198,84 @@ fn a_plan_under_way_in_every_state() {
 #[test]
 fn a_rollback_by_hand_with_nothing_to_go_back_to() {
     insta::assert_snapshot!(render::rollback(&views::preview_of_nothing(), PLAIN()));
+}
+
+#[test]
+fn an_incident_that_waits_for_people_names_their_next_commands() {
+    let state = views::refused().now;
+    let mut incident = views::open_incident();
+    "open: the rollback was refused".clone_into(&mut incident.state);
+    incident.approval = None;
+    incident.timeline.clear();
+    incident.path.questions.clear();
+    let held = ServiceState { by_hand: None, ..state.clone() };
+    let told = [state, held].map(|state| render::incident(&incident.just_now(&state), PLAIN()));
+    insta::assert_snapshot!(told.join("----\n"));
+    let mut another = incident.clone();
+    another.id = "solvereign-api-18".into();
+    assert_eq!(another.just_now(&views::refused().now), another, "what is so of one incident is said of no other");
+}
+
+#[test]
+fn how_far_verification_has_got() {
+    let mut view = views::verifying();
+    let mut incident = views::open_incident();
+    incident.id = "under-way-1".into();
+    view.now.incident = Some(incident.id.clone());
+    incident.approval = None;
+    incident.timeline.clear();
+    incident.path.questions.clear();
+    let mut told = vec![render::incident(&incident.just_now(&view.now), PLAIN())];
+    let plan = view.now.plan_under_way.as_mut().expect("it is under way");
+    let verification = plan.verification.as_mut().expect("it verifies");
+    verification.healthy_seconds = 0.0;
+    verification.obstacle = Some("error_rate_critical is unknown".to_owned());
+    let services = Services { services: vec![ServiceSummary::from(&view)], daemon: DaemonView::default() };
+    told.push(render::status(&services, PLAIN()));
+    insta::assert_snapshot!(told.join("----\n"));
+}
+
+#[test]
+fn what_an_incident_waits_for_is_its_services_state() {
+    let state = |waits_for: Option<WaitsFor>| {
+        let mut view = views::refused();
+        view.now.waits_for = waits_for;
+        let services = Services { services: vec![ServiceSummary::from(&view)], daemon: DaemonView::default() };
+        let text = render::status(&services, PLAIN());
+        text.lines().find(|line| line.starts_with("refused")).expect("its row").to_owned()
+    };
+    for waits_for in [WaitsFor::Approval, WaitsFor::Refused, WaitsFor::Denied, WaitsFor::Persists, WaitsFor::Stuck] {
+        let row = state(Some(waits_for));
+        assert!(row.contains(waits_for.words()) && !row.contains("watched"), "{row}");
+    }
+    assert!(state(None).contains("impaired"), "a signal of it is lost");
+}
+
+#[test]
+fn a_configuration_that_is_not_in_force_is_told_with_where_what_and_how() {
+    let trouble = |line: Option<usize>, more| ConfigurationTrouble {
+        file: "/etc/backstop/backstop.yaml".to_owned(),
+        line,
+        column: line.map(|_| 21),
+        why: "services(api).gates.settle: `0s` is not between 100ms and 1d".to_owned(),
+        help: "write 100ms or more".to_owned(),
+        more,
+    };
+    let told = [trouble(Some(11), 0), trouble(Some(11), 2), trouble(None, 0)].map(|trouble| {
+        let daemon = DaemonView { configuration: Some(trouble), ..DaemonView::default() };
+        render::status(&Services { services: Vec::new(), daemon }, PLAIN())
+    });
+    insta::assert_snapshot!(told.join("----\n"));
+}
+
+#[test]
+fn a_dry_run_beside_a_plan_says_that_it_runs() {
+    let mut preview = views::preview(true);
+    preview.plan_under_way = views::under_way().now.plan_under_way;
+    preview.all_the_same = None;
+    let text = render::rollback(&preview, PLAIN());
+    let line = "A plan runs already, and another begins only after it: rolling back v1.2.4 -> v1.2.3: step 3 of 7, \
+                wait for the rollout, since 12s";
+    assert!(text.replace('\n', " ").contains(line), "{text}");
+    assert!(text.contains("\nSteps\n") && text.ends_with("It would be refused.\n"), "{text}");
 }

@@ -36,17 +36,17 @@ pub fn explanation(view: &Explanation, layout: Layout) -> String {
     layout.hang(&mut out, "  ", 2, &plain(&view.path.because));
     out.push('\n');
     layout.field(&mut out, "release", &release(view));
-    layout.field(&mut out, "mode", mode(view.mode));
-    if let Some(incident) = &view.incident {
+    layout.field(&mut out, "mode", mode(view.now.mode));
+    if let Some(incident) = &view.now.incident {
         layout.field(&mut out, "incident", &plain(incident.as_str()));
     }
-    if let Some(paused) = &view.paused {
+    if let Some(paused) = &view.now.paused {
         layout.field(&mut out, "paused", &pause(paused));
     }
-    if let Some(why) = &view.target_unseen {
+    if let Some(why) = &view.now.target_unseen {
         layout.field(&mut out, "target", &plain(&format!("what is live cannot be seen: failed to {why}")));
     }
-    layout.field(&mut out, "as of", &time(view.at));
+    layout.field(&mut out, "as of", &time(view.now.at));
     tree(&mut out, &view.path, layout);
     rollback(&mut out, view, layout);
     signals(&mut out, &view.signals, layout);
@@ -54,12 +54,12 @@ pub fn explanation(view: &Explanation, layout: Layout) -> String {
 }
 
 fn release(view: &Explanation) -> String {
-    let Some(release) = &view.release else { return "unknown".to_owned() };
+    let Some(release) = &view.now.release else { return "unknown".to_owned() };
     let mut text = plain(release.version.as_str());
-    if let Some(standing) = view.standing {
+    if let Some(standing) = view.now.standing {
         let _infallible = write!(text, ", {}", standing.as_str().replace('_', " "));
     }
-    if view.rolling_out {
+    if view.now.rolling_out {
         text += ", rolling out";
     }
     text
@@ -124,7 +124,7 @@ fn detail(out: &mut String, indent: usize, label: &str, text: &str, layout: Layo
 }
 
 fn rollback(out: &mut String, view: &Explanation, layout: Layout) {
-    if let Some(plan) = &view.plan_under_way {
+    if let Some(plan) = &view.now.plan_under_way {
         // What the gates say now is about another one; these were asked before it began.
         layout.heading(out, "Rollback under way");
         layout.hang(out, "  ", 2, &under_way::plan_under_way(plan));
@@ -133,7 +133,7 @@ fn rollback(out: &mut String, view: &Explanation, layout: Layout) {
         }
         return;
     }
-    if let (Some(approval), Some(incident)) = (&view.approval, &view.incident) {
+    if let (Some(approval), Some(incident)) = (&view.now.approval, &view.now.incident) {
         layout.heading(out, "Rollback to be approved");
         layout.hang(out, "  ", 2, &under_way::approval(approval));
         for command in under_way::deciding(incident, approval) {
@@ -144,7 +144,7 @@ fn rollback(out: &mut String, view: &Explanation, layout: Layout) {
 }
 
 fn gates(out: &mut String, view: &Explanation, layout: Layout) {
-    let to = view.rollback_to.as_ref().map_or_else(String::new, |to| format!(" to {}", plain(to.as_str())));
+    let to = view.now.rollback_to.as_ref().map_or_else(String::new, |to| format!(" to {}", plain(to.as_str())));
     let number = |answer| view.gates.iter().map(|report| u64::from(report.answer == answer)).sum::<u64>();
     let (refusing, unknown) = (number(Answer::No), number(Answer::Unknown));
     let summary = match view.rollback_possible {
@@ -164,14 +164,17 @@ fn gates(out: &mut String, view: &Explanation, layout: Layout) {
             }
             let held = layout.paint(ALARM, &format!("held, {}", parts.join(" and ")));
             // An approval waits only where no other gate holds.
-            let approved =
-                if view.approval.is_some() { "; budget and cooldown do not hold what a human approves" } else { "" };
+            let approved = if view.now.approval.is_some() {
+                "; budget and cooldown do not hold what a human approves"
+            } else {
+                ""
+            };
             format!("{held}{approved}")
         }
     };
     layout.heading(out, &format!("Rollback{to}"));
     if let Some(plan) = view.path.plan.filter(|plan| !plan.is_available()) {
-        let why = under_way::left_to_people(plan, view.path.verdict, view.mode);
+        let why = under_way::left_to_people(plan, view.path.verdict, view.now.mode);
         layout.hang(out, "  ", 2, &why);
         layout.hang(out, "  ", 2, &format!("by hand, with the plan {}: {summary}", PlanKind::Quick));
     } else {

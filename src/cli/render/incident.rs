@@ -8,13 +8,13 @@ use super::{
     explain::tree,
     table::{finish, row, table},
     text::{ALARM, FAINT, Layout, Moments, WARNING, WELL, plain, span, time, time_cell, verdict_style},
-    under_way::deciding,
+    under_way::{deciding, following, plan_under_way},
 };
 use crate::{
     core::{
         policy::Severity,
         saga::StepStatus,
-        view::{ApprovalView, IncidentView, PlanView, StepView},
+        view::{ApprovalView, IncidentView, PlanView, StepView, WaitsFor},
     },
     serve::answers::Incidents,
 };
@@ -83,6 +83,7 @@ pub fn incident(view: &IncidentView, layout: Layout) -> String {
     if let Some(approval) = &view.approval {
         self::approval(&mut out, view, approval, layout);
     }
+    next(&mut out, view, layout);
     let moments = moments(view);
     if !view.findings.is_empty() {
         layout.heading(&mut out, "Findings");
@@ -127,6 +128,30 @@ fn approval(out: &mut String, view: &IncidentView, approval: &ApprovalView, layo
     }
     let by = approval.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
     layout.hang(out, "  ", 2, &plain(&format!("{}{by}: {what}", approval.state)));
+}
+
+/// What goes on, or by which commands people who decide now would do what Backstop does not.
+fn next(out: &mut String, view: &IncidentView, layout: Layout) {
+    if let Some(plan) = &view.plan_under_way {
+        layout.heading(out, "Under way");
+        layout.hang(out, "  ", 2, &plan_under_way(plan));
+        for command in following(plan).into_iter().skip(1) {
+            let _infallible = writeln!(out, "    {command}");
+        }
+    }
+    let Some(waits_for) = view.waits_for.filter(|waits_for| *waits_for != WaitsFor::Approval) else { return };
+    layout.heading(out, "Next");
+    layout.hang(out, "  ", 2, &format!("{}; Backstop rolls nothing back in it by itself", waits_for.words()));
+    let service = plain(view.service.as_str());
+    let dry_run = format!("backstop rollback {service} --dry-run");
+    let commands = match &view.by_hand {
+        Some(command) => vec![("to see every gate first", dry_run), ("to roll back by hand", plain(command))],
+        None => vec![("a rollback by hand would be refused; to see by what", dry_run)],
+    };
+    for (what, command) in commands {
+        layout.hang(out, "  ", 2, &format!("{what}:"));
+        let _infallible = writeln!(out, "    {command}");
+    }
 }
 
 fn plan(out: &mut String, plan: &PlanView, moments: Moments, layout: Layout) {

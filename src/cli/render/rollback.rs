@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{
     table::{finish, row, table},
     text::{Layout, plain, span},
+    under_way::plan_under_way,
 };
 use crate::core::{
     name::Version,
@@ -18,6 +19,10 @@ pub fn rollback(preview: &RollbackPreview, layout: Layout) -> String {
     let what =
         format!("{}: plan {}, {} -> {to}; nothing was changed", preview.service, preview.plan, preview.version_from);
     layout.hang(&mut out, "", 0, &plain(&what));
+    if let Some(plan) = &preview.plan_under_way {
+        let text = format!("A plan runs already, and another begins only after it: {}", plan_under_way(plan));
+        layout.hang(&mut out, "", 0, &text);
+    }
     layout.heading(&mut out, "Gates");
     let mut gates = table(layout, &["", "GATE", "ANSWER", "WHY"], &[0, 1, 2]);
     for gate in &preview.gates {

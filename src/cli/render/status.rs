@@ -10,7 +10,7 @@ use crate::{
     core::{
         answer::Answer,
         verdict::{PlanKind, VerdictKind},
-        view::DaemonView,
+        view::{ConfigurationTrouble, DaemonView},
     },
     serve::answers::{ServiceSummary, Services},
 };
@@ -35,10 +35,10 @@ pub fn status(services: &Services, layout: Layout) -> String {
                 service.name.to_string(),
                 state(service),
                 service.verdict.to_string(),
-                service.release.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string),
-                service.standing.map_or_else(|| "-".to_owned(), |standing| standing.as_str().replace('_', " ")),
+                service.now.release.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+                service.now.standing.map_or_else(|| "-".to_owned(), |standing| standing.as_str().replace('_', " ")),
                 rollback(service),
-                service.incident.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+                service.now.incident.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             ],
         );
     }
@@ -58,9 +58,10 @@ fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
     if let Some(why) = &daemon.observer_impaired {
         tell(ALARM, &format!("the watchdog's own network or host is ill, so every sample is missed: {why}"));
     }
-    if let Some(why) = &daemon.configuration {
-        tell(WARNING, &format!("the configuration on disk is not the one in force: {why}"));
-        tell(WARNING, "`backstop check FILE` shows where, and what might help");
+    if let Some(trouble) = &daemon.configuration {
+        for line in configuration(trouble) {
+            tell(WARNING, &line);
+        }
     }
     if let Some(paused) = &daemon.paused {
         tell(WARNING, &format!("every service is paused {}", pause(paused)));
@@ -74,19 +75,37 @@ fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
     }
 }
 
+/// Why the configuration on disk is not in force: where, what, how to mend it, and where the rest is told.
+fn configuration(trouble: &ConfigurationTrouble) -> Vec<String> {
+    let ConfigurationTrouble { file, line, column, why, help, more } = trouble;
+    let place: String = [line, column].into_iter().flatten().map(|number| format!(":{number}")).collect();
+    let mut lines = vec![
+        format!("the configuration on disk is not the one in force: {file}{place}: {why}"),
+        format!("to mend it: {help}"),
+    ];
+    if line.is_some() {
+        let rest =
+            if *more > 0 { format!("it, and {} besides", count(*more as u64, "mistake")) } else { "it".to_owned() };
+        lines.push(format!("`backstop check {file}` shows {rest}"));
+    }
+    lines
+}
+
 fn state(service: &ServiceSummary) -> String {
-    let state = if service.plan_under_way.is_some() {
+    let state = if service.now.plan_under_way.is_some() {
         "rolling back"
-    } else if service.paused.is_some() {
+    } else if let Some(waits_for) = service.now.waits_for {
+        waits_for.words()
+    } else if service.now.paused.is_some() {
         "paused"
-    } else if service.rolling_out {
+    } else if service.now.rolling_out {
         "rolling out"
     } else if !service.lost.is_empty() {
         "impaired"
     } else {
         "watched"
     };
-    match service.mode {
+    match service.now.mode {
         crate::core::policy::Mode::Act => state.to_owned(),
         crate::core::policy::Mode::Ask => format!("{state}, asks"),
         crate::core::policy::Mode::Observe => format!("{state}, observes"),
@@ -94,16 +113,16 @@ fn state(service: &ServiceSummary) -> String {
 }
 
 fn rollback(service: &ServiceSummary) -> String {
-    if let Some(plan) = &service.plan_under_way {
+    if let Some(plan) = &service.now.plan_under_way {
         return format!("step {} of {}", plan.step, plan.steps);
     }
-    if service.approval.is_some() {
+    if service.now.approval.is_some() {
         return "to be approved".to_owned();
     }
     if left_to_people(service).is_some() {
         return "by people".to_owned();
     }
-    match (service.rollback_possible, &service.rollback_to) {
+    match (service.rollback_possible, &service.now.rollback_to) {
         (Answer::Yes, Some(to)) => format!("to {to}"),
         (Answer::Yes, None) => "possible".to_owned(),
         (Answer::No, _) => "held".to_owned(),
@@ -118,14 +137,14 @@ fn left_to_people(service: &ServiceSummary) -> Option<PlanKind> {
 
 /// Where a rollback stands: under way, waiting, left to people, or held.
 fn standing(lines: &mut Vec<String>, service: &ServiceSummary) {
-    if let Some(plan) = &service.plan_under_way {
+    if let Some(plan) = &service.now.plan_under_way {
         lines.push(under_way::plan_under_way(plan));
         lines.extend(under_way::following(plan).into_iter().map(|command| format!("-> {command}")));
-    } else if let (Some(approval), Some(incident)) = (&service.approval, &service.incident) {
+    } else if let (Some(approval), Some(incident)) = (&service.now.approval, &service.now.incident) {
         lines.push(under_way::approval(approval));
         lines.extend(under_way::deciding(incident, approval).map(|command| format!("-> {command}")));
     } else if let Some(plan) = left_to_people(service) {
-        lines.push(under_way::left_to_people(plan, service.verdict, service.mode));
+        lines.push(under_way::left_to_people(plan, service.verdict, service.now.mode));
     } else if (service.verdict != VerdictKind::Healthy || service.rollback_possible == Answer::No)
         && !service.held_by.is_empty()
     {
@@ -142,13 +161,13 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
     }
     standing(&mut lines, service);
     // What is under way or waits was told just now, with what is to be done.
-    if let (Some(incident), None, None) = (&service.incident, &service.plan_under_way, &service.approval) {
+    if let (Some(incident), None, None) = (&service.now.incident, &service.now.plan_under_way, &service.now.approval) {
         if let Some(state) = &service.incident_state {
             lines.push(format!("{incident}: {state}"));
         }
         lines.push(format!("-> backstop incident show {incident}"));
     }
-    if let Some(why) = &service.target_unseen {
+    if let Some(why) = &service.now.target_unseen {
         lines.push(format!("what is live cannot be seen at the target: failed to {why}"));
     }
     if !service.lost.is_empty() {
@@ -158,7 +177,7 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
     for one in &service.certificates_expiring {
         lines.push(format!("the certificate that {} sees expires at {}", one.signal, time(one.expires)));
     }
-    if let Some(paused) = &service.paused {
+    if let Some(paused) = &service.now.paused {
         lines.push(format!("paused {}", pause(paused)));
     }
     if let Some(pin) = &service.pinned {

@@ -6,7 +6,7 @@ use crate::core::{
     policy::Mode,
     saga::StepStatus,
     verdict::{PlanKind, VerdictKind},
-    view::{ApprovalView, PlanUnderWay},
+    view::{ApprovalView, PlanUnderWay, VerificationProgress},
 };
 
 /// The plan under way, its step, and since when.
@@ -21,10 +21,21 @@ pub(super) fn plan_under_way(plan: &PlanUnderWay) -> String {
         StepStatus::Started | StepStatus::Done | StepStatus::Skipped | StepStatus::Undone | StepStatus::Stuck => "",
     };
     let since = span(*seconds);
+    let verified = plan.verification.as_ref().map(|progress| format!("; {}", progressed(progress))).unwrap_or_default();
     let end = plan.aborted_by.as_ref().map(|by| format!("; {by} wants it to end")).unwrap_or_default();
     plain(&format!(
-        "rolling back {version_from} -> {version_to}: step {step} of {steps}, {title}{state}, since {since}{end}"
+        "rolling back {version_from} -> {version_to}: step {step} of {steps}, {title}{state}, since {since}{verified}{end}"
     ))
+}
+
+/// How far verification has got, and how long it may go on.
+fn progressed(progress: &VerificationProgress) -> String {
+    let VerificationProgress { healthy_seconds, healthy_for_seconds, obstacle, left_seconds } = progress;
+    let (needed, left) = (span(*healthy_for_seconds), span(*left_seconds));
+    match obstacle {
+        Some(obstacle) => format!("not healthy yet ({obstacle}), which it must be for {needed}; {left} left"),
+        None => format!("healthy for {} of {needed}; {left} left", span(*healthy_seconds)),
+    }
 }
 
 /// The commands that tell more of it, and end it safely where nobody has wanted that yet.

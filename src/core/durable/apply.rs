@@ -248,6 +248,7 @@ impl Fold<'_> {
                 let Some(name) = self.service.cloned() else { return Err(self.dangling("no service")) };
                 let began = onset.map(|onset| self.steady_of(onset));
                 let record = self.service()?;
+                let reported = record.reports_read(path);
                 record.incident_count += 1;
                 record.open_incident = Some(incident.clone());
                 for report in record.reports.iter_mut().filter(|report| report.incident.is_none()) {
@@ -277,6 +278,9 @@ impl Fold<'_> {
                     timeline: Vec::new(),
                     timeline_left_out: 0,
                 };
+                for (at, text) in reported {
+                    opened.tell(at, text);
+                }
                 let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
                 opened.tell(at, format!("opened{by} with verdict {verdict}: {}", path.because));
                 self.durable.incidents.insert(incident.clone(), opened);

@@ -81,12 +81,13 @@ impl Fold<'_> {
                     detail: detail.clone(),
                     incident: incident.clone(),
                 };
+                let told = report.words();
                 let record = self.service()?;
                 if record.reports.len() == REPORTS_LIMIT {
                     record.reports.pop_front();
                 }
                 record.reports.push_back(report);
-                self.tell_open(&format!("{by} reported {kind}{}", because(detail.as_ref())));
+                self.tell_open(&told);
             }
             Fact::ReportRetracted { kind, by, whose } => {
                 let is_meant =

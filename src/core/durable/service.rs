@@ -13,9 +13,10 @@ use crate::core::{
     gate::Gate,
     name::{ConditionName, IncidentId, SignalName, Version},
     policy::{Finding, ReportKind},
+    reading::Reading,
     release::{Deploy, DeploySource, Standing},
     time::{SteadyTime, WallTime},
-    verdict::VerdictKind,
+    verdict::{Path, VerdictKind},
 };
 
 /// Deploys that are kept for each service, however young: eleven a day for the ninety days that things are kept for.
@@ -33,6 +34,8 @@ pub(super) const CERTIFICATES_TOLD_LIMIT: usize = 100;
 
 /// Reports that are kept for each service: a flood of complaints is one fact, and needs no more to be seen as one.
 pub const REPORTS_LIMIT: usize = 200;
+/// Reports that the beginning of an incident's timeline tells one by one, the last ones: more say nothing new of who did.
+const REPORTS_TOLD_LIMIT: usize = 20;
 /// Versions that may be pinned in one service.
 pub const PINS_LIMIT: usize = 100;
 
@@ -110,6 +113,14 @@ pub struct ReportRecord {
     pub detail: Option<String>,
     /// The incident that it belongs to: it counts no longer than that is open.
     pub incident: Option<IncidentId>,
+}
+
+impl ReportRecord {
+    /// Who reported what, in words.
+    pub(super) fn words(&self) -> String {
+        let detail = self.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        format!("{} reported {}{detail}", self.by, self.kind)
+    }
 }
 
 /// Who pinned a version, and why.
@@ -240,6 +251,26 @@ impl ServiceRecord {
     /// The deploy of that number.
     pub fn deploy(&self, number: u64) -> Option<&DeployRecord> {
         self.deploys.iter().rev().find(|record| record.deploy.number == number)
+    }
+
+    /// Reports that a path has read as counting: when each came, and what it said, oldest first.
+    pub(super) fn reports_read(&self, path: &Path) -> Vec<(WallTime, String)> {
+        let mut counting: BTreeMap<ReportKind, u32> = BTreeMap::new();
+        for reading in path.questions.iter().flat_map(|question| &question.readings) {
+            if let Reading::Reports { kind, count, .. } = reading {
+                let known = counting.entry(*kind).or_default();
+                *known = (*known).max(*count);
+            }
+        }
+        // What counts is young enough: of each kind those that came last.
+        let is_read = |report: &&ReportRecord| {
+            let left = counting.get_mut(&report.kind).filter(|left| **left > 0);
+            left.map(|left| *left -= 1).is_some()
+        };
+        let mut read: Vec<&ReportRecord> = self.reports.iter().rev().filter(is_read).collect();
+        let older = read.split_off(read.len().min(REPORTS_TOLD_LIMIT));
+        let earlier = older.last().map(|oldest| (oldest.at, format!("the first of {} more reports", older.len())));
+        earlier.into_iter().chain(read.iter().rev().map(|report| (report.at, report.words()))).collect()
     }
 
     /// The deploy that `seen` is once more: what only a version endpoint said in between is no proof that somebody deployed,

@@ -424,6 +424,16 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Whether a human denied what the verdict asks for just now.
+    pub(super) fn is_denied(&self, turn: &Turn<'_>) -> bool {
+        let verdict = self.watch.verdict().kind;
+        let incident = turn.open_incident(&self.name).and_then(denied_at);
+        let deploy = turn.record(&self.name).live().and_then(|live| live.denied);
+        incident.max(deploy).is_some_and(|at| at == verdict || verdict < VerdictKind::RollBack)
+    }
+}
+
 /// The gravest verdict at which a human denied this incident's rollback.
 pub(super) fn denied_at(incident: &IncidentRecord) -> Option<VerdictKind> {
     let denied = incident.approvals.iter().filter(|one| matches!(one.state, ApprovalState::Denied(_)));

@@ -455,7 +455,7 @@ impl State {
                     return Err(Refusal::Conflict("nothing is paused as a whole".to_owned()));
                 }
                 self.ledger.append(now, None, Fact::Resumed { by: by.to_owned() }, actions);
-                Ok("resumed".to_owned())
+                Ok(self.all_resumed(now, actions))
             }
             request => self.by_hand(now, by, request, actions),
         }

@@ -11,7 +11,7 @@ use crate::core::{
     plan,
     release::DeploySource,
     verdict::PlanKind,
-    view::{GatePreview, RollbackPreview, StepPreview},
+    view::{GatePreview, PlanUnderWay, RollbackPreview, StepPreview},
 };
 
 /// Releases of the target that a refusal names; the others are counted.
@@ -34,10 +34,9 @@ impl Service {
         if !order.overrides.is_empty() && order.reason.is_none() {
             return Err(Refusal::Conflict("an override needs a reason, which is kept".to_owned()));
         }
-        if let Some(incident) = turn.open_incident(&self.name)
-            && let Some(plan) = incident.active_plan()
-        {
-            let (from, to, id) = (&plan.from, &plan.to, &incident.id);
+        let plan_under_way = self.plan_under_way(turn);
+        if let Some(plan) = plan_under_way.as_ref().filter(|_| !order.dry_run) {
+            let PlanUnderWay { version_from: from, version_to: to, incident: id, .. } = plan;
             let why = format!(
                 "{}: a rollback from {from} to {to} is under way already; `backstop incident show {id}` tells how it \
                  goes",
@@ -70,9 +69,10 @@ impl Service {
                 optional: step.optional,
             })
             .collect();
-        let possible = to.is_some() && !gates.iter().any(GatePreview::holds);
+        let is_held = gates.iter().any(GatePreview::holds);
+        let possible = to.is_some() && !is_held && plan_under_way.is_none();
         let available = if to.is_none() { available(&situation) } else { Vec::new() };
-        let can_be_named = to.is_some() || !available.is_empty();
+        let can_be_named = plan_under_way.is_none() && (to.is_some() || !available.is_empty());
         let all_the_same =
             (!possible && can_be_named).then(|| all_the_same(&self.name, order, &gates, to.is_some())).flatten();
         Ok(RollbackPreview {
@@ -81,6 +81,7 @@ impl Service {
             version_to: to,
             plan,
             possible,
+            plan_under_way,
             all_the_same,
             available,
             gates,

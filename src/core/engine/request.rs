@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use super::{
-    decide::NOT_FOR_HUMANS, deploys::Announced, incident::write_evidence, preview::command, service::Service,
-    sight::same_version, turn::Turn,
+    State, decide::NOT_FOR_HUMANS, deploys::Announced, incident::write_evidence, page::Draft, preview::command,
+    service::Service, sight::same_version, turn::Turn,
 };
 use crate::core::{
+    action::Actions,
     answer::Answer,
-    durable::{ApprovalRecord, ApprovalState, PauseRecord},
+    durable::{ApprovalRecord, ApprovalState, PauseRecord, verdict_severity},
     entry::Fact,
     event::{Refusal, Reply},
     gate::{together, words},
     name::{IncidentId, Version},
-    policy::Mode,
+    page::PageKind,
+    policy::{Finding, Mode},
     release::Mark,
-    time::WallTime,
+    time::{Now, WallTime},
+    verdict::VerdictKind,
 };
 
 /// Versions that people may mark by hand in one service: each is kept for ever.
@@ -23,6 +26,30 @@ const STANDINGS_LIMIT: usize = 10_000;
 
 /// An announced deploy or restart holds things back once in this time.
 const ANNOUNCED_AGAIN_AFTER: Duration = Duration::from_secs(600);
+
+/// Services of which the end of a pause tells what follows; the others are counted.
+const FOLLOWS_LIMIT: usize = 8;
+
+impl State {
+    /// The pause of all services has ended: what comes at once of that, in words.
+    pub(super) fn all_resumed(&mut self, now: Now, actions: &mut Actions) -> String {
+        let mut follows = Vec::new();
+        for place in 0..self.services.len() {
+            let index = self.services[place].index;
+            if self.ledger.durable.open_incident(&self.services[place].name).is_some() {
+                follows.extend(self.with(now, index, actions, |service, turn| {
+                    service.follows_resuming(turn).map(|follows| format!("{}: {follows}", service.name))
+                }));
+            }
+        }
+        let more = follows.len().saturating_sub(FOLLOWS_LIMIT);
+        follows.truncate(FOLLOWS_LIMIT);
+        if more > 0 {
+            follows.push(format!("and {more} more services with an open incident: `backstop status`"));
+        }
+        std::iter::once("resumed".to_owned()).chain(follows).collect::<Vec<_>>().join("; ")
+    }
+}
 
 impl Service {
     #[expect(clippy::unused_self, reason = "everything that an incident needs is asked of its service")]
@@ -106,10 +133,37 @@ impl Service {
         reason: Option<String>,
     ) -> Reply {
         let open = self.approval(turn, id, number)?;
+        let remark = reason.as_ref().map(|reason| format!("Reason: {reason}"));
         let fact = Fact::Denied { incident: id.clone(), approval: open.number, by: by.to_owned(), reason };
         turn.append(Some(&self.name), fact);
+        self.tell_denied(turn, id, &open, by, remark);
         write_evidence(turn, id);
         Ok(format!("denied: {} stays at {}; this deploy is held", self.name, open.from))
+    }
+
+    /// Whoever was asked for the approval hears that somebody decided.
+    fn tell_denied(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: &IncidentId,
+        denied: &ApprovalRecord,
+        by: &str,
+        remark: Option<String>,
+    ) {
+        let ApprovalRecord { from, to, verdict, .. } = denied;
+        let incident = turn.incident(id);
+        let asked_at =
+            verdict_severity(incident.verdict).max(turn.policy.escalation.severity(Finding::ApprovalRequested));
+        let again = if *verdict < VerdictKind::RollBack { ", unless the verdict rises to roll_back" } else { "" };
+        let summary = format!("{}: {by} denied rolling back from {from} to {to}", self.name);
+        let draft = Draft::about(PageKind::RollbackRefused, incident, summary)
+            .at(asked_at)
+            .versions(from, to)
+            .action(format!("{from} stays live, and Backstop does not ask again{again}: people decide."))
+            .details(remark)
+            .details([format!("To roll back after all: backstop rollback {} --dry-run shows how.", self.name)]);
+        self.told_at = Some(turn.now.boot);
+        turn.page(draft);
     }
 
     pub(super) fn mark(&mut self, turn: &mut Turn<'_>, version: Version, mark: Mark, by: &str) -> Reply {
@@ -220,7 +274,33 @@ impl Service {
             return Err(Refusal::Conflict(format!("{} is not paused{all}", self.name)));
         }
         turn.append(Some(&self.name), Fact::Resumed { by: by.to_owned() });
-        Ok(format!("{} resumed", self.name))
+        if turn.ledger.durable.paused.is_some() {
+            let name = &self.name;
+            return Ok(format!("{name} resumed; every service is still paused: `backstop resume` takes that back"));
+        }
+        let follows = self.follows_resuming(turn).map(|follows| format!("; {follows}")).unwrap_or_default();
+        Ok(format!("{} resumed{follows}", self.name))
+    }
+
+    /// What comes at once of an open incident that was held by a pause; nothing where none is open.
+    pub(super) fn follows_resuming(&mut self, turn: &mut Turn<'_>) -> Option<String> {
+        turn.open_incident(&self.name)?;
+        self.assess(turn);
+        let incident = turn.open_incident(&self.name)?;
+        let id = &incident.id;
+        if let Some(plan) = incident.active_plan() {
+            return Some(format!("rolling back from {} to {}: `backstop incident show {id}`", plan.from, plan.to));
+        }
+        Some(match incident.open_approval() {
+            Some(approval) => {
+                let ApprovalRecord { number, from, to, expires, .. } = approval;
+                format!(
+                    "approval {number} waits until {expires}, to roll back from {from} to {to}: `backstop incident approve {id} \
+                     --approval {number}`, or `deny`"
+                )
+            }
+            None => format!("incident {id} is open: `backstop incident show {id}`"),
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::core::{
     saga::StepStatus,
     time::BootTime,
     verdict::VerdictKind,
+    view::VerificationProgress,
 };
 
 /// What must be no by evidence after every rollback, whatever fired before it.
@@ -131,6 +132,24 @@ impl Service {
             }
         }
         None
+    }
+
+    /// How far the verification of the plan under way has got, while that is its step.
+    pub(super) fn verification_progress(&self, turn: &Turn<'_>) -> Option<VerificationProgress> {
+        let current = self.current(turn).filter(|_| !self.drive.recovering)?;
+        let verifies =
+            current.record.planned.action == StepAction::Verify && current.record.status == StepStatus::Started;
+        let since = self.drive.watched_since.filter(|_| verifies)?;
+        let now = turn.now.boot;
+        let fired = &turn.incident(&current.incident).fired;
+        let healthy = self.drive.verification.clear_since.map_or(Duration::ZERO, |clear| now.since(clear));
+        let left = since.after(current.record.planned.deadline).since(now);
+        Some(VerificationProgress {
+            healthy_seconds: healthy.as_secs_f64(),
+            healthy_for_seconds: self.policy.verify.healthy_for.as_secs_f64(),
+            obstacle: self.obstacle(turn, fired, &current.to, since),
+            left_seconds: left.as_secs_f64(),
+        })
     }
 
     /// Whether something that fired, or something as grave, is a plain yes.

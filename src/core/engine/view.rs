@@ -1,18 +1,19 @@
 //! Renders the state for readers.
 
-use super::State;
+use super::{State, preview::command, service::Service, turn::Turn};
 use crate::core::{
     durable::{
         ApprovalRecord, ApprovalState, DeployRecord, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout,
         VerificationRecord,
     },
     entry::{PlanOutcome, StepAction},
+    event::RollbackOrder,
     name::{IncidentId, ServiceIndex, ServiceName, Version},
     saga::StepStatus,
-    time::{Now, SteadyTime, WallTime},
+    time::{Now, WallTime},
     view::{
         ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanUnderWay, PlanView,
-        ServiceView, StepView, TimelineView, VerificationView,
+        ServiceState, ServiceView, StepView, TimelineView, VerificationView, WaitsFor,
     },
 };
 
@@ -25,28 +26,35 @@ impl State {
         let situation = service.situation(&turn);
         let live = situation.record.live();
         let pause = situation.record.paused.as_ref().or(situation.paused_all);
-        let view = ServiceView {
-            name: service.name.clone(),
+        let plan_under_way = service.plan_under_way(&turn);
+        let waits_for = service.waits_for(&turn);
+        let state = ServiceState {
             mode: service.policy.mode,
-            verdict: service.watch.verdict().kind,
-            path,
             release: live.map(|live| live.deploy.release.clone()),
             standing: live.map(|live| situation.record.standing(&live.deploy.release.version)),
             rolling_out: live.is_some_and(|live| live.rollout == Rollout::UnderWay)
                 || service.announced_until(now).is_some(),
-            conditions: service.watch.condition_answers().map(|(name, answer)| (name.clone(), answer)).collect(),
-            signals: service.signal_views(now),
             incident: situation.record.open_incident.clone(),
-            plan_under_way: situation.incident.and_then(|incident| plan_under_way(incident, situation.steady)),
+            waits_for,
+            by_hand: waits_for.and_then(|waits_for| service.way_by_hand(&turn, waits_for)),
+            plan_under_way,
             approval: situation.incident.and_then(IncidentRecord::open_approval).map(approval_view),
             target_unseen: service.sight.unseen().map(str::to_owned),
             paused: pause.filter(|pause| !pause.is_over(situation.steady)).map(pause_view),
+            rollback_to: situation.candidate(),
+            at: now.wall,
+        };
+        let view = ServiceView {
+            name: service.name.clone(),
+            now: state,
+            verdict: service.watch.verdict().kind,
+            path,
+            conditions: service.watch.condition_answers().map(|(name, answer)| (name.clone(), answer)).collect(),
+            signals: service.signal_views(now),
             pins: situation.record.pins.iter().map(|(version, pin)| pin_view(version, pin)).collect(),
             reports: service.report_views(&turn),
             verification: situation.record.verification.as_ref().map(|one| verification_view(one, live)),
             gates: situation.reports(),
-            rollback_to: situation.candidate(),
-            at: now.wall,
         };
         assert!(actions.is_empty(), "rendering has no effects");
         view
@@ -138,24 +146,57 @@ fn verification_view(record: &VerificationRecord, live: Option<&DeployRecord>) -
     }
 }
 
-fn plan_under_way(incident: &IncidentRecord, now: SteadyTime) -> Option<PlanUnderWay> {
-    let plan = incident.active_plan()?;
-    let last = u16::try_from(plan.steps.len()).expect("plans have few steps");
-    // A plan whose steps are all settled is only about to be put down as ended.
-    let (place, step) = plan.current_step().or_else(|| Some((last.checked_sub(1)?, plan.steps.last()?)))?;
-    Some(PlanUnderWay {
-        incident: incident.id.clone(),
-        number: plan.number,
-        plan: plan.plan,
-        version_from: plan.from.clone(),
-        version_to: plan.to.clone(),
-        step: place + 1,
-        steps: last,
-        title: step.planned.title.clone(),
-        status: step.status,
-        seconds: now.since(plan.touched_at).as_secs_f64(),
-        aborted_by: plan.aborted.as_ref().map(|(by, _)| by.clone()),
-    })
+impl Service {
+    /// The plan under way, its step, and how far verification has got.
+    pub(super) fn plan_under_way(&self, turn: &Turn<'_>) -> Option<PlanUnderWay> {
+        let incident = turn.open_incident(&self.name)?;
+        let plan = incident.active_plan()?;
+        let last = u16::try_from(plan.steps.len()).expect("plans have few steps");
+        // A plan whose steps are all settled is only about to be put down as ended.
+        let (place, step) = plan.current_step().or_else(|| Some((last.checked_sub(1)?, plan.steps.last()?)))?;
+        Some(PlanUnderWay {
+            incident: incident.id.clone(),
+            number: plan.number,
+            plan: plan.plan,
+            version_from: plan.from.clone(),
+            version_to: plan.to.clone(),
+            step: place + 1,
+            steps: last,
+            title: step.planned.title.clone(),
+            status: step.status,
+            seconds: turn.ago(plan.touched_at).as_secs_f64(),
+            aborted_by: plan.aborted.as_ref().map(|(by, _)| by.clone()),
+            verification: self.verification_progress(turn),
+        })
+    }
+
+    /// What the open incident waits for, where nothing more is done in it without people. Where what fired is clear by now
+    /// nobody is asked to decide about a rollback any more.
+    fn waits_for(&self, turn: &Turn<'_>) -> Option<WaitsFor> {
+        let incident = turn.open_incident(&self.name)?;
+        if incident.open_approval().is_some() {
+            return Some(WaitsFor::Approval);
+        }
+        if let Some(plan) = incident.plans.last() {
+            return plan.ended.and_then(|(_, outcome)| WaitsFor::after(outcome));
+        }
+        if self.is_calm(turn) {
+            None
+        } else if self.is_denied(turn) {
+            Some(WaitsFor::Denied)
+        } else {
+            incident.refused.then_some(WaitsFor::Refused)
+        }
+    }
+
+    /// The command by which a person would roll back, where that is left to people.
+    fn way_by_hand(&self, turn: &Turn<'_>, waits_for: WaitsFor) -> Option<String> {
+        if waits_for == WaitsFor::Approval {
+            return None;
+        }
+        let preview = self.preview(turn, &RollbackOrder::default()).ok()?;
+        if preview.possible { Some(command(&self.name, None, [].into_iter(), None)) } else { preview.all_the_same }
+    }
 }
 
 fn pause_view(pause: &PauseRecord) -> PauseView {
@@ -189,6 +230,9 @@ pub fn incident_view(incident: &IncidentRecord) -> IncidentView {
         plans: incident.plans.iter().map(plan_view).collect(),
         timeline: timeline(incident),
         path: incident.path.clone(),
+        waits_for: None,
+        by_hand: None,
+        plan_under_way: None,
     }
 }
 

@@ -123,7 +123,7 @@ impl ServiceMetrics {
         let severity = open.map_or(NONE, |incident| kept(place(&Severity::ALL, &incident.severity())));
         self.open.store(severity, Ordering::Relaxed);
         self.verdict.store(kept(place(&VerdictKind::ALL, &view.verdict)), Ordering::Relaxed);
-        self.paused.store(view.paused.is_some(), Ordering::Relaxed);
+        self.paused.store(view.now.paused.is_some(), Ordering::Relaxed);
         let running = open.is_some_and(|incident| incident.active_plan().is_some());
         self.running.store(running, Ordering::Relaxed);
     }

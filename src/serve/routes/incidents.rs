@@ -56,7 +56,8 @@ pub(super) async fn list(
 pub(super) async fn show(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<IncidentView>, Problem> {
     let all = shared.board.incidents();
     let found = all.iter().find(|incident| incident.id.as_str() == id).ok_or_else(|| unknown(&id))?;
-    Ok(Json(found.as_ref().clone()))
+    let view = shared.board.service(found.service.as_str()).flatten();
+    Ok(Json(view.map_or_else(|| found.as_ref().clone(), |view| found.just_now(&view.now))))
 }
 
 /// Approving: which approval was seen.
