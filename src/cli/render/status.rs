@@ -78,7 +78,11 @@ fn daemon(out: &mut String, daemon: &DaemonView, layout: Layout) {
 /// Why the configuration on disk is not in force: where, what, how to mend it, and where the rest is told.
 fn configuration(trouble: &ConfigurationTrouble) -> Vec<String> {
     let ConfigurationTrouble { file, line, column, why, help, more } = trouble;
-    let place: String = [line, column].into_iter().flatten().map(|number| format!(":{number}")).collect();
+    let place = match (line, column) {
+        (Some(line), Some(column)) => format!(":{line}:{column}"),
+        (Some(line), None) => format!(":{line}"),
+        (None, _) => String::new(),
+    };
     let mut lines = vec![
         format!("the configuration on disk is not the one in force: {file}{place}: {why}"),
         format!("to mend it: {help}"),

@@ -63,6 +63,7 @@ pub struct IncidentView {
 
 impl IncidentView {
     /// The same with what is known of it just now by its service's state.
+    #[must_use]
     pub fn just_now(&self, state: &ServiceState) -> Self {
         if state.incident.as_ref() != Some(&self.id) || self.resolved_at.is_some() {
             return self.clone();
