@@ -1,6 +1,7 @@
 //! A workload in a real cluster: looked at, undone and waited for. Run by `tests/kubernetes/with`.
 
 mod account;
+mod alone;
 mod bed;
 mod deployed;
 mod nodes;

@@ -22,7 +22,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A daemon that watches the bed's `shop`. Ended when it goes out of scope.
-struct Watch {
+pub(crate) struct Watch {
     directory: tempfile::TempDir,
     daemon: Child,
 }
@@ -57,7 +57,7 @@ fn free_port() -> u16 {
 }
 
 impl Watch {
-    fn begin(bed: &Bed, kind: &str) -> Self {
+    pub(crate) fn begin(bed: &Bed, kind: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().display();
         let configuration = format!(
@@ -107,7 +107,7 @@ impl Watch {
         asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).into_owned())
     }
 
-    async fn wait<T>(&self, what: &str, found: impl Fn(&Self) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(&self, what: &str, found: impl Fn(&Self) -> Option<T>) -> T {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(found) = found(self) {
@@ -120,12 +120,12 @@ impl Watch {
         panic!("not within {PATIENCE:?}: {what}; {:?}; the log, backwards: {last:#?}", self.ask(&["incident", "list"]));
     }
 
-    fn incident(&self, id: &str) -> Option<Value> {
+    pub(crate) fn incident(&self, id: &str) -> Option<Value> {
         serde_json::from_str(&self.ask(&["incident", "show", id, "--json"])?).ok()
     }
 
     /// Waits until it has seen a version live, and healthy for long enough.
-    async fn trusts(&self, version: &str) {
+    pub(crate) async fn trusts(&self, version: &str) {
         let known_good = |watch: &Self| {
             let deploys = watch.ask(&["deploys", "shop", "--json"])?;
             let deploys: Value = serde_json::from_str(&deploys).ok()?;

@@ -121,6 +121,8 @@ impl KubernetesTarget {
             Operation::EnsureAvailable { version } => {
                 let fresh = self.fresh().await?;
                 let revision = self.find(&fresh, version)?;
+                // Before anything is done: whoever finds another writing has nothing to take back.
+                self.lease.hold(&self.clusters.client(&self.form).await?).await?;
                 Ok(format!("{version} is there as revision {}", revision.number))
             }
             Operation::Switch { from, to } => self.switch(attempt, from, to).await,
