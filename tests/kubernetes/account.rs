@@ -27,14 +27,19 @@ use crate::nodes::Fate;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// A kubeconfig for an account, beside the one of the bed.
-async fn kubeconfig(bed: &Bed, directory: &Path, account: &str) -> std::path::PathBuf {
+/// A token of an account, as a pod gets one.
+pub(crate) async fn token(bed: &Bed, account: &str) -> String {
     let path = format!("/api/v1/namespaces/{}/serviceaccounts/{account}/token", bed.namespace);
     let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": null}});
     let request = http::Request::post(path).header("content-type", "application/json");
     let request = request.body(body.to_string().into_bytes()).expect("a request");
     let answer: Value = bed.client.request(request).await.expect("a token");
-    let token = answer["status"]["token"].as_str().expect("a token");
+    answer["status"]["token"].as_str().expect("a token").to_owned()
+}
+
+/// A kubeconfig for an account, beside the one of the bed.
+async fn kubeconfig(bed: &Bed, directory: &Path, account: &str) -> std::path::PathBuf {
+    let token = token(bed, account).await;
     let own = std::env::var("KUBECONFIG").expect("a cluster");
     let mut config: Value = serde_saphyr::from_str(&fs::read_to_string(own).expect("a file")).expect("YAML");
     config["users"] = json!([{"name": account, "user": {"token": token}}]);

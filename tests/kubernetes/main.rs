@@ -4,6 +4,7 @@ mod account;
 mod alone;
 mod bed;
 mod deployed;
+mod inside;
 mod nodes;
 mod watched;
 
