@@ -13,6 +13,9 @@ use std::{
 
 use serde_json::Value;
 
+#[path = "../daemon/world/port.rs"]
+mod port;
+
 use super::{
     account::token,
     bed::Bed,
@@ -124,10 +127,6 @@ fn serve() -> u16 {
     port
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
-}
-
 /// The status of a GET.
 fn get(port: u16, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -184,7 +183,8 @@ async fn it_runs_as_the_container_of_deploy_runs_it() {
         }
     }
     drop(two_releases(&bed, "Deployment", "1.4.3").await);
-    let port = free_port();
+    let reserved = port::Port::reserve();
+    let port = reserved.number;
     let pod = Pod::new(&bed, &configuration(&bed, port)).await;
 
     let mut check = pod.command(&["check", "--live", "/run/etc/backstop.yaml"]);

@@ -52,22 +52,17 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
-}
-
 impl Watch {
     pub(crate) fn begin(bed: &Bed, kind: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().display();
         let configuration = format!(
-            "server: {{listen: '127.0.0.1:{}', socket: {here}/socket}}\n\
+            "server: {{listen: '127.0.0.1:0', socket: {here}/socket}}\n\
              store: {{path: {here}/store.db}}\nhistory: {{file: {here}/history.json}}\nevidence: {{directory: {here}/evidence}}\n\
              services:\n- name: shop\n  target: {{kubernetes: {{namespace: {}, {}: shop, kubeconfig: '{}'}}}}\n  \
              probes: {{ready: {{http: {{url: 'http://127.0.0.1:{}/'}}, every: 500ms, timeout: 400ms}}}}\n  \
              thresholds: {{down_after: 3, confirm_every: 200ms, down_for: 1s}}\n  \
              gates: {{known_good_after: 2s, settle: 20s}}\n  verify: {{healthy_for: 2s, timeout: 40s}}\n",
-            free_port(),
             bed.namespace,
             kind.to_lowercase(),
             std::env::var("KUBECONFIG").expect("a cluster"),
