@@ -48,6 +48,10 @@ fn a_switch_that_fails_by_half_is_undone() {
     );
     assert_eq!(bench.live, Some("v2"));
     assert!(bench.was_told(PageKind::RollbackFailed) && bench.incident(1).found(Finding::RollbackFailed));
+    // Why it failed, not how it was undone.
+    let page = bench.pages.iter().find(|page| page.kind == PageKind::RollbackFailed).expect("told");
+    assert!(page.summary.ends_with("failed: roll back the target: exit status 1"), "{}", page.summary);
+    assert!(page.details.iter().any(|line| line == "It was undone: v2 is live, as before."), "{page:?}");
 }
 
 #[test]

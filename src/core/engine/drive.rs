@@ -323,12 +323,18 @@ impl Service {
     fn give_up(&mut self, turn: &mut Turn<'_>, current: &Current, stuck: bool) {
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
-        let note = plan.steps[usize::from(current.step)].note.clone();
+        // Why it failed is what people need, not how it was undone: that is told beside.
+        let (why, last) = (&current.record.note, &plan.steps[usize::from(current.step)].note);
+        let why = match stuck {
+            false if !why.is_empty() => why.clone(),
+            true if !why.is_empty() && why != last => format!("{why}; undoing it: {last}"),
+            _ => last.clone(),
+        };
         let whose = outlook::whose(plan);
         self.leave_rest(turn, current);
         let title = &current.record.planned.title;
         let (from, to) = (&current.from, &current.to);
-        let detail = format!("{title}: {note}");
+        let detail = format!("{title}: {why}");
         let finding = if stuck { Finding::StepStuck } else { Finding::RollbackFailed };
         if stuck {
             self.find(turn, Finding::RollbackFailed, &detail, None);
