@@ -108,3 +108,105 @@ const fn outcome_reason(outcome: PlanOutcome) -> (&'static str, bool) {
         PlanOutcome::Aborted => ("RollbackAborted", true),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        gate::Gate,
+        name::{IncidentId, Version},
+        policy::Severity,
+        time::WallTime,
+        verdict::PlanKind,
+    };
+
+    fn told(fact: Fact) -> Option<(String, &'static str, String, bool)> {
+        let entry = Entry { at: WallTime::from_millis(7), boot: None, service: Some(ServiceName::from("shop")), fact };
+        let notice = notice(&entry)?;
+        assert_eq!(notice.at, entry.at);
+        Some((notice.id, notice.reason, notice.message, notice.is_warning))
+    }
+
+    fn incident() -> IncidentId {
+        IncidentId::from("shop-1")
+    }
+
+    #[test]
+    fn what_people_at_the_target_hear() {
+        let step = |event: StepEvent, note: &str| Fact::Step {
+            incident: incident(),
+            plan: 1,
+            step: 1,
+            event,
+            note: note.to_owned(),
+        };
+        let found = |finding: Finding| Fact::Found {
+            incident: Some(incident()),
+            finding,
+            severity: Severity::S1,
+            detail: "two rollbacks within the hour".to_owned(),
+            gate: Some(Gate::Budget),
+        };
+        for (fact, expected) in [
+            (
+                Fact::PlanStarted {
+                    incident: incident(),
+                    number: 1,
+                    plan: PlanKind::Quick,
+                    from: Version::from("v2"),
+                    to: Version::from("v1"),
+                    deploy: 2,
+                    steps: Vec::new(),
+                    approved_by: None,
+                    by_hand: None,
+                },
+                Some(("shop-1/1/started", "RollbackStarted", "shop-1: rolling back from v2 to v1 (plan quick)", true)),
+            ),
+            (
+                step(StepEvent::Succeeded, "revision 1 is the workload's again"),
+                Some((
+                    "shop-1/1/1/RollbackStep",
+                    "RollbackStep",
+                    "shop-1: step 2 of plan 1: revision 1 is the workload's again",
+                    false,
+                )),
+            ),
+            (step(StepEvent::Started, ""), None),
+            (
+                step(StepEvent::UndoFailed, "forbidden"),
+                Some((
+                    "shop-1/1/1/RollbackStepStuck",
+                    "RollbackStepStuck",
+                    "shop-1: step 2 of plan 1: forbidden",
+                    true,
+                )),
+            ),
+            (
+                Fact::PlanEnded {
+                    incident: incident(),
+                    plan: 1,
+                    outcome: PlanOutcome::Verified,
+                    detail: "all is well".to_owned(),
+                },
+                Some(("shop-1/1/ended", "RollbackVerified", "shop-1: all is well", false)),
+            ),
+            (
+                found(Finding::RollbackRefused),
+                Some((
+                    "shop-1/refused/budget",
+                    "RollbackRefused",
+                    "shop-1: a rollback was due and is not made: two rollbacks within the hour",
+                    true,
+                )),
+            ),
+            (found(Finding::SignalLost), None),
+            (
+                Fact::IncidentResolved { incident: incident(), how: "it is well".to_owned() },
+                Some(("shop-1/resolved", "IncidentResolved", "shop-1: it is well", false)),
+            ),
+        ] {
+            let words = expected.map(|(id, reason, message, warns)| (id.to_owned(), reason, message.to_owned(), warns));
+            assert_eq!(told(fact), words);
+        }
+    }
+}
