@@ -53,7 +53,7 @@ const CLOCK_READERS: [(&str, &str); 15] = [
     ("src/target/blocking.rs", "how long a call to a file system takes"),
     ("src/target/command.rs", "what is left of a step's deadline"),
     ("src/target/releases.rs", "what is left of a step's deadline"),
-    ("src/target/kubernetes/mod.rs", "what is left of a step's deadline, and since when a pod was seen unready"),
+    ("src/target/kubernetes", "what is left of a deadline, and since when something was seen so"),
 ];
 
 /// The one queue without a bound of its own, and why it is bounded all the same.

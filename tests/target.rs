@@ -38,7 +38,7 @@ fn switch(from: &str, to: &str) -> Operation {
 
 fn target(form: &form::Target, root: &Path) -> Target {
     child::set_supervisor(env!("CARGO_BIN_EXE_backstop"));
-    Target::new(form, "api".into(), root.join("run"), &Shared::new("a-test"), &[])
+    Target::new(form, "api".into(), root.join("run"), &Shared::new("a-test", None), &[])
 }
 
 #[track_caller]

@@ -141,6 +141,11 @@ impl Observation {
     pub fn hindrances(&self) -> &[Hindrance] {
         self.workload.as_ref().map_or(&[], |workload| &workload.hindrances)
     }
+
+    /// What going back to that release comes to, where that is not the whole of it.
+    pub fn way_back(&self, to: &Version) -> Option<&WayBack> {
+        self.workload.as_ref()?.ways_back.iter().find(|way| way.to == *to)
+    }
 }
 
 /// What a platform shows of a workload.
@@ -151,6 +156,22 @@ pub struct Workload {
     pub hindrances: Vec<Hindrance>,
     /// Its instances.
     pub instances: Instances,
+    /// The releases to which going back is not possible, or not the whole of it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub ways_back: Vec<WayBack>,
+}
+
+/// What going back to one release comes to, where that is not the whole of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayBack {
+    /// The release.
+    pub to: Version,
+    /// Why it is not possible, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hindered: Option<String>,
+    /// What is otherwise than it was with that release, and stays so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub leaves: Option<String>,
 }
 
 /// What speaks against a rollback at the target itself.

@@ -1,6 +1,11 @@
 //! Everything that looks at the world and speaks to it, made from one configuration and exchanged as one.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::Notify, task::JoinSet};
 
@@ -101,7 +106,7 @@ impl Prepared {
         let known = known_releases(journal);
         let names: Vec<_> = config.services.iter().map(|service| Arc::new(service.name.clone())).collect();
         // Watches of clusters that the configuration before this one kept end with its targets.
-        let shared = Shared::new(installation);
+        let shared = Shared::new(installation, Some(beside_the_store(&config.store)));
         let mut targets = Vec::with_capacity(config.services.len());
         let mut lookers = Vec::with_capacity(config.services.len());
         let mut announcer = Announcer::default();
@@ -153,6 +158,13 @@ impl Prepared {
             _watchers: watchers,
         }
     }
+}
+
+/// Where what is kept of releases' configuration lies: named as `SQLite` names what goes with a database.
+fn beside_the_store(store: &Path) -> PathBuf {
+    let mut path = store.as_os_str().to_owned();
+    path.push(".configuration");
+    path.into()
 }
 
 /// The releases that the journal knows of each service, oldest first.

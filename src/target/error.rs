@@ -26,6 +26,14 @@ pub enum TargetError {
         /// Why.
         source: io::Error,
     },
+    /// A release's configuration could not be kept.
+    #[error("keep a release's configuration as {path}: {source}")]
+    Keep {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file system does not answer.
     #[error("read {path}: no answer within {limit:?}")]
     Hanging {
@@ -89,6 +97,9 @@ pub enum TargetError {
         /// Why it cannot be told.
         why: Box<TargetError>,
     },
+    /// It cannot be told just now; with a reason that follows "failed to".
+    #[error("{0}")]
+    Untold(String),
     /// What should be live is not.
     #[error("see {wanted} live: {live} is")]
     NotLive {
@@ -179,6 +190,7 @@ impl TargetError {
             Self::Kubernetes(error) if !error.is_refusal() => OperationOutcome::Unknown(reason),
             Self::Hanging { .. }
             | Self::Unseen { .. }
+            | Self::Untold(_)
             | Self::NotYetLive { .. }
             | Self::Lost(_)
             | Self::Run { source: ChildError::Supervisor(_), .. }

@@ -1,4 +1,4 @@
-//! What is rolled back: releases directories and the user's own tools.
+//! What is rolled back: releases directories, the user's own tools, and workloads in Kubernetes.
 
 mod blocking;
 mod command;
@@ -42,12 +42,17 @@ pub struct Shared {
     calls: BlockingCalls,
     /// The clusters that are spoken to.
     clusters: Arc<Clusters>,
+    /// Where the configuration of releases is kept, if it is.
+    configurations: Option<PathBuf>,
 }
 
 impl Shared {
-    /// For the targets of one `installation`: what its store is known by. Where only one may write, that is the one.
-    pub fn new(installation: &str) -> Self {
-        Self { calls: BlockingCalls::default(), clusters: Arc::new(Clusters::new(installation)) }
+    /// For the targets of one `installation`: what its store is known by. Where only one may write, that is the one. The
+    /// configuration of releases is kept in `configurations`, which is made when needed; whoever only looks has none.
+    pub fn new(installation: &str, configurations: Option<PathBuf>) -> Self {
+        let calls = BlockingCalls::default();
+        let clusters = Arc::new(Clusters::new(installation, configurations.as_deref(), calls.clone()));
+        Self { calls, clusters, configurations }
     }
 }
 
@@ -76,6 +81,7 @@ impl Target {
         shared: &Shared,
         known: &[Release],
     ) -> Self {
+        let configurations = shared.configurations.as_ref().map(|directory| directory.join(service.as_str()));
         let tools = Toolbox::new(service, run_directory);
         let kind = match form {
             form::Target::Releases(form) => Kind::Releases(ReleasesTarget::new(form.clone(), shared.calls.clone())),
@@ -83,6 +89,7 @@ impl Target {
             form::Target::Kubernetes(form) => Kind::Kubernetes(Box::new(KubernetesTarget::new(
                 form.clone(),
                 Arc::clone(&shared.clusters),
+                (configurations, shared.calls.clone()),
                 known.iter(),
             ))),
         };

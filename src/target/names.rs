@@ -4,6 +4,10 @@
 //! content of a tag has the tag alone; another content of the same tag gets a part of its hash behind a plus sign, as
 //! build metadata are written. A name once given stays with its content: the journal's names are taken in at the start,
 //! and so is what a target shows now, oldest first.
+//!
+//! A content is one text, or three with a dot between them: what tells it from every other content, what it runs, and how
+//! that is configured. What runs may be known before its configuration is; the first configuration that it is seen with
+//! then has its name.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +24,14 @@ const LIMIT: usize = 10_000;
 pub(super) struct Names {
     by_content: BTreeMap<String, Version>,
     contents: BTreeMap<Version, String>,
+    /// The names by what they run, oldest first.
+    by_base: BTreeMap<String, Vec<Version>>,
+    last: Option<Version>,
+}
+
+/// What a content runs, whatever its configuration is.
+pub(super) fn base(content: &str) -> &str {
+    content.split('.').nth(1).unwrap_or(content)
 }
 
 impl Names {
@@ -29,25 +41,38 @@ impl Names {
         for release in releases {
             if let Some(content) = &release.configuration {
                 names.keep(content, release.version.clone());
+                names.last = Some(release.version.clone());
             }
         }
         names
     }
 
-    /// The name of a content whose tag is `tag`.
+    /// The name of a content whose tag is `tag`, from now on.
     pub(super) fn name(&mut self, tag: &str, content: &str) -> Version {
+        let version = self.would_be(tag, content);
+        if self.content(&version) == Some(base(content)) && self.by_content.len() < LIMIT {
+            self.contents.insert(version.clone(), content.to_owned());
+        }
+        self.keep(content, version.clone());
+        version
+    }
+
+    /// What [`Self::name`] would call it, without giving the name away.
+    pub(super) fn would_be(&self, tag: &str, content: &str) -> Version {
         if let Some(known) = self.by_content.get(content) {
             return known.clone();
         }
+        if let Some(version) = self.by_content.get(base(content))
+            && self.content(version) == Some(base(content))
+        {
+            return version.clone();
+        }
         let plain = Version::from(tag);
-        let version = if self.contents.contains_key(&plain) {
-            let digits: String = content.chars().take(DIGITS).collect();
-            Version::from(format!("{tag}+{digits}"))
-        } else {
-            plain
-        };
-        self.keep(content, version.clone());
-        version
+        if !self.contents.contains_key(&plain) {
+            return plain;
+        }
+        let digits: String = content.chars().take(DIGITS).collect();
+        Version::from(format!("{tag}+{digits}"))
     }
 
     /// The content that a name stands for.
@@ -55,8 +80,30 @@ impl Names {
         self.contents.get(version).map(String::as_str)
     }
 
+    /// The names of what runs the same, oldest first.
+    pub(super) fn of_base(&self, base: &str) -> &[Version] {
+        self.by_base.get(base).map_or(&[], Vec::as_slice)
+    }
+
+    /// The last name that the journal knows.
+    pub(super) const fn last(&self) -> Option<&Version> {
+        self.last.as_ref()
+    }
+
+    /// From now on this content is called so, whatever else it was called.
+    pub(super) fn also(&mut self, content: &str, version: &Version) {
+        self.keep(content, version.clone());
+        if let Some(known) = self.by_content.get_mut(content) {
+            known.clone_from(version);
+        }
+    }
+
     fn keep(&mut self, content: &str, version: Version) {
         if self.by_content.len() < LIMIT {
+            let same = self.by_base.entry(base(content).to_owned()).or_default();
+            if !same.contains(&version) {
+                same.push(version.clone());
+            }
             self.by_content.entry(content.to_owned()).or_insert_with(|| version.clone());
             self.contents.entry(version).or_insert_with(|| content.to_owned());
         }
@@ -75,6 +122,21 @@ mod tests {
         assert_eq!(names.name("1.4.3", "aaaaaaaaaa").as_str(), "1.4.3");
         assert_eq!(names.content(&"1.4.3+bbbbbb".into()), Some("bbbbbbbbbb"));
         assert_eq!(names.content(&"1.4.4".into()), None);
+    }
+
+    #[test]
+    fn the_first_configuration_that_something_is_seen_with_has_its_name() {
+        let mut names = Names::default();
+        assert_eq!(names.name("1.4.3", "bbbb").as_str(), "1.4.3");
+        assert_eq!(names.name("1.4.3", "k1k1k1k1.bbbb.c1").as_str(), "1.4.3");
+        assert_eq!(names.content(&"1.4.3".into()), Some("k1k1k1k1.bbbb.c1"));
+        assert_eq!(names.name("1.4.3", "k2k2k2k2.bbbb.c2").as_str(), "1.4.3+k2k2k2");
+        assert_eq!(names.of_base("bbbb"), ["1.4.3".into(), "1.4.3+k2k2k2".into()]);
+        assert_eq!(names.would_be("1.4.3", "k3.bbbb.c3").as_str(), "1.4.3+k3.bbb");
+        assert_eq!(names.of_base("bbbb").len(), 2, "the name was not given away");
+        names.also("k3.bbbb.c3", &"1.4.3".into());
+        assert_eq!(names.name("1.4.3", "k3.bbbb.c3").as_str(), "1.4.3");
+        assert_eq!(names.content(&"1.4.3".into()), Some("k1k1k1k1.bbbb.c1"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{
     bed::{Bed, current, switch, until},
     deployed::{apply, moved},
-    done, key, two_releases,
+    done, key,
 };
 use crate::nodes::Fate;
 
@@ -57,8 +57,19 @@ fn form(bed: &Bed, kind: &str, kubeconfig: &Path) -> KubernetesTarget {
         kubeconfig: Some(kubeconfig.to_owned()),
         traffic_service: Some("shop".to_owned()),
         stop_traffic: StopTraffic::Selector,
+        restore_config: true,
         ..bed.form(kind)
     }
+}
+
+/// Makes `shop`, which is configured, with an older release and a newer one.
+async fn configured_releases(bed: &Bed, kind: &str) -> Target {
+    let target = bed.target(kind);
+    bed.configured(kind, "shop:1.4.2").await;
+    until(&target, "the first release", |seen| current(seen) == "1.4.2" && !seen.rolling_out).await;
+    bed.deploy(kind, "shop:1.4.3").await;
+    until(&target, "the second release", |seen| current(seen) == "1.4.3").await;
+    target
 }
 
 async fn service(bed: &Bed) {
@@ -87,7 +98,7 @@ fn configuration(form: &KubernetesTarget, directory: &Path, account: &str) -> st
     let text = format!(
         "server: {{socket: {here}/socket}}\nstore: {{path: {here}/store.db}}\nhistory: {{file: {here}/history.json}}\n\
          evidence: {{directory: {here}/evidence}}\nservices:\n- name: shop\n  target: {{kubernetes: {{namespace: {}, {kind}: shop, \
-         traffic_service: shop, stop_traffic: selector, kubeconfig: {}}}}}\n  \
+         traffic_service: shop, stop_traffic: selector, restore_config: true, kubeconfig: {}}}}}\n  \
          probes: {{ready: {{command: {{run: ['true']}}}}}}\n",
         form.namespace,
         form.kubeconfig.as_ref().expect("one").display(),
@@ -125,7 +136,7 @@ async fn the_account_of_deploy_can_do_all_that_plans_need() {
         let form = form(&bed, kind, &kubeconfig);
         // What is seen and named is seen with the same account.
         let target = bed.target_of(form.clone());
-        drop(two_releases(&bed, kind, "1.4.3").await);
+        drop(configured_releases(&bed, kind).await);
         until(&target, "the releases", |seen| {
             current(seen) == "1.4.3" && !seen.available.is_empty() && !seen.rolling_out
         })
@@ -136,6 +147,11 @@ async fn the_account_of_deploy_can_do_all_that_plans_need() {
 
         done(target.stop_traffic(&key(1), WITHIN).await);
         done(bed.operate(&target, switch("1.4.3", "1.4.2"), 20).await);
+        done(bed.operate(&target, Operation::WaitRollout { version: "1.4.2".into() }, 30).await);
+        bed.configure(json!({"limit": "0"})).await;
+        let seen = until(&target, "another release", |seen| current(seen).starts_with("1.4.2+")).await;
+        done(bed.operate(&target, switch(current(&seen), "1.4.2"), 20).await);
+        assert_eq!(bed.get("", "ConfigMap", "shop-config").await.data["data"]["limit"], "5", "{kind}");
         done(bed.operate(&target, Operation::WaitRollout { version: "1.4.2".into() }, 30).await);
         done(target.start_traffic(&key(2), WITHIN).await);
         for _ in 0..2 {
@@ -220,7 +236,17 @@ async fn try_what_needs(bed: &Bed, target: &Target, permission: &Permission) -> 
             }
             "it was seen".to_owned()
         }
+        Purpose::TellReleases => {
+            let is_told = |seen: &Observation| seen.untold.as_deref().is_some_and(|why| why.contains("cannot"));
+            until(target, "why it is not told", is_told).await.untold.expect("a reason")
+        }
         Purpose::RollBack => reason(bed.operate(target, switch("1.4.3", "1.4.2"), 10).await),
+        Purpose::RestoreConfiguration => {
+            until(target, "the release", |seen| current(seen) == "1.4.3").await;
+            bed.configure(json!({"limit": "0"})).await;
+            let seen = until(target, "another release", |seen| current(seen).starts_with("1.4.3+")).await;
+            reason(bed.operate(target, switch(current(&seen), "1.4.3"), 10).await)
+        }
         Purpose::WriteAlone | Purpose::StopTraffic => reason(target.stop_traffic(&key(1), WITHIN).await),
         Purpose::RestartFailing => reason(target.restart_failing().await),
         Purpose::Announce => match target.announce(&notice("shop-1/denied")).await {
@@ -241,7 +267,7 @@ async fn without_a_verb_its_part_fails_and_says_so() {
         let bed = Bed::new(&format!("denied-{}", kind.to_lowercase())).await;
         let directory = tempfile::tempdir().expect("a directory");
         service(&bed).await;
-        let admin = two_releases(&bed, kind, "1.4.3").await;
+        let admin = configured_releases(&bed, kind).await;
         until(&admin, "rolled out", |seen| current(seen) == "1.4.3" && !seen.rolling_out).await;
         fail_one(&bed, &admin).await;
         let full = form(&bed, kind, Path::new("/nowhere"));
@@ -294,7 +320,7 @@ fn is_tried_with(kind: &str, permission: &Permission) -> bool {
 
 /// A target that shares nothing with the bed's others, so that it asks by its own account.
 fn alone(bed: &Bed, form: &KubernetesTarget) -> Target {
-    let shared = backstop::target::Shared::new(&bed.namespace);
+    let shared = backstop::target::Shared::new(&bed.namespace, Some(std::env::temp_dir().join(&bed.namespace)));
     let form = backstop::config::form::Target::Kubernetes(form.clone());
     Target::new(&form, "shop".into(), std::env::temp_dir(), &shared, &[])
 }

@@ -7,7 +7,7 @@ use backstop::{
     core::{
         name::Version,
         operation::{Attempt, Operation, OperationOutcome, StepKey},
-        release::Observation,
+        release::{Observation, Release},
     },
     target::{Shared, Target},
 };
@@ -64,7 +64,7 @@ impl Bed {
         let nodes = Nodes::begin(&client, &namespace).await;
         let directory = tempfile::tempdir().expect("a directory");
         // An installation for each test: none shares a workload with another.
-        let shared = Shared::new(&namespace);
+        let shared = Shared::new(&namespace, Some(directory.path().join("configuration")));
         Self { client, namespace, nodes, shared, directory, steps: 0.into() }
     }
 
@@ -81,11 +81,15 @@ impl Bed {
 
     /// Makes the workload `shop` with two replicas of an image.
     pub(crate) async fn workload(&self, kind: &str, image: &str) {
+        self.workload_of(kind, image, json!([])).await;
+    }
+
+    async fn workload_of(&self, kind: &str, image: &str, configuration: Value) {
         let mut spec = json!({
             "selector": {"matchLabels": {"app": "shop"}},
             "template": {
                 "metadata": {"labels": {"app": "shop"}},
-                "spec": {"containers": [{"name": "shop", "image": image}]},
+                "spec": {"containers": [{"name": "shop", "image": image, "envFrom": configuration}]},
             },
         });
         match kind {
@@ -99,6 +103,54 @@ impl Bed {
         }
         self.create("apps", json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "shop"}, "spec": spec}))
             .await;
+    }
+
+    /// The same, configured by the ConfigMap `shop-config` and the Secret `login`. The ConfigMap's `fate` says what becomes
+    /// of pods that start with it.
+    pub(crate) async fn configured(&self, kind: &str, image: &str) {
+        self.create(
+            "",
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop-config"},
+                "data": {"fate": "ready", "limit": "5"}, "binaryData": {"logo": "AAEC"}}),
+        )
+        .await;
+        self.create(
+            "",
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"},
+                "data": {"password": "aHVudGVyMg=="}}),
+        )
+        .await;
+        let both = json!([{"configMapRef": {"name": "shop-config"}}, {"secretRef": {"name": "login"}}]);
+        self.workload_of(kind, image, both).await;
+    }
+
+    /// Changes what the ConfigMap holds.
+    pub(crate) async fn configure(&self, data: Value) {
+        self.change("", "ConfigMap", "shop-config", json!({"data": data})).await;
+    }
+
+    /// A kubeconfig by which only what this Role allows can be done.
+    pub(crate) async fn allowed(&self, rules: Value) -> PathBuf {
+        let group = "rbac.authorization.k8s.io";
+        let user = format!("backstop-{}", self.namespace);
+        let of = |kind: &str, rest: Value| {
+            let mut object = rest;
+            object["apiVersion"] = format!("{group}/v1").into();
+            object["kind"] = kind.into();
+            object["metadata"] = json!({"name": "backstop"});
+            object
+        };
+        self.create(group, of("Role", json!({"rules": rules}))).await;
+        let role = json!({"apiGroup": group, "kind": "Role", "name": "backstop"});
+        let who = json!([{"apiGroup": group, "kind": "User", "name": user}]);
+        self.create(group, of("RoleBinding", json!({"roleRef": role, "subjects": who}))).await;
+        let mut file = kube::config::Kubeconfig::read().expect("a kubeconfig");
+        for named in &mut file.auth_infos {
+            named.auth_info.get_or_insert_default().impersonate = Some(user.clone());
+        }
+        let path = self.directory.path().join("limited");
+        std::fs::write(&path, serde_json::to_string(&file).expect("written")).expect("written");
+        path
     }
 
     /// What a pipeline does.
@@ -146,7 +198,12 @@ impl Bed {
     }
 
     pub(crate) fn target_of(&self, form: KubernetesTarget) -> Target {
-        Target::new(&Form::Kubernetes(form), "shop".into(), self.directory.path().to_owned(), &self.shared, &[])
+        self.target_after(form, &[])
+    }
+
+    /// A target as after a restart of the daemon, whose journal knows these releases.
+    pub(crate) fn target_after(&self, form: KubernetesTarget, known: &[Release]) -> Target {
+        Target::new(&Form::Kubernetes(form), "shop".into(), self.directory.path().to_owned(), &self.shared, known)
     }
 
     /// Carries an operation out, within a deadline.

@@ -3,9 +3,11 @@
 mod account;
 mod alone;
 mod bed;
+mod configuration;
 mod deployed;
 mod inside;
 mod nodes;
+mod proxy;
 mod watched;
 
 use std::time::Duration;

@@ -31,7 +31,11 @@ pub(crate) enum Fate {
 impl Fate {
     /// By the tag of its image: `shop:1.4.3-crash`.
     fn of(image: &str) -> Self {
-        match image.rsplit_once('-').map_or("", |(_, end)| end) {
+        Self::named(image.rsplit_once('-').map_or("", |(_, end)| end))
+    }
+
+    fn named(name: &str) -> Self {
+        match name {
             "crash" => Self::CrashLooping,
             "unpullable" => Self::Unpullable,
             "unready" => Self::Unready,
@@ -142,7 +146,20 @@ async fn attend(
         return Ok(());
     }
     let image = pod.data.pointer("/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default();
-    let decided = fates.lock().expect("fates").get(&name).copied();
+    let mut decided = fates.lock().expect("fates").get(&name).copied();
+    let configured = pod.data.pointer("/spec/containers/0/envFrom/0/configMapRef/name").and_then(Value::as_str);
+    if let (None, Some(map)) = (decided, configured) {
+        // What a pod is told by its environment it is told when it starts.
+        let maps: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource("", "ConfigMap"));
+        let fate = match maps.get_opt(map).await? {
+            Some(map) => Fate::named(map.data.pointer("/data/fate").and_then(Value::as_str).unwrap_or_default()),
+            None => Fate::Unpullable,
+        };
+        if fate != Fate::Ready {
+            decided = Some(fate);
+        }
+        fates.lock().expect("fates").insert(name.clone(), decided.unwrap_or_else(|| Fate::of(image)));
+    }
     let status = decided.unwrap_or_else(|| Fate::of(image)).status(image);
     let is_so = |pointer: &str| pod.data.pointer(pointer) == status.pointer(pointer);
     if !["/status/phase", "/status/containerStatuses/0/ready", "/status/containerStatuses/0/restartCount"]

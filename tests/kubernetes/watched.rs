@@ -5,10 +5,15 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 #[path = "../daemon/world/times.rs"]
 mod times;
@@ -16,6 +21,7 @@ mod times;
 use super::{
     bed::{Bed, until},
     image, is_settled_at,
+    proxy::Proxy,
 };
 
 /// Far longer than anything here takes, so that a test that fails ends.
@@ -34,39 +40,71 @@ impl Drop for Watch {
     }
 }
 
-/// Answers every request with 200: the older pods, which go on serving.
-fn serve() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    // Ends with the test's process.
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let _gone = answer(stream);
-        }
-    });
-    port
+/// The service as its users see it, on a port of its own.
+struct Service {
+    port: u16,
+    is_well: Arc<AtomicBool>,
 }
 
-fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+impl Service {
+    /// Answers every request with 200: the older pods, which go on serving.
+    fn begin() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let is_well = Arc::new(AtomicBool::new(true));
+        let well = Arc::clone(&is_well);
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let _gone = answer(stream, well.load(Ordering::Acquire));
+            }
+        });
+        Self { port, is_well }
+    }
+
+    /// Reads its ConfigMap again and again, as one that has it as a file, which a node writes after a while: with a `limit`
+    /// of 0 it serves nobody.
+    fn configured(bed: &Bed) -> (Self, JoinHandle<()>) {
+        let service = Self::begin();
+        let (maps, is_well) = (bed.api("", "ConfigMap"), Arc::clone(&service.is_well));
+        let reads = tokio::spawn(async move {
+            // Ends with the test.
+            loop {
+                if let Ok(map) = maps.get("shop-config").await {
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    is_well.store(map.data.pointer("/data/limit") != Some(&json!("0")), Ordering::Release);
+                }
+            }
+        });
+        (service, reads)
+    }
+}
+
+fn answer(mut stream: TcpStream, is_well: bool) -> std::io::Result<()> {
     let _read = stream.read(&mut [0; 4096])?;
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    let status = if is_well { "200 OK" } else { "503 Service Unavailable" };
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 }
 
 impl Watch {
     pub(crate) fn begin(bed: &Bed, kind: &str) -> Self {
+        let kubeconfig = std::env::var("KUBECONFIG").expect("a cluster");
+        Self::of(bed, &Service::begin(), &format!("{}: shop, kubeconfig: '{kubeconfig}'", kind.to_lowercase()))
+    }
+
+    /// With more words about the target.
+    fn of(bed: &Bed, service: &Service, target: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().display();
         let configuration = format!(
             "server: {{listen: '127.0.0.1:0', socket: {here}/socket}}\n\
              store: {{path: {here}/store.db}}\nhistory: {{file: {here}/history.json}}\nevidence: {{directory: {here}/evidence}}\n\
-             services:\n- name: shop\n  target: {{kubernetes: {{namespace: {}, {}: shop, kubeconfig: '{}'}}}}\n  \
+             services:\n- name: shop\n  target: {{kubernetes: {{namespace: {}, {target}}}}}\n  \
              probes: {{ready: {{http: {{url: 'http://127.0.0.1:{}/'}}, every: 500ms, timeout: 400ms}}}}\n  \
              thresholds: {{down_after: 3, confirm_every: 200ms, down_for: 1s}}\n  \
-             gates: {{known_good_after: 2s, settle: 20s}}\n  verify: {{healthy_for: 2s, timeout: 40s}}\n",
+             gates: {{known_good_after: 2s, settle: 10s}}\n  verify: {{healthy_for: 2s, timeout: 40s}}\n",
             bed.namespace,
-            kind.to_lowercase(),
-            std::env::var("KUBECONFIG").expect("a cluster"),
-            serve(),
+            service.port,
         );
         fs::write(directory.path().join("backstop.yaml"), configuration).expect("written");
         let daemon = Self::start(directory.path());
@@ -131,13 +169,18 @@ impl Watch {
     }
 
     async fn verified(&self, id: &str) -> Value {
-        self.wait(&format!("{id} is over and verified"), |watch| {
-            watch
-                .incident(id)
-                .filter(|incident| incident["plans"][0]["outcome"] == "verified" && incident["state"] != "open")
-        })
-        .await
+        self.wait(&format!("{id} is over and verified"), |watch| watch.incident(id).filter(is_verified)).await
     }
+
+    /// The same, whichever it is: one that opened before the deploy was noticed is closed for it.
+    async fn verified_in_one_of(&self, ids: &[&str]) -> Value {
+        let found = |watch: &Self| ids.iter().filter_map(|id| watch.incident(id)).find(is_verified);
+        self.wait(&format!("one of {ids:?} is over and verified"), found).await
+    }
+}
+
+fn is_verified(incident: &Value) -> bool {
+    incident["plans"][0]["outcome"] == "verified" && incident["state"] != "open"
 }
 
 #[tokio::test]
@@ -192,4 +235,61 @@ async fn what_another_controller_owns_is_left_to_people() {
     let incident = watch.wait("it is refused", refused).await;
     assert!(incident.to_string().contains("the Helm release shop owns it"), "{incident:#}");
     assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3-crash");
+}
+
+/// The Deployment as it is, and what its ConfigMap holds.
+async fn configured(bed: &Bed) -> (Value, Value) {
+    let workload = bed.get("apps", "Deployment", "shop").await;
+    let restarted = workload.data.pointer("/spec/template/metadata/annotations/backstop.io~1restarted-at");
+    let limit = bed.get("", "ConfigMap", "shop-config").await.data["data"]["limit"].clone();
+    (restarted.cloned().unwrap_or_default(), limit)
+}
+
+#[tokio::test]
+async fn a_bad_config_map_is_put_back() {
+    let bed = Bed::new("bad-configuration").await;
+    bed.configured("Deployment", "shop:1.4.2").await;
+    until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
+    let (service, _reads) = Service::configured(&bed);
+    let kubeconfig = std::env::var("KUBECONFIG").expect("a cluster");
+    let target = format!("deployment: shop, restore_config: true, kubeconfig: '{kubeconfig}'");
+    let watch = Watch::of(&bed, &service, &target);
+    watch.trusts("1.4.2").await;
+    bed.configure(json!({"limit": "0"})).await;
+    let begun = Instant::now();
+    let incident = watch.verified_in_one_of(&["shop-1", "shop-2"]).await;
+    times::note("bad ConfigMap: deploy to verified", begun.elapsed());
+    assert!(
+        incident["plans"][0]["version_from"].as_str().is_some_and(|from| from.starts_with("1.4.2+")),
+        "{incident:#}"
+    );
+    let (restarted, limit) = configured(&bed).await;
+    assert!(restarted.is_string() && limit == "5", "{restarted} {limit}");
+}
+
+#[tokio::test]
+async fn killed_between_config_map_and_template_it_goes_on() {
+    let bed = Bed::new("killed-between").await;
+    bed.configured("Deployment", "shop:1.4.2").await;
+    until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
+    let (service, _reads) = Service::configured(&bed);
+    let proxy = Proxy::begin(&bed.client).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let kubeconfig = proxy.kubeconfig(directory.path());
+    let target = format!("deployment: shop, restore_config: true, kubeconfig: '{}'", kubeconfig.display());
+    let mut watch = Watch::of(&bed, &service, &target);
+    watch.trusts("1.4.2").await;
+    proxy.hold_templates();
+    bed.configure(json!({"limit": "0"})).await;
+    tokio::time::timeout(PATIENCE, proxy.holds()).await.expect("it is being rolled back");
+    watch.daemon.kill().expect("killed");
+    assert_eq!(configured(&bed).await, (Value::Null, json!("5")), "half of it is done");
+    proxy.let_go();
+    watch.kill();
+    let incident = watch.verified_in_one_of(&["shop-1", "shop-2"]).await;
+    assert_eq!(incident["plans"].as_array().map(Vec::len), Some(1), "{incident:#}");
+    let (restarted, limit) = configured(&bed).await;
+    assert!(restarted.is_string() && limit == "5", "{restarted} {limit}");
+    let annotations = bed.get("apps", "Deployment", "shop").await.metadata.annotations.expect("annotations");
+    assert!(!annotations.contains_key("backstop.io/switching"), "{annotations:?}");
 }

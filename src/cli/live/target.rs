@@ -18,8 +18,8 @@ use crate::{
 };
 
 pub(super) fn looks(config: &Arc<Config>) -> Vec<Look> {
-    // Nothing is written, so that it is nobody's installation.
-    let shared = Arc::new(Shared::new("check"));
+    // Nothing is written, so that it is nobody's installation, and nothing is kept.
+    let shared = Arc::new(Shared::new("check", None));
     let mut looks = Vec::new();
     for (place, service) in config.services.iter().enumerate() {
         let gitops = config.policy.services[place].gates.gitops;
@@ -71,9 +71,11 @@ fn judged(
         }
         (Ok(denied), _) => findings.extend(denied.iter().map(|denied| permission(key, denied))),
     }
+    let is_untold = matches!(&observed, Ok(seen) if seen.untold.is_some()) && is_denied(Purpose::TellReleases);
     match observed {
         // What the account may not do is told already.
         Err(_) if blind => {}
+        Ok(_) if is_untold => {}
         Err(reason) => {
             let mend = match kind {
                 "command" => "run `current` and `previous` as this user and see what they say",

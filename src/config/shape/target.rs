@@ -44,8 +44,12 @@ static KUBERNETES: Object = choice(
         ),
         optional("kubeconfig", PATH, "Where the cluster and its credentials are named."),
         optional("context", TEXT, "Which context of the kubeconfig."),
-        default("restore_config", FLAG, "false", "Whether ConfigMaps and Secrets go back too."),
-        optional("config_allow", Shape::List(&CONFIG_NAMES), "ConfigMaps and Secrets that may go back."),
+        default("restore_config", FLAG, "false", "Whether ConfigMaps that changed with a deploy go back with it."),
+        optional(
+            "config_allow",
+            Shape::List(&CONFIG_NAMES),
+            "The ConfigMaps and Secrets that are part of a release; absent: all that the pods name; an empty list: none.",
+        ),
         default(
             "restart_at_most",
             Shape::Scalar(Scalar::Percent(0.0, 100.1)),
@@ -54,7 +58,7 @@ static KUBERNETES: Object = choice(
         ),
     ],
 );
-static CONFIG_NAMES: Items = items(TEXT, 1);
+static CONFIG_NAMES: Items = items(TEXT, 0);
 
 static COMPOSE: Object = object(
     "compose_target",
@@ -63,7 +67,7 @@ static COMPOSE: Object = object(
         required("project_directory", PATH, "Where the project is."),
         required("service", TEXT, "The service's name in the project."),
         optional("files", Shape::List(&FILES), "Compose files, in order."),
-        optional("profiles", Shape::List(&CONFIG_NAMES), "Profiles that are on."),
+        optional("profiles", Shape::List(&PROFILES), "Profiles that are on."),
         optional("env_file", PATH, "A file of environment variables."),
         optional(
             "docker_host",
@@ -74,6 +78,7 @@ static COMPOSE: Object = object(
         ROLLOUT_TIMEOUT,
     ],
 );
+static PROFILES: Items = items(TEXT, 1);
 static FILES: Items = items(Shape::Scalar(Scalar::RelativePath), 1);
 
 static RELEASES: Object = object(

@@ -232,7 +232,8 @@ impl Service {
                 format!("Approve: backstop incident approve {id} --approval {approval}"),
                 format!("Deny: backstop incident deny {id} --approval {approval}"),
                 format!("Open until {expires}."),
-            ]);
+            ])
+            .details(self.leaves(&to));
         turn.page(draft);
     }
 
@@ -343,10 +344,17 @@ impl Service {
                 format!("Action: rolling back from {from} to {to}"),
                 "ETA: under 5 minutes, verification included if it clears at once".to_owned(),
             ])
+            .details(self.leaves(to))
             .details(approved_by.map(|by| format!("Approved by {by}.")))
             .details(by_hand.map(|order| format!("It was {}.", order.words())));
         turn.page(draft);
         self.drive(turn);
+    }
+
+    /// What a rollback to that release leaves as it is, in words.
+    fn leaves(&self, to: &Version) -> Option<String> {
+        let leaves = self.sight.observation()?.way_back(to)?.leaves.as_ref()?;
+        Some(format!("Not with it: {leaves}."))
     }
 
     fn expire_approval(&mut self, turn: &mut Turn<'_>) {

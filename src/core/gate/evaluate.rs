@@ -116,7 +116,7 @@ impl<'a> Situation<'a> {
             Gate::DependenciesWell => self.dependencies_well(),
             Gate::NotPinned => self.not_pinned(),
             Gate::NotOwned => self.not_owned(),
-            Gate::Undoable => self.undoable(),
+            Gate::Undoable => self.undoable(to),
             Gate::OnlyTheNewFails => self.only_the_new_fails(),
             Gate::SelfCheck => match self.observer_impaired {
                 Some(Impaired { why, certain: true }) => {

@@ -3,6 +3,7 @@
 use super::Situation;
 use crate::core::{
     answer::Answer,
+    name::Version,
     policy::GitopsPolicy,
     release::{Hindrance, Observation},
 };
@@ -27,15 +28,18 @@ impl Situation<'_> {
         }
     }
 
-    pub(super) fn undoable(&self) -> (Answer, String) {
+    pub(super) fn undoable(&self, to: Option<&Version>) -> (Answer, String) {
         let Some(hindrances) = self.hindrances() else { return (Answer::Unknown, self.not_seen()) };
-        let mut why = hindrances.iter().filter_map(|one| match one {
+        let way = to.and_then(|to| self.observation?.way_back(to));
+        let why = hindrances.iter().filter_map(|one| match one {
             Hindrance::NotUndoable { why } => Some(why.as_str()),
             _ => None,
         });
-        match why.next() {
-            None => (Answer::Yes, "the target can be undone".to_owned()),
-            Some(first) => (Answer::No, why.fold(first.to_owned(), |all, more| format!("{all}; {more}"))),
+        let mut why = why.chain(way.and_then(|way| way.hindered.as_deref()));
+        match (why.next(), way.and_then(|way| way.leaves.as_deref())) {
+            (None, None) => (Answer::Yes, "the target can be undone".to_owned()),
+            (None, Some(leaves)) => (Answer::Yes, format!("the target can be undone, but {leaves}")),
+            (Some(first), _) => (Answer::No, why.fold(first.to_owned(), |all, more| format!("{all}; {more}"))),
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     KubernetesError,
-    content::digest,
+    content::of_text,
     server::ask,
     workload::{Kind, resource},
 };
@@ -41,7 +41,7 @@ fn name(workload: &DynamicObject) -> &str {
 
 fn event(namespace: &str, kind: Kind, workload: &DynamicObject, installation: &str, notice: &Notice) -> DynamicObject {
     let identity = format!("{installation}/{}/{}", workload.metadata.uid.as_deref().unwrap_or_default(), notice.id);
-    let digest = digest(identity.as_bytes());
+    let digest = of_text(&identity);
     // Whole seconds: the API takes no fraction here.
     let at = jiff::Timestamp::from_second(notice.at.as_millis().div_euclid(1000)).unwrap_or_default().to_string();
     let mut event = DynamicObject::new(&format!("{}.{digest}", name(workload)), &resource("", "Event"));

@@ -2,34 +2,50 @@
 //! many targets share them.
 
 use std::{
-    collections::HashMap,
-    path::PathBuf,
+    collections::{BTreeMap, HashMap, HashSet},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::future::join_all;
 use kube::{
     Api, Client,
     api::ListParams,
     core::{ApiResource, DynamicObject},
 };
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     KubernetesError,
-    mirror::{Mirror, Scope},
-    revision::{Revision, revisions},
-    server::{ask, connect},
+    configuration::{Configuration, Held, Holder, Key, NAMED_LIMIT, Named, Need, named},
+    connection::{Address, Connection},
+    mirror::{Copying, LIST_WITHIN, Mirror, Scope},
+    revision::{Revision, Template, revisions, template},
+    server::ask,
     workload::{Kind, field, resource},
 };
-use crate::config::form;
-
-/// Which cluster: kubeconfig and context, where they are named.
-type Address = (Option<PathBuf>, Option<String>);
+use crate::{
+    config::form,
+    target::{
+        TargetError,
+        blocking::{self, BlockingCalls, OneAtATime},
+    },
+};
 
 /// Every cluster that is spoken to.
 pub struct Clusters {
     installation: Arc<str>,
-    clients: tokio::sync::Mutex<HashMap<Address, Client>>,
+    connections: Mutex<HashMap<Address, Connection>>,
     mirrors: Mutex<HashMap<(Address, Scope), Mirror>>,
+    /// What of configuration each target has watched: what no target does any more is let go of.
+    claims: Mutex<HashMap<u64, HashSet<(Address, Scope)>>>,
+    key: OnceCell<Key>,
+    /// Where the key is, if it is to outlive the process.
+    key_path: Option<PathBuf>,
+    calls: OneAtATime,
 }
 
 impl std::fmt::Debug for Clusters {
@@ -47,6 +63,8 @@ pub(super) struct Sight {
     pub(super) keepers: Vec<Arc<DynamicObject>>,
     /// Pods that its selector names.
     pub(super) pods: Vec<Arc<DynamicObject>>,
+    /// The configuration that its template names.
+    pub(super) configuration: Configuration,
 }
 
 impl Sight {
@@ -56,9 +74,18 @@ impl Sight {
 }
 
 impl Clusters {
-    /// Spoken to by this installation of Backstop.
-    pub(in crate::target) fn new(installation: &str) -> Self {
-        Self { installation: installation.into(), clients: tokio::sync::Mutex::default(), mirrors: Mutex::default() }
+    /// Spoken to by this installation of Backstop. The key for Secrets lies in `directory`, which is made when needed; without
+    /// one it is nobody's after the process.
+    pub(in crate::target) fn new(installation: &str, directory: Option<&Path>, calls: BlockingCalls) -> Self {
+        Self {
+            installation: installation.into(),
+            connections: Mutex::default(),
+            mirrors: Mutex::default(),
+            claims: Mutex::default(),
+            key: OnceCell::new(),
+            key_path: directory.map(|directory| directory.join(".key")),
+            calls: OneAtATime::new(blocking::LIMIT, calls),
+        }
     }
 
     /// By whom they are spoken to.
@@ -66,30 +93,28 @@ impl Clusters {
         &self.installation
     }
 
-    /// The client for a target's cluster.
+    /// The client for a target's cluster. What hangs for one cluster holds no other up.
     pub(super) async fn client(&self, form: &form::KubernetesTarget) -> Result<Client, KubernetesError> {
-        let address = (form.kubeconfig.clone(), form.context.clone());
-        let mut clients = self.clients.lock().await;
-        if let Some(client) = clients.get(&address) {
-            return Ok(client.clone());
-        }
-        let client = connect(form.kubeconfig.as_deref(), form.context.as_deref()).await?;
-        clients.insert(address, client.clone());
-        Ok(client)
+        let address = address(form);
+        let connection = {
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            connections.entry(address.clone()).or_default().clone()
+        };
+        connection.client(&address).await
     }
 
-    /// What the copies show; begins to keep them where nobody does yet.
-    pub(super) async fn sight(&self, form: &form::KubernetesTarget, kind: Kind) -> Result<Sight, KubernetesError> {
+    /// What the copies show; begins to keep them where nobody does yet. `target` tells apart who asks.
+    pub(super) async fn sight(
+        &self,
+        form: &form::KubernetesTarget,
+        kind: Kind,
+        target: u64,
+    ) -> Result<Sight, KubernetesError> {
         let client = self.client(form).await?;
-        for scope in scopes(form, kind) {
-            let changes = {
-                let mut mirrors = self.lock();
-                let key = (address(form), scope.clone());
-                mirrors.entry(key).or_insert_with(|| Mirror::begin(&client, &scope)).listen()
-            };
-            Mirror::begun(changes).await;
-        }
-        let [workloads, keepers, pods] = scopes(form, kind);
+        let until = Instant::now() + LIST_WITHIN;
+        let scopes = scopes(form, kind);
+        self.begin(form, &client, scopes.iter().map(|scope| (scope.clone(), Copying::Whole)), until).await;
+        let [workloads, keepers, pods] = scopes;
         let name = form.workload.name();
         let workload = self.read(form, &workloads, |objects| objects.get(name).cloned())?;
         let workload = workload.ok_or_else(|| absent(form, kind))?;
@@ -97,7 +122,99 @@ impl Clusters {
         let chosen = Selector::of(&workload);
         let pods =
             self.read(form, &pods, |objects| objects.values().filter(|pod| chosen.matches(pod)).cloned().collect())?;
-        Ok(Sight { workload, keepers, pods })
+        let wanted = wanted(form, template(&workload).as_ref());
+        let configuration = self.watched(form, &client, &wanted, target, until).await;
+        Ok(Sight { workload, keepers, pods, configuration })
+    }
+
+    /// Begins to keep copies where nobody does yet, and waits for the first ones.
+    async fn begin(
+        &self,
+        form: &form::KubernetesTarget,
+        client: &Client,
+        scopes: impl Iterator<Item = (Scope, Copying)>,
+        until: Instant,
+    ) {
+        let changes: Vec<_> = {
+            let mut mirrors = self.lock();
+            scopes
+                .map(|(scope, copying)| {
+                    let key = (address(form), scope);
+                    let scope = key.1.clone();
+                    mirrors.entry(key).or_insert_with(|| Mirror::begin(client, &scope, copying)).listen()
+                })
+                .collect()
+        };
+        join_all(changes.into_iter().map(|changes| Mirror::begun(changes, until))).await;
+    }
+
+    /// The configuration as the copies show it, each object watched by its name.
+    async fn watched(
+        &self,
+        form: &form::KubernetesTarget,
+        client: &Client,
+        wanted: &BTreeMap<Named, Need>,
+        target: u64,
+        until: Instant,
+    ) -> Configuration {
+        if let Some(why) = too_many(wanted) {
+            self.claim(target, HashSet::new());
+            return wanted.keys().map(|named| (named.clone(), Held::Untold(why.clone()))).collect();
+        }
+        let copying = self.copyings(wanted).await;
+        let scope = |named: &Named| named_scope(form, named);
+        self.claim(target, wanted.keys().map(|named| (address(form), scope(named))).collect());
+        let begun = wanted.keys().filter_map(|named| Some((scope(named), copying(named).ok()?)));
+        self.begin(form, client, begun, until).await;
+        let held = |(named, need): (&Named, &Need)| {
+            let held = copying(named).and_then(|_| {
+                let read = self.read(form, &scope(named), |objects| objects.get(&named.name).cloned());
+                read.map_err(|error| reason(named, &error))
+            });
+            let held = match held {
+                Ok(object) => Held::of(named.holder, object.as_deref(), *need),
+                Err(why) => Held::Untold(why),
+            };
+            (named.clone(), held)
+        };
+        wanted.iter().map(held).collect()
+    }
+
+    /// How each object is copied; or why it cannot be.
+    async fn copyings(&self, wanted: &BTreeMap<Named, Need>) -> impl Fn(&Named) -> Result<Copying, String> + use<> {
+        let needs_key = wanted.keys().any(|named| named.holder == Holder::Secret);
+        let key = if needs_key { Some(self.key().await) } else { None };
+        move |named| match (named.holder, &key) {
+            (Holder::ConfigMap, _) => Ok(Copying::ConfigMap),
+            (Holder::Secret, Some(key)) => key.clone().map(Copying::Secret),
+            (Holder::Secret, None) => unreachable!("it was asked for"),
+        }
+    }
+
+    async fn key(&self) -> Result<Key, String> {
+        let load = async || {
+            let Some(path) = self.key_path.clone() else {
+                return Key::random().map_err(|error| TargetError::Lost(error.to_string()));
+            };
+            let of = path.clone();
+            let load = move || Key::load_or_make(&path).map_err(|source| TargetError::Read { path, source });
+            self.calls.run(&of, load).await
+        };
+        self.key.get_or_try_init(load).await.cloned().map_err(|error| format!("tell Secrets apart: failed to {error}"))
+    }
+
+    /// Notes what a target has watched, and lets go of what none has any more.
+    fn claim(&self, target: u64, wanted: HashSet<(Address, Scope)>) {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = claims.insert(target, wanted).unwrap_or_default();
+        let is_claimed = |one: &(Address, Scope)| claims.values().any(|claimed| claimed.contains(one));
+        let gone: Vec<_> = before.into_iter().filter(|one| !is_claimed(one)).collect();
+        if !gone.is_empty() {
+            let mut mirrors = self.lock();
+            for one in &gone {
+                mirrors.remove(one);
+            }
+        }
     }
 
     /// The same, asked for now, without pods.
@@ -113,28 +230,75 @@ impl Clusters {
         let what = format!("list the revisions of {} {}/{name}", kind.word(), form.namespace);
         let keepers = ask(&what, api(&kind.revisions()).list(&labels)).await?;
         let keepers = keepers.items.into_iter().map(Arc::new).collect();
-        Ok(Sight { workload: Arc::new(workload), keepers, pods: Vec::new() })
+        let configuration = self.fresh_configuration(form, &wanted(form, template(&workload).as_ref())).await;
+        Ok(Sight { workload: Arc::new(workload), keepers, pods: Vec::new(), configuration })
     }
 
-    /// Counts up with each change of what [`Self::sight`] reads.
-    pub(super) fn changes(&self, form: &form::KubernetesTarget, kind: Kind) -> u64 {
+    /// Objects of configuration, asked for now: by lists of one, so that a Role needs no more than the watches do.
+    pub(super) async fn fresh_configuration(
+        &self,
+        form: &form::KubernetesTarget,
+        wanted: &BTreeMap<Named, Need>,
+    ) -> Configuration {
+        let mut found = Configuration::new();
+        if let Some(why) = too_many(wanted) {
+            return wanted.keys().map(|named| (named.clone(), Held::Untold(why.clone()))).collect();
+        }
+        let copying = self.copyings(wanted).await;
+        let until = Instant::now() + LIST_WITHIN;
+        for (named, need) in wanted {
+            let held = match copying(named) {
+                Ok(copying) => match timeout_at(until, self.list_one(form, named, &copying)).await {
+                    Ok(Ok(object)) => Held::of(named.holder, object.as_ref(), *need),
+                    Ok(Err(error)) => Held::Untold(reason(named, &error)),
+                    Err(_) => Held::Untold(format!("see the {named}: no answer within {LIST_WITHIN:?}")),
+                },
+                Err(why) => Held::Untold(why),
+            };
+            found.insert(named.clone(), held);
+        }
+        found
+    }
+
+    async fn list_one(
+        &self,
+        form: &form::KubernetesTarget,
+        named: &Named,
+        copying: &Copying,
+    ) -> Result<Option<DynamicObject>, KubernetesError> {
+        let client = self.client(form).await?;
+        let api: Api<DynamicObject> = Api::namespaced_with(client, &form.namespace, &named.holder.resource());
+        let one = ListParams::default().fields(&format!("metadata.name={}", named.name));
+        let what = format!("read the {named} of namespace {}", form.namespace);
+        let mut found = ask(&what, api.list(&one)).await?.items.into_iter();
+        Ok(found.next().map(|object| copying.copy(object)))
+    }
+
+    /// Other than before where anything of what [`Self::sight`] reads has changed.
+    pub(super) fn changes(&self, form: &form::KubernetesTarget, kind: Kind, target: u64) -> u64 {
+        let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let claimed: Vec<_> = claims.get(&target).into_iter().flatten().cloned().collect();
+        drop(claims);
         let mirrors = self.lock();
-        let count = |scope: Scope| mirrors.get(&(address(form), scope)).map_or(0, Mirror::changes);
-        scopes(form, kind).into_iter().map(count).sum()
+        let own = scopes(form, kind).into_iter().map(|scope| (address(form), scope));
+        own.chain(claimed).map(|one| mirrors.get(&one).map_or(0, Mirror::changes)).sum()
     }
 
     fn read<T>(
         &self,
         form: &form::KubernetesTarget,
         scope: &Scope,
-        of: impl FnOnce(&std::collections::BTreeMap<String, Arc<DynamicObject>>) -> T,
+        of: impl FnOnce(&BTreeMap<String, Arc<DynamicObject>>) -> T,
     ) -> Result<T, KubernetesError> {
         let mirrors = self.lock();
         let found = mirrors
             .get(&(address(form), scope.clone()))
             .map_or_else(|| Err("nobody watches them yet".to_owned()), |mirror| mirror.read(of));
         found.map_err(|why| KubernetesError::NotSeen {
-            plural: scope.resource.plural.clone(),
+            plural: match &scope.name {
+                Some(name) => format!("{} {name}", scope.resource.kind),
+                None => scope.resource.plural.clone(),
+            },
             namespace: scope.namespace.clone(),
             why,
         })
@@ -155,6 +319,37 @@ fn absent(form: &form::KubernetesTarget, kind: Kind) -> KubernetesError {
         namespace: form.namespace.clone(),
         name: form.workload.name().to_owned(),
     }
+}
+
+/// The configuration that a template names and that counts.
+pub(super) fn wanted(form: &form::KubernetesTarget, template: Option<&Template>) -> BTreeMap<Named, Need> {
+    template.map(|template| named(template.value(), form.config_allow.as_deref())).unwrap_or_default()
+}
+
+fn too_many(wanted: &BTreeMap<Named, Need>) -> Option<String> {
+    (wanted.len() > NAMED_LIMIT).then(|| {
+        format!(
+            "tell what is live: its template names {} ConfigMaps and Secrets, more than {NAMED_LIMIT}; `config_allow` says \
+             which of them count",
+            wanted.len()
+        )
+    })
+}
+
+/// Why an object of configuration is not known, with what mends it.
+fn reason(named: &Named, error: &KubernetesError) -> String {
+    let words = error.to_string();
+    if words.contains("(403)") {
+        let resource = named.holder.resource().plural;
+        return format!(
+            "{words}; give the account list and watch on {resource}, or leave it out of the target's `config_allow`"
+        );
+    }
+    words
+}
+
+fn named_scope(form: &form::KubernetesTarget, named: &Named) -> Scope {
+    Scope { resource: named.holder.resource(), namespace: form.namespace.clone(), name: Some(named.name.clone()) }
 }
 
 /// What has to be watched for a target: its workload, what keeps its revisions, and pods.

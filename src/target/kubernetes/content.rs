@@ -3,23 +3,39 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+/// Written by us into a template to restart its pods.
+pub(super) const OUR_RESTART: &str = "backstop.io/restarted-at";
 /// Written into a template to restart its pods: the release stays the same.
-const RESTARTED_AT: &[&str] = &["kubectl.kubernetes.io/restartedAt", "backstop.io/restarted-at"];
+const RESTARTED_AT: &[&str] = &["kubectl.kubernetes.io/restartedAt", OUR_RESTART];
 
 /// Hexadecimal digits of a content that are kept: 64 bits tell any number of releases of one service apart.
 const DIGITS: usize = 16;
 
 /// The content of a pod template without what only restarts its pods.
 pub(super) fn of_template(template: &Value) -> String {
-    let mut text = String::new();
-    write(template, &mut Vec::new(), &mut text);
-    digest(text.as_bytes())
+    of_value(template)
 }
 
-/// Sixteen hexadecimal digits that stand for these bytes.
-pub(super) fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hexadecimal).take(DIGITS).collect()
+/// The content of anything.
+pub(super) fn of_value(value: &Value) -> String {
+    of_text(&canonical(value))
+}
+
+/// The content of a text.
+pub(super) fn of_text(text: &str) -> String {
+    short(&Sha256::digest(text.as_bytes()))
+}
+
+/// A value as a text that is the same however it was written.
+pub(super) fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write(value, &mut Vec::new(), &mut text);
+    text
+}
+
+/// The first digits of a hash.
+pub(super) fn short(hash: &[u8]) -> String {
+    hash.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hexadecimal).take(DIGITS).collect()
 }
 
 fn hexadecimal(digit: u8) -> char {

@@ -14,6 +14,17 @@ pub enum KubernetesError {
     /// The credentials or certificates cannot be used.
     #[error("prepare a connection to the cluster: {}", said(.0))]
     Client(#[source] Box<kube::Error>),
+    /// The kubeconfig's own program that gives the credentials has not ended.
+    #[error(
+        "prepare a connection to the cluster: there were no credentials within {limit:?}; does the kubeconfig's `exec` hang?"
+    )]
+    NoCredentials {
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// Our own task was lost.
+    #[error("wait for a task of our own: {0}")]
+    Lost(String),
     /// The API server refused, or could not be reached.
     #[error("{what}: {}", said(.source))]
     Asked {

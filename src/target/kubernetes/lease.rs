@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     KubernetesError,
-    content::digest,
+    content::of_text,
     server::ask,
     workload::{Kind, annotation, field, number, resource, text},
 };
@@ -54,7 +54,7 @@ pub(super) fn name(kind: Kind, workload: &str) -> String {
     if whole.len() <= NAME_LIMIT {
         return whole;
     }
-    format!("backstop-{}-{}", kind.word(), digest(whole.as_bytes()))
+    format!("backstop-{}-{}", kind.word(), of_text(&whole))
 }
 
 /// Who holds Leases here.

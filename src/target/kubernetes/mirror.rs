@@ -17,13 +17,19 @@ use kube::{
     core::{ApiResource, DynamicObject},
     runtime::watcher,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::configuration::{self, Key};
 
 /// How long one watch lasts. Short, so that a dead connection is not believed for long; each costs one request.
 pub(super) const WATCH_FOR: Duration = Duration::from_secs(60);
 /// A list answers with its next part within this time. A watch may be quiet; the client ends one of which nothing at all
 /// is read for longer than it lasts.
-const LIST_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const LIST_WITHIN: Duration = Duration::from_secs(15);
 /// Between a fault and the next list; it doubles with each that follows without news in between.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause: a cluster that comes back is seen within it.
@@ -36,6 +42,31 @@ pub(super) struct Scope {
     pub(super) namespace: String,
     /// Only the one of this name; needs no permission beyond it.
     pub(super) name: Option<String>,
+}
+
+/// What is kept of each object.
+#[derive(Debug, Clone)]
+pub(super) enum Copying {
+    /// All but what is large and never read.
+    Whole,
+    /// Whose it is and its data.
+    ConfigMap,
+    /// Whose it is, and a hash of its data under the key.
+    Secret(Key),
+}
+
+impl Copying {
+    /// The copy of an object as the API server gives it.
+    pub(super) fn copy(&self, mut object: DynamicObject) -> DynamicObject {
+        match self {
+            Self::Whole => {
+                object.metadata.managed_fields = None;
+                object
+            }
+            Self::ConfigMap => configuration::plain(object),
+            Self::Secret(key) => configuration::sealed(&object, key),
+        }
+    }
 }
 
 /// What is known.
@@ -65,7 +96,7 @@ impl Drop for Mirror {
 
 impl Mirror {
     /// Begins to watch.
-    pub(super) fn begin(client: &Client, scope: &Scope) -> Self {
+    pub(super) fn begin(client: &Client, scope: &Scope, copying: Copying) -> Self {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &scope.namespace, &scope.resource);
         let mut config = watcher::Config::default().timeout(u32::try_from(WATCH_FOR.as_secs()).unwrap_or(60));
         if let Some(name) = &scope.name {
@@ -73,7 +104,7 @@ impl Mirror {
         }
         let copies = Arc::new(Mutex::new(Copies::default()));
         let (news, changes) = watch::channel(0);
-        let task = tokio::spawn(follow(api, config, Arc::clone(&copies), news));
+        let task = tokio::spawn(follow(api, config, copying, Arc::clone(&copies), news));
         Self { copies, changes, task }
     }
 
@@ -86,9 +117,9 @@ impl Mirror {
         Err(copies.trouble.clone().unwrap_or_else(|| "the first list has not come yet".to_owned()))
     }
 
-    /// Waits until a first list has come, or a fault is known; no longer than [`LIST_WITHIN`].
-    pub(super) async fn begun(mut changes: watch::Receiver<u64>) {
-        let _nothing_yet = tokio::time::timeout(LIST_WITHIN, changes.wait_for(|&count| count > 0)).await;
+    /// Waits until a first list has come, or a fault is known; not beyond `until`.
+    pub(super) async fn begun(mut changes: watch::Receiver<u64>, until: Instant) {
+        let _nothing_yet = timeout_at(until, changes.wait_for(|&count| count > 0)).await;
     }
 
     /// Hears of each change.
@@ -109,6 +140,7 @@ fn lock(copies: &Mutex<Copies>) -> MutexGuard<'_, Copies> {
 async fn follow(
     api: Api<DynamicObject>,
     config: watcher::Config,
+    copying: Copying,
     copies: Arc<Mutex<Copies>>,
     news: watch::Sender<u64>,
 ) {
@@ -122,7 +154,7 @@ async fn follow(
             let event = if is_current {
                 events.next().await
             } else {
-                let Ok(event) = tokio::time::timeout(LIST_WITHIN, events.next()).await else {
+                let Ok(event) = timeout(LIST_WITHIN, events.next()).await else {
                     lock(&copies).lost(format!("the API server did not answer within {LIST_WITHIN:?}"));
                     news.send_modify(|count| *count += 1);
                     break;
@@ -130,7 +162,7 @@ async fn follow(
                 event
             };
             let is_news = match event {
-                Some(Ok(event)) => lock(&copies).take_in(event),
+                Some(Ok(event)) => lock(&copies).take_in(event, &copying),
                 Some(Err(error)) => {
                     lock(&copies).lost(words(&error));
                     news.send_modify(|count| *count += 1);
@@ -162,14 +194,14 @@ fn words(error: &watcher::Error) -> String {
 
 impl Copies {
     /// Whether anything is other than before.
-    fn take_in(&mut self, event: watcher::Event<DynamicObject>) -> bool {
+    fn take_in(&mut self, event: watcher::Event<DynamicObject>, copying: &Copying) -> bool {
         match event {
             watcher::Event::Init => {
                 self.coming = Some(BTreeMap::new());
                 false
             }
             watcher::Event::InitApply(object) => {
-                if let Some((name, object)) = trimmed(object) {
+                if let Some((name, object)) = copied(object, copying) {
                     self.coming.get_or_insert_default().insert(name, object);
                 }
                 false
@@ -186,7 +218,7 @@ impl Copies {
             watcher::Event::Apply(object) => {
                 self.is_current = true;
                 self.trouble = None;
-                if let Some((name, object)) = trimmed(object) {
+                if let Some((name, object)) = copied(object, copying) {
                     self.objects.insert(name, object);
                 }
                 true
@@ -203,9 +235,9 @@ impl Copies {
     }
 }
 
-/// Without what is large and never read.
-fn trimmed(mut object: DynamicObject) -> Option<(String, Arc<DynamicObject>)> {
-    object.metadata.managed_fields = None;
+/// An object's copy by its name.
+fn copied(object: DynamicObject, copying: &Copying) -> Option<(String, Arc<DynamicObject>)> {
+    let object = copying.copy(object);
     let name = object.metadata.name.clone()?;
     Some((name, Arc::new(object)))
 }

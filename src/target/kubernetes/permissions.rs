@@ -20,8 +20,12 @@ pub enum Scope {
 pub enum Purpose {
     /// To see the target at all.
     See,
+    /// To tell what is live where pods are configured by it.
+    TellReleases,
     /// To write a rollback.
     RollBack,
+    /// To put configuration back.
+    RestoreConfiguration,
     /// To be the only one who writes.
     WriteAlone,
     /// To delete pods that fail.
@@ -39,7 +43,11 @@ impl Purpose {
     pub const fn lost(self) -> &'static str {
         match self {
             Self::See => "the target cannot be seen, and so nothing is done",
+            Self::TellReleases => {
+                "what is live is not told where its pods name one, and so not rolled back, unless `config_allow` leaves it out"
+            }
             Self::RollBack => "no rollback can be written",
+            Self::RestoreConfiguration => "no ConfigMap can be put back",
             Self::WriteAlone => "nothing can be written, since nobody could tell whether another Backstop writes too",
             Self::RestartFailing => "failing pods cannot be restarted, and a StatefulSet that is stuck stays so",
             Self::StopTraffic => "traffic can be neither stopped nor restored",
@@ -51,7 +59,13 @@ impl Purpose {
     /// Whether a plan fails without it, rather than being done with less to show for it.
     pub const fn is_vital(self) -> bool {
         match self {
-            Self::See | Self::RollBack | Self::WriteAlone | Self::RestartFailing | Self::StopTraffic => true,
+            Self::See
+            | Self::TellReleases
+            | Self::RollBack
+            | Self::RestoreConfiguration
+            | Self::WriteAlone
+            | Self::RestartFailing
+            | Self::StopTraffic => true,
             Self::Announce | Self::Gather => false,
         }
     }
@@ -66,6 +80,10 @@ enum Needed {
     ForRevisions,
     /// Where traffic is stopped by the Service's selector.
     BySelector,
+    /// Where all that pods name counts. Which of the names that are configured is a ConfigMap's is for the target to see.
+    ForAllConfiguration,
+    /// Where ConfigMaps are put back.
+    ForRestoring,
 }
 
 /// Which objects are asked for.
@@ -75,6 +93,8 @@ enum Named {
     Workload,
     TrafficService,
     Lease,
+    /// The first that is configured, where any are: the account may be given just those.
+    Configuration,
 }
 
 /// One verb on one kind of object.
@@ -108,7 +128,7 @@ const fn in_cluster(resource: &'static str, verb: &'static str) -> Permission {
     Permission { group: "", resource, verb, scope, purpose: Purpose::Gather, needed: Needed::Always, named: Named::Any }
 }
 
-use Needed::{Always, BySelector, For, ForRevisions};
+use Needed::{Always, BySelector, For, ForAllConfiguration, ForRestoring, ForRevisions};
 
 /// Every permission that some target needs.
 pub static PERMISSIONS: &[Permission] = &[
@@ -133,6 +153,11 @@ pub static PERMISSIONS: &[Permission] = &[
     row(("", "pods", "delete"), Purpose::RestartFailing, Always, Named::Any),
     row(("", "services", "get"), Purpose::StopTraffic, BySelector, Named::TrafficService),
     row(("", "services", "patch"), Purpose::StopTraffic, BySelector, Named::TrafficService),
+    row(("", "configmaps", "list"), Purpose::TellReleases, ForAllConfiguration, Named::Any),
+    row(("", "configmaps", "watch"), Purpose::TellReleases, ForAllConfiguration, Named::Any),
+    row(("", "configmaps", "patch"), Purpose::RestoreConfiguration, ForRestoring, Named::Configuration),
+    row(("", "secrets", "list"), Purpose::TellReleases, ForAllConfiguration, Named::Any),
+    row(("", "secrets", "watch"), Purpose::TellReleases, ForAllConfiguration, Named::Any),
     row(("coordination.k8s.io", "leases", "get"), Purpose::WriteAlone, Always, Named::Lease),
     row(("coordination.k8s.io", "leases", "create"), Purpose::WriteAlone, Always, Named::Any),
     row(("coordination.k8s.io", "leases", "update"), Purpose::WriteAlone, Always, Named::Lease),
@@ -162,6 +187,8 @@ impl Permission {
             Needed::For(of) => kind == of,
             Needed::ForRevisions => kind != Kind::Deployment,
             Needed::BySelector => form.stop_traffic == StopTraffic::Selector,
+            Needed::ForAllConfiguration => form.config_allow.is_none(),
+            Needed::ForRestoring => form.restore_config && form.config_allow.as_ref().is_none_or(|all| !all.is_empty()),
         }
     }
 
@@ -170,6 +197,7 @@ impl Permission {
         match self.named {
             Named::Any => None,
             Named::Workload => Some(form.workload.name().to_owned()),
+            Named::Configuration => form.config_allow.as_ref().and_then(|all| all.first().cloned()),
             Named::TrafficService => form.traffic_service.clone(),
             Named::Lease => Some(lease::name(Kind::of(&form.workload), form.workload.name())),
         }
@@ -225,9 +253,19 @@ mod tests {
             ("get services", false),
             ("get pods/log", true),
             ("update leases.coordination.k8s.io", true),
+            ("watch secrets", true),
+            ("patch configmaps", false),
         ] {
             assert_eq!(deployment.iter().any(|one| one == permission), is_needed, "{permission}: {deployment:?}");
         }
+        let restoring = KubernetesTarget {
+            restore_config: true,
+            config_allow: Some(vec!["settings".to_owned()]),
+            ..form(Workload::Deployment("shop".to_owned()), StopTraffic::Scale)
+        };
+        let patch = needed(&restoring).find(|one| one.to_string() == "patch configmaps").expect("it puts them back");
+        assert_eq!(patch.object(&restoring).as_deref(), Some("settings"));
+        assert!(!said(&restoring).iter().any(|one| one == "watch secrets"), "the names say which");
         let daemon_set = said(&form(Workload::DaemonSet("shop".to_owned()), StopTraffic::Selector));
         assert!(daemon_set.iter().any(|one| one == "list controllerrevisions.apps"), "{daemon_set:?}");
         assert!(daemon_set.iter().any(|one| one == "patch services"), "{daemon_set:?}");

@@ -1,7 +1,55 @@
 //! Deletes pods that fail, so that their controller makes others: a bounded share, and never one that serves.
 
-use super::pods::{Health, Pod, Unready};
+use std::sync::PoisonError;
+
+use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
+
+use super::{
+    KubernetesTarget,
+    pods::{Health, Pod, Unready},
+    seen,
+    server::ask,
+    workload::resource,
+};
+use crate::target::TargetError;
+
+impl KubernetesTarget {
+    /// Deletes pods that fail: a bounded share, and never one that serves.
+    pub(in crate::target) async fn restart_failing(&self) -> Result<String, TargetError> {
+        let sight = self.clusters.sight(&self.form, self.kind, self.number).await?;
+        let chosen: Vec<(Pod, String)> = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let pods = seen::pods(self.kind, &sight);
+            let chosen = chosen(&pods, seen.unready(), self.form.restart_at_most, Instant::now());
+            chosen.into_iter().map(|(pod, why)| (pod.clone(), why)).collect()
+        };
+        let notes = self.delete_pods(chosen).await?;
+        Ok(if notes.is_empty() { "no pod fails".to_owned() } else { format!("deleted {}", notes.join(", ")) })
+    }
+
+    /// Deletes pods as they were read; says which are gone, and why they had to go. One that has changed since, and may
+    /// serve by now, stays: the next look sees it.
+    pub(super) async fn delete_pods(&self, pods: Vec<(Pod, String)>) -> Result<Vec<String>, TargetError> {
+        if pods.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.lease.hold(&self.clusters.client(&self.form).await?).await?;
+        let api = self.api(&resource("", "Pod")).await?;
+        let mut notes = Vec::new();
+        for (Pod { name, uid, resource_version, .. }, why) in pods {
+            // Another pod of the same name is another: those of a StatefulSet are called alike.
+            let preconditions = Some(Preconditions { uid: Some(uid), resource_version });
+            let parameters = DeleteParams { preconditions, ..DeleteParams::default() };
+            match ask(&format!("delete pod {}/{name}", self.form.namespace), api.delete(&name, &parameters)).await {
+                Ok(_) => notes.push(format!("{name} ({why})")),
+                Err(error) if matches!(error.code(), Some(404 | 409)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(notes)
+    }
+}
 
 /// Which pods are deleted, and why: the first of those that fail, by name, no more than `share` of all pods and at least
 /// one.

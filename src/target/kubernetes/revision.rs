@@ -4,7 +4,7 @@
 //! something of its own in it; [`Template`] is what is left when that is taken away.
 
 use kube::core::DynamicObject;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     content,
@@ -43,6 +43,21 @@ impl Template {
     /// As it goes into a workload.
     pub(super) fn value(&self) -> &Value {
         &self.0
+    }
+
+    /// The same with pods that are to be restarted: `when` is another text each time.
+    pub(super) fn restarted(&self, when: &str) -> Self {
+        let mut template = self.0.clone();
+        if let Some(whole) = template.as_object_mut() {
+            let metadata = whole.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+            if let Some(metadata) = metadata.as_object_mut() {
+                let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
+                if let Some(annotations) = annotations.as_object_mut() {
+                    annotations.insert(content::OUR_RESTART.to_owned(), when.into());
+                }
+            }
+        }
+        Self(template)
     }
 
     /// What it is, in one short text: two templates of the same content run the same.
@@ -220,6 +235,10 @@ pub(super) mod tests {
             Template::new(template_of("shop:1", json!({"kubectl.kubernetes.io/restartedAt": "2026-01-07"})));
         assert_ne!(one, restarted);
         assert_eq!(one.content(), restarted.content());
+        assert_eq!(restarted.restarted("now").content(), one.content());
+        assert_ne!(restarted.restarted("now"), restarted.restarted("later"));
+        let bare = Template::new(json!({"spec": {}}));
+        assert_eq!(bare.restarted("now").value()["metadata"]["annotations"]["backstop.io/restarted-at"], "now");
         assert_ne!(one.content(), Template::new(template_of("shop:2", json!({}))).content());
     }
 }

@@ -4,33 +4,37 @@ use tokio::time::Instant;
 
 use super::{
     clusters::Sight,
+    configuration::Kept,
+    identity::{Identity, identify, versions},
     owner::owner,
     pods::{Count, Pod, Unready, pod},
-    revision::{self, Revision, Template},
+    revision::{self, Revision},
     rollout::{Rollout, rollout},
+    settle::Settling,
+    ways::{Wanted, way_back},
     workload::{Kind, field, number},
 };
 use crate::{
-    core::{
-        name::Version,
-        release::{Hindrance, Instances, Observation, Release, Workload},
-    },
+    core::release::{Hindrance, Instances, Observation, Release, WayBack, Workload},
     target::{AVAILABLE_LIMIT, names::Names},
 };
 
 /// What is remembered from look to look.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
     unready: Unready,
+    settling: Settling,
 }
 
-/// What a sight shows live.
-pub(super) fn live(sight: &Sight, names: &mut Names) -> Option<Version> {
-    revision::template(&sight.workload).map(|template| name(&template, names))
-}
-
-fn name(template: &Template, names: &mut Names) -> Version {
-    names.name(&template.tag(), &template.content())
+/// What is looked at, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) kind: Kind,
+    pub(super) sight: &'a Sight,
+    pub(super) kept: &'a Kept,
+    /// Whether `ConfigMaps` go back too.
+    pub(super) restores: bool,
+    pub(super) now: Instant,
 }
 
 /// The workload's pods, by name.
@@ -39,49 +43,74 @@ pub(super) fn pods(kind: Kind, sight: &Sight) -> Vec<Pod> {
 }
 
 impl Seen {
+    pub(super) fn new(settling: Settling) -> Self {
+        Self { unready: Unready::default(), settling }
+    }
+
     pub(super) fn unready(&self) -> &Unready {
         &self.unready
     }
 
-    pub(super) fn observe(&mut self, kind: Kind, sight: &Sight, names: &mut Names, now: Instant) -> Observation {
+    /// Whether another look would tell more, though nothing has changed.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.settling.is_due(now)
+    }
+
+    /// What a look comes to; with the release that is live, where that is told.
+    pub(super) fn observe(&mut self, look: Look<'_>, names: &mut Names) -> (Observation, Option<Identity>) {
+        let Look { kind, sight, now, .. } = look;
         let revisions = sight.revisions(kind);
         // Oldest first: who was first with a tag has it alone.
         for revision in revisions.iter().rev() {
-            name(&revision.template, names);
+            versions(&revision.template, names);
         }
-        let current = revision::current(&sight.workload, &revisions);
-        let label = current.map(|revision| revision.pod_label.as_str());
         let pods = pods(kind, sight);
         self.unready.see(&pods, now);
-        let is_new = |pod: &&Pod| Some(pod.revision.as_str()) == label;
+        // Until the controller has made the new revision, nobody knows which pods are of which release.
+        let current = revision::current(&sight.workload, &revisions).map(|current| current.pod_label.as_str());
+        let is_new = |pod: &&Pod| current == Some(pod.revision.as_str());
+        let is_old = |pod: &&Pod| current.is_some() && !is_new(pod);
+        let all = self.unready.count(pods.iter(), now);
         let new = self.unready.count(pods.iter().filter(is_new), now);
-        let old = self.unready.count(pods.iter().filter(|pod| !is_new(pod)), now);
+        let old = self.unready.count(pods.iter().filter(is_old), now);
         let state = rollout(kind, &sight.workload);
         let failing = match &state {
             Rollout::Failed(why) => Some(new.why.clone().map_or_else(|| why.clone(), |pod| format!("{why}; {pod}"))),
             _ if new.failing > 0 && new.ready == 0 => new.why.clone(),
             _ => None,
         };
-        let live = revision::template(&sight.workload).map(|template| {
-            let digest = same_images(pods.iter().filter(is_new));
-            Release { digest, ..release(&template, names) }
-        });
-        Observation {
-            available: available(&revisions, live.as_ref(), names),
-            current: live,
+        let identity = identify(sight, names, look.kept);
+        if identity.is_err() {
+            self.settling.lost();
+        }
+        let told = identity.and_then(|live| self.settling.tell(&live, now).map(|()| live));
+        let (live, untold) = match told {
+            Ok(live) => {
+                live.keep_name(names);
+                (Some(live), None)
+            }
+            Err(why) => (None, Some(why)),
+        };
+        let (available, ways_back) = available(look, &revisions, live.as_ref(), names);
+        let digest = same_images(pods.iter().filter(is_new));
+        let observation = Observation {
+            available,
+            current: live.as_ref().map(|live| Release { digest, ..live.release() }),
+            untold,
             rolling_out: matches!(state, Rollout::UnderWay(_)),
             failing,
             workload: Some(Box::new(Workload {
                 hindrances: hindrances(kind, sight, &state, &old, &revisions),
                 instances: Instances {
                     wanted: wanted(kind, sight),
-                    ready: old.ready + new.ready,
-                    failing: old.failing + new.failing,
-                    why: new.why.or(old.why),
+                    ready: all.ready,
+                    failing: all.failing,
+                    why: new.why.or(all.why),
                 },
+                ways_back,
             })),
-            ..Observation::default()
-        }
+        };
+        (observation, live)
     }
 }
 
@@ -125,18 +154,33 @@ fn same_images<'a>(mut pods: impl Iterator<Item = &'a Pod>) -> Option<String> {
     (!first.is_empty() && pods.all(|pod| pod.images == *first)).then(|| first.join(","))
 }
 
-fn release(template: &Template, names: &mut Names) -> Release {
-    Release { configuration: Some(template.content()), ..Release::of(name(template, names)) }
-}
-
-fn available(revisions: &[Revision], live: Option<&Release>, names: &mut Names) -> Vec<Release> {
-    let mut available: Vec<Release> = Vec::new();
-    for revision in revisions {
-        let release = release(&revision.template, names);
-        let is_known = |known: &Release| known.version == release.version;
-        if !live.is_some_and(is_known) && !available.iter().any(is_known) && available.len() < AVAILABLE_LIMIT {
-            available.push(release);
+/// The releases that revisions are there for, newest first, but for the live one; with what going back to each comes to,
+/// where that is not the whole of it.
+fn available(
+    look: Look<'_>,
+    revisions: &[Revision],
+    live: Option<&Identity>,
+    names: &mut Names,
+) -> (Vec<Release>, Vec<WayBack>) {
+    let (mut available, mut ways): (Vec<Release>, Vec<WayBack>) = (Vec::new(), Vec::new());
+    // While what is live is not told, what has its template may be it.
+    let untold = revision::template(&look.sight.workload).filter(|_| live.is_none()).map(|one| one.content());
+    for revision in revisions.iter().filter(|revision| untold.as_deref() != Some(&revision.template.content())) {
+        for version in versions(&revision.template, names).into_iter().rev() {
+            let is_known = live.is_some_and(|live| live.version == version)
+                || available.iter().any(|known| known.version == version);
+            let Some(content) = names.content(&version).filter(|_| !is_known && available.len() < AVAILABLE_LIMIT)
+            else {
+                continue;
+            };
+            if let Some(live) = live {
+                let is_same_template = revision.template.content() == live.template.content();
+                let wanted = Wanted { version: &version, content, is_same_template };
+                ways.extend(way_back(wanted, live, &look.sight.configuration, look.kept, look.restores));
+            }
+            let configuration = Some(content.to_owned());
+            available.push(Release { configuration, ..Release::of(version) });
         }
     }
-    available
+    (available, ways)
 }

@@ -3,13 +3,18 @@
 //! What it was is written on the object itself, in the same patch: whoever goes on after a crash finds it there, and so
 //! does a human. Where somebody changed it meanwhile, it is theirs, and stays.
 
+use std::time::Duration;
+
 use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
 use super::{
+    KubernetesError, KubernetesTarget,
+    server::ask,
     undo::{INCIDENT, to_replicas, to_selector, without},
-    workload::{annotation, field, number},
+    workload::{annotation, field, number, resource},
 };
+use crate::{config::form::StopTraffic, core::operation::StepKey, target::TargetError};
 
 /// The replicas that a workload had before its traffic was stopped.
 const REPLICAS: &str = "backstop.io/replicas-before";
@@ -25,6 +30,59 @@ pub(super) enum Change {
     Nothing(String),
     /// By this patch; with a note for people.
     Patch(Vec<Value>, String),
+}
+
+impl KubernetesTarget {
+    /// Stops traffic, in the way that is configured.
+    pub(in crate::target) async fn stop_traffic(&self, key: &StepKey, within: Duration) -> Result<String, TargetError> {
+        let incident = key.incident.as_str();
+        match self.traffic_service() {
+            Some(service) => self.change_service(service, within, |object| close(object, incident)).await,
+            None => self.change_workload(within, |object| scale_down(object, incident)).await,
+        }
+    }
+
+    /// Restores it to what it was.
+    pub(in crate::target) async fn start_traffic(&self, within: Duration) -> Result<String, TargetError> {
+        match self.traffic_service() {
+            Some(service) => self.change_service(service, within, open).await,
+            None => self.change_workload(within, scale_up).await,
+        }
+    }
+
+    /// Whether the Service is there that traffic is stopped by.
+    pub(in crate::target) async fn can_stop_traffic(&self) -> Result<(), TargetError> {
+        let Some(name) = self.traffic_service() else { return Ok(()) };
+        let api = self.api(&resource("", "Service")).await?;
+        let what = format!("read service {}/{name}", self.form.namespace);
+        ask(&what, api.get_opt(name)).await?.map(|_| ()).ok_or_else(|| {
+            let (namespace, name) = (self.form.namespace.clone(), name.to_owned());
+            KubernetesError::Absent { kind: "service", namespace, name }.into()
+        })
+    }
+
+    /// The Service to be changed, where traffic is stopped so.
+    fn traffic_service(&self) -> Option<&str> {
+        self.form.traffic_service.as_deref().filter(|_| self.form.stop_traffic == StopTraffic::Selector)
+    }
+
+    async fn change_workload(
+        &self,
+        within: Duration,
+        change: impl Fn(&DynamicObject) -> Change,
+    ) -> Result<String, TargetError> {
+        let name = self.form.workload.name();
+        self.change(&self.kind.resource(), self.kind.word(), name, within, change).await
+    }
+
+    async fn change_service(
+        &self,
+        name: &str,
+        within: Duration,
+        change: impl Fn(&DynamicObject) -> Change,
+    ) -> Result<String, TargetError> {
+        self.change(&resource("", "Service"), "service", name, within, change).await
+    }
 }
 
 /// Scales a workload to no pods.

@@ -6,16 +6,47 @@
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::revision::{CHANGE_CAUSE, Template};
+use super::{
+    identity::{RELEASE, SWITCHING},
+    revision::{CHANGE_CAUSE, Template},
+};
 
 /// Which incident last changed an object, written on it.
 pub(super) const INCIDENT: &str = "backstop.io/incident";
 
-/// Makes `template` the workload's, and says why on it.
-pub(super) fn to_template(workload: &DynamicObject, template: &Template, cause: &str, incident: &str) -> Vec<Value> {
+/// Makes `template` the workload's, and says why on it, and which release it is from then on.
+pub(super) fn to_template(
+    workload: &DynamicObject,
+    template: &Template,
+    (cause, incident, release): (&str, &str, &str),
+) -> Vec<Value> {
     let mut patch = tests(workload);
     patch.push(json!({"op": "replace", "path": "/spec/template", "value": template.value()}));
-    patch.extend(annotate(workload, &[(CHANGE_CAUSE, cause), (INCIDENT, incident)]));
+    patch.extend(annotate(workload, &[(CHANGE_CAUSE, cause), (INCIDENT, incident), (RELEASE, release)]));
+    patch.extend(without(workload, &[SWITCHING]));
+    patch
+}
+
+/// Says on a workload between which releases it is.
+pub(super) fn to_switching(workload: &DynamicObject, switching: &str, incident: &str) -> Vec<Value> {
+    let mut patch = tests(workload);
+    patch.extend(annotate(workload, &[(SWITCHING, switching), (INCIDENT, incident)]));
+    patch
+}
+
+/// Makes `data` what a ConfigMap holds: an object with `data` and `binaryData`, each null where there is none.
+pub(super) fn to_data(map: &DynamicObject, data: &Value, incident: &str) -> Vec<Value> {
+    let mut patch = tests(map);
+    for part in ["data", "binaryData"] {
+        match data.get(part).filter(|part| !part.is_null()) {
+            Some(value) => patch.push(json!({"op": "add", "path": format!("/{part}"), "value": value})),
+            None if map.data.get(part).is_some() => {
+                patch.push(json!({"op": "remove", "path": format!("/{part}")}));
+            }
+            None => {}
+        }
+    }
+    patch.extend(annotate(map, &[(INCIDENT, incident)]));
     patch
 }
 
@@ -79,11 +110,34 @@ mod tests {
             {"op": "test", "path": "/metadata/resourceVersion", "value": "42"},
         ]);
         for patch in [
-            to_template(&deployment(), &template, "why", "shop-2"),
+            to_template(&deployment(), &template, ("why", "shop-2", "{}")),
+            to_switching(&deployment(), "{}", "shop-2"),
+            to_data(&deployment(), &json!({}), "shop-2"),
             to_replicas(&deployment(), 0, &[]),
             to_selector(&deployment(), &json!({}), &[]),
         ] {
             assert_eq!(Value::from(patch[..2].to_vec()), first);
+        }
+    }
+
+    #[test]
+    fn a_config_map_holds_just_what_it_held() {
+        let map = object(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "shop", "uid": "u", "resourceVersion": "1", "annotations": {"a": "b"}},
+            "data": {"new": "1"}, "binaryData": {"logo": "AAEC"}}));
+        let (none, some) = (Value::Null, json!({"limit": "5"}));
+        for (data, expected) in [
+            (json!({"data": some, "binaryData": none}), json!({"data": {"limit": "5"}})),
+            (json!({"data": none, "binaryData": some}), json!({"binaryData": {"limit": "5"}})),
+            (json!({"data": none, "binaryData": none}), json!({})),
+        ] {
+            let patch = to_data(&map, &data, "shop-1");
+            let patch: json_patch::Patch = serde_json::from_value(Value::Array(patch)).expect("a patch");
+            let mut whole = serde_json::to_value(&map).expect("an object");
+            json_patch::patch(&mut whole, &patch).expect("it fits");
+            for part in ["data", "binaryData"] {
+                assert_eq!(whole.get(part), expected.get(part), "{data}");
+            }
         }
     }
 
@@ -96,14 +150,19 @@ mod tests {
             patch.iter().map(|one| format!("{} {}", one["op"], one["path"]).replace('"', "")).collect()
         };
         assert_eq!(
-            paths(to_template(&bare, &template, "why", "shop-2"))[2..],
+            paths(to_template(&bare, &template, ("why", "shop-2", "{}")))[2..],
             [
                 "replace /spec/template",
                 "add /metadata/annotations",
                 "add /metadata/annotations/kubernetes.io~1change-cause",
                 "add /metadata/annotations/backstop.io~1incident",
+                "add /metadata/annotations/backstop.io~1release",
             ]
         );
+        let mut between = deployment();
+        between.metadata.annotations = Some([(SWITCHING.to_owned(), "{}".to_owned())].into());
+        let last = paths(to_template(&between, &template, ("why", "shop-2", "{}")));
+        assert_eq!(last.last().map(String::as_str), Some("remove /metadata/annotations/backstop.io~1switching"));
         assert_eq!(
             paths(without(&deployment(), &[INCIDENT, "other"])),
             ["remove /metadata/annotations/backstop.io~1incident"]

@@ -92,3 +92,24 @@ fn a_platform_is_asked_who_owns_it_whether_it_can_be_undone_and_which_side_fails
         assert_eq!(report.answer, answer, "{hindrance:?}: {report:?}");
     }
 }
+
+#[test]
+fn a_way_back_is_asked_for_the_release_that_it_leads_to() {
+    use crate::core::release::{WayBack, Workload};
+    let mut case = Case::new();
+    case.policies[0].on_platform = true;
+    let to = Version::from("v1");
+    for (way_to, hindered, answer, expected) in [
+        (to.clone(), true, No, "why"),
+        (to.clone(), false, Yes, "the target can be undone, but some stays"),
+        ("another".into(), true, Yes, "the target can be undone"),
+    ] {
+        let (hindered, leaves) =
+            if hindered { (Some("why".to_owned()), None) } else { (None, Some("some stays".to_owned())) };
+        let ways_back = vec![WayBack { to: way_to, hindered, leaves }];
+        case.observation.as_mut().expect("a look").workload =
+            Some(Box::new(Workload { ways_back, ..Workload::default() }));
+        let report = case.reports().into_iter().find(|report| report.gate == Gate::Undoable).expect("it is asked");
+        assert_eq!((report.answer, report.why.as_str()), (answer, expected));
+    }
+}
