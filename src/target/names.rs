@@ -50,9 +50,6 @@ impl Names {
     /// The name of a content whose tag is `tag`, from now on.
     pub(super) fn name(&mut self, tag: &str, content: &str) -> Version {
         let version = self.would_be(tag, content);
-        if self.content(&version) == Some(base(content)) && self.by_content.len() < LIMIT {
-            self.contents.insert(version.clone(), content.to_owned());
-        }
         self.keep(content, version.clone());
         version
     }
@@ -105,7 +102,11 @@ impl Names {
                 same.push(version.clone());
             }
             self.by_content.entry(content.to_owned()).or_insert_with(|| version.clone());
-            self.contents.entry(version).or_insert_with(|| content.to_owned());
+            let known = self.contents.entry(version).or_insert_with(|| content.to_owned());
+            // It was known without its configuration.
+            if known == base(content) {
+                content.clone_into(known);
+            }
         }
     }
 }
@@ -137,6 +138,10 @@ mod tests {
         names.also("k3.bbbb.c3", &"1.4.3".into());
         assert_eq!(names.name("1.4.3", "k3.bbbb.c3").as_str(), "1.4.3");
         assert_eq!(names.content(&"1.4.3".into()), Some("k1k1k1k1.bbbb.c1"));
+        // Said of one that was known without its configuration, it is that one's.
+        assert_eq!(names.name("1.4.2", "aaaa").as_str(), "1.4.2");
+        names.also("k4.aaaa.c1", &"1.4.2".into());
+        assert_eq!(names.would_be("1.4.2", "k5k5k5k5.aaaa.c2").as_str(), "1.4.2+k5k5k5");
     }
 
     #[test]

@@ -177,7 +177,8 @@ async fn the_account_of_deploy_can_do_all_that_plans_need() {
 
 async fn fail_one(bed: &Bed, target: &Target) {
     let pods = bed.api("", "Pod").list(&ListParams::default()).await.expect("a list").items;
-    bed.nodes.decide(&pods[0].metadata.name.clone().expect("a name"), Fate::CrashLooping);
+    let stays = pods.iter().find(|pod| pod.metadata.deletion_timestamp.is_none()).expect("a pod");
+    bed.nodes.decide(&stays.metadata.name.clone().expect("a name"), Fate::CrashLooping);
     let one_fails = |seen: &Observation| seen.workload.as_ref().is_some_and(|one| one.instances.failing == 1);
     until(target, "one fails", one_fails).await;
 }

@@ -245,7 +245,7 @@ async fn what_cannot_go_back_is_known_beforehand() {
 
 #[tokio::test]
 async fn what_may_not_be_read_is_told_with_what_mends_it() {
-    let bed = Bed::new("forbidden").await;
+    let bed = Bed::new("limited").await;
     let rules = json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch", "patch"]},
         {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},

@@ -158,7 +158,7 @@ async fn attend(
         if fate != Fate::Ready {
             decided = Some(fate);
         }
-        fates.lock().expect("fates").insert(name.clone(), decided.unwrap_or_else(|| Fate::of(image)));
+        fates.lock().expect("fates").entry(name.clone()).or_insert_with(|| decided.unwrap_or_else(|| Fate::of(image)));
     }
     let status = decided.unwrap_or_else(|| Fate::of(image)).status(image);
     let is_so = |pointer: &str| pod.data.pointer(pointer) == status.pointer(pointer);

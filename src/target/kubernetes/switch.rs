@@ -192,8 +192,8 @@ impl KubernetesTarget {
         plan: Plan,
     ) -> Result<Try, TargetError> {
         let cause = format!("rolled back from {from} to {to} by Backstop, incident {incident}");
-        let release = MadeToBe { version: to.clone(), content: plan.content };
-        let release = serde_json::to_string(&release).map_err(|error| TargetError::Lost(error.to_string()))?;
+        let made = MadeToBe { version: to.clone(), content: plan.content };
+        let release = serde_json::to_string(&made).map_err(|error| TargetError::Lost(error.to_string()))?;
         let mut note = format!("revision {} is the workload's again", found.revision.number);
         let template = if plan.is_same_template {
             "the ConfigMaps are as they were, and the pods are restarted".clone_into(&mut note);
@@ -207,7 +207,10 @@ impl KubernetesTarget {
         }
         let patch = undo::to_template(&fresh.workload, &template, (&cause, incident, &release));
         Ok(match self.write_workload(patch).await? {
-            Try::Done(_) => Try::Done(note),
+            Try::Done(_) => {
+                self.names().also(&made.content, to);
+                Try::Done(note)
+            }
             other => other,
         })
     }
