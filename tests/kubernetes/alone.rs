@@ -22,7 +22,7 @@ const LEASE: &str = "backstop-deployment-shop";
 /// The bed's `shop` as another installation of Backstop sees it.
 fn of(bed: &Bed, installation: &str) -> Target {
     let form = Form::Kubernetes(bed.form("Deployment"));
-    Target::new(&form, "shop".into(), std::env::temp_dir(), &Shared::new(installation), &[])
+    Target::new(&form, "shop".into(), std::env::temp_dir(), &Shared::new(installation, None), &[])
 }
 
 async fn lease(bed: &Bed) -> Value {

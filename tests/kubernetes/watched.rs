@@ -103,8 +103,7 @@ impl Watch {
              probes: {{ready: {{http: {{url: 'http://127.0.0.1:{}/'}}, every: 500ms, timeout: 400ms}}}}\n  \
              thresholds: {{down_after: 3, confirm_every: 200ms, down_for: 1s}}\n  \
              gates: {{known_good_after: 2s, settle: 10s}}\n  verify: {{healthy_for: 2s, timeout: 40s}}\n",
-            bed.namespace,
-            service.port,
+            bed.namespace, service.port,
         );
         fs::write(directory.path().join("backstop.yaml"), configuration).expect("written");
         let daemon = Self::start(directory.path());
