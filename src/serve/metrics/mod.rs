@@ -1,7 +1,7 @@
 //! Backstop's own metrics; the README lists them.
 //!
 //! Every label's values come from the configuration or from a closed list, so their number is bounded. What belongs to
-//! services is kept as plain numbers ([`services`]), what belongs to none by a recorder; handles for what happens on each
+//! services is kept as plain numbers (module `services`), what belongs to none by a recorder; handles for what happens on each
 //! sample are made beforehand, so that counting a sample neither allocates nor looks anything up.
 
 mod journal;
