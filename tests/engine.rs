@@ -1,10 +1,14 @@
 //! The engine on a bench: one situation after another, and what must follow.
 
+use std::time::Duration;
+
 use backstop::{
     core::{entry::PlanOutcome, event::Request, name::IncidentId, policy::ServicePolicy},
     testing::{Bench, SERVICE},
 };
 
+#[path = "engine/afresh.rs"]
+mod afresh;
 #[path = "engine/approvals.rs"]
 mod approvals;
 #[path = "engine/around.rs"]
@@ -25,6 +29,8 @@ mod pages;
 mod rollbacks;
 #[path = "engine/soak.rs"]
 mod soak;
+#[path = "engine/standing.rs"]
+mod standing;
 #[path = "engine/steps.rs"]
 mod steps;
 #[path = "engine/trial.rs"]
@@ -37,6 +43,11 @@ mod waiting;
 mod witnesses;
 
 const fn as_it_is(_: &mut ServicePolicy) {}
+
+/// No release soaks for long enough to be known good.
+const fn nothing_soaks(policy: &mut ServicePolicy) {
+    policy.gates.known_good_after = Duration::from_secs(86_400);
+}
 
 fn first() -> IncidentId {
     IncidentId::from(format!("{SERVICE}-1"))

@@ -75,6 +75,27 @@ fn a_plan_that_a_deploy_overtook_is_told_with_what_overtook_it() {
 }
 
 #[test]
+fn a_plan_that_gets_stuck_or_is_aborted_is_told_with_why() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.ends = [Ends::Well, Ends::HalfDone, Ends::HalfDone, Ends::Failing].into();
+    bench.requests = (40, 20);
+    bench.until("ended", |bench| outcome(bench) == Some(PlanOutcome::Stuck));
+    let [record] = by_step(&bench)[..] else { panic!("{:?}", by_step(&bench)) };
+    assert_eq!(record.outcome, "stuck");
+    assert!(record.reason.ends_with("; stuck: roll back the target: exit status 1"), "{}", record.reason);
+
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.requests = (40, 20);
+    bench.until("switched", |bench| !bench.switches().is_empty());
+    let incident = bench.record().open_incident.clone().expect("it is open");
+    bench.ask(Request::Abort { incident, reason: Some("we look ourselves".to_owned()) }).expect("aborted");
+    bench.until("ended", |bench| outcome(bench) == Some(PlanOutcome::Aborted));
+    let [record] = by_step(&bench)[..] else { panic!("{:?}", by_step(&bench)) };
+    assert_eq!(record.outcome, "aborted");
+    assert!(record.reason.ends_with("; aborted by somebody: we look ourselves"), "{}", record.reason);
+}
+
+#[test]
 fn a_plan_that_is_not_gone_on_with_is_told() {
     let mut bench = Bench::with_v2(Mode::Act, as_it_is);
     bench.ends = [Ends::Well, Ends::Silent].into();

@@ -133,6 +133,10 @@ impl Core {
     fn ask(&mut self, request: Request) -> Reply {
         let id = RequestId(self.millis);
         self.step(Event::Requested { id, by: "somebody".to_owned(), request });
+        if self.replies.is_empty() {
+            // It is answered after a look.
+            self.pass(TICK);
+        }
         self.replies.pop().expect("answered")
     }
 

@@ -191,6 +191,13 @@ async fn releases_that_cannot_be_seen_are_missed() {
     let nothing_live = host.target().observe().await.expect("seen");
     assert_eq!(nothing_live.current, None);
     assert_eq!(nothing_live.available.len(), 2);
+    // A release that is not there cannot be the one that runs.
+    symlink("releases/ghost", &host.form.current).expect("linked");
+    let dangling = host.target().observe().await.expect("seen");
+    assert_eq!((dangling.current, dangling.available.len()), (None, 2));
+    let why = dangling.untold.expect("it says why");
+    assert!(why.ends_with("current leads to ghost, which is not there"), "{why}");
+    fs::remove_file(&host.form.current).expect("removed");
     symlink("/etc/hostname", &host.form.current).expect("linked");
     let reason = host.target().observe().await.expect_err("it leads elsewhere");
     assert!(reason.as_str().contains("not directly inside"), "{reason}");

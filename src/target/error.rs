@@ -48,6 +48,14 @@ pub enum TargetError {
     /// There is no link.
     #[error("read the link {0}: it is not there")]
     LinkAbsent(PathBuf),
+    /// The link leads to a release that is not there.
+    #[error("see what is live: the link {link} leads to {version}, which is not there")]
+    Dangling {
+        /// The link.
+        link: PathBuf,
+        /// The release that it names.
+        version: Version,
+    },
     /// The link names no release.
     #[error("find a release by the link {link}: it leads to {to}, which is not directly inside {directory}")]
     Outside {

@@ -68,6 +68,11 @@ impl Link {
         Ok(version)
     }
 
+    /// Whether what the link leads to is not there: nothing can run from it, whatever it is called.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        fs::metadata(&self.link).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// What the link says, and the release that it leads to.
     fn read(&self) -> Result<(PathBuf, Version), TargetError> {
         let text = fs::read_link(&self.link).map_err(|source| match source.kind() {

@@ -108,7 +108,9 @@ fn a_link_to_a_release_that_is_gone_still_names_it() {
     let (_root, link) = releases("releases/c");
     fs::remove_dir_all(link.directory.join("c")).expect("removed");
     assert_eq!(link.current().expect("read").as_str(), "c");
+    assert!(link.leads_nowhere());
     assert!(link.switch(&"c".into(), &"b".into()).expect("switched"));
+    assert!(!link.leads_nowhere());
 }
 
 #[test]

@@ -116,6 +116,9 @@ impl ReleasesTarget {
 fn read(link: &Link) -> Result<Observation, TargetError> {
     // Nothing may be live yet; or a deploy is just between removing the link and making it anew.
     let (current, untold) = match link.current() {
+        Ok(version) if link.leads_nowhere() => {
+            (None, Some(TargetError::Dangling { link: link.link.clone(), version }.to_string()))
+        }
         Ok(version) => (Some(version), None),
         Err(error @ TargetError::LinkAbsent(_)) => (None, Some(error.to_string())),
         Err(error) => return Err(error),

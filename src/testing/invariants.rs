@@ -175,6 +175,12 @@ impl Invariants {
                     return violated(format!("{version} is known to be bad, and no rollback from it was verified"));
                 }
             }
+            Fact::StandingChanged { version, standing: Standing::Suspect, .. } => {
+                let known = before.service(moment.service()?).measured(version);
+                if known.is_some_and(|known| known.standing == Standing::KnownBad) {
+                    return violated(format!("{version} is known to be bad, and by now only suspect"));
+                }
+            }
             Fact::PageQueued { page, .. } => self.pages.queued(page, moment.boot)?,
             Fact::Reported { authority, .. } => {
                 if let (Authority::Operator, Some(service)) = (authority, &entry.service) {

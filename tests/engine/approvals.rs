@@ -14,7 +14,7 @@ use backstop::{
     testing::{Bench, SERVICE},
 };
 
-use super::{as_it_is, deny, first, outcome};
+use super::{as_it_is, deny, first, nothing_soaks, outcome};
 
 fn approve(approval: Option<u32>) -> Request {
     Request::Approve { incident: first(), approval }
@@ -22,10 +22,8 @@ fn approve(approval: Option<u32>) -> Request {
 
 #[test]
 fn without_a_known_good_release_people_decide() {
-    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    let mut bench = Bench::with_v2(Mode::Act, nothing_soaks);
     let service = || SERVICE.into();
-    let clear = Request::MarkRelease { service: service(), version: "v1".into(), mark: Mark::Clear };
-    bench.ask(clear).expect("a mark");
     bench.requests = (40, 20);
     bench.until("refused", |bench| bench.was_told(PageKind::RollbackRefused));
     assert!(bench.incident(1).found(Finding::RollbackRefused));

@@ -18,7 +18,7 @@ use backstop::{
     testing::{Bench, Ends, SERVICE},
 };
 
-use super::{as_it_is, first, outcome};
+use super::{as_it_is, first, nothing_soaks, outcome};
 
 pub(super) fn view(bench: &mut Bench) -> ServiceView {
     bench.state.service_view(bench.now, ServiceIndex(0))
@@ -146,8 +146,8 @@ fn what_could_not_be_undone_holds_a_person_and_the_command_is_named() {
     let why = refused(&mut bench, RollbackOrder::default());
     assert_eq!(
         why,
-        "gate one_rollback_for_a_deploy says no: this deploy was rolled back from already; to go ahead all the same: \
-         `backstop rollback shop-0 --override one_rollback_for_a_deploy --reason TEXT`"
+        "gate one_rollback_for_a_deploy says no: a rollback from this deploy was begun already, and got stuck; to go ahead \
+         all the same: `backstop rollback shop-0 --override one_rollback_for_a_deploy --reason TEXT`"
     );
     let order = RollbackOrder {
         overrides: vec![Gate::OneRollbackForADeploy],
@@ -214,9 +214,23 @@ fn an_approval_that_a_gate_refuses_names_the_command_too() {
 }
 
 #[test]
-fn a_dry_run_with_nothing_to_go_back_to_asks_every_gate() {
+fn a_dry_run_while_a_plan_switches_tells_what_that_plan_does() {
     let mut bench = Bench::with_v2(Mode::Act, as_it_is);
-    marked(&mut bench, "v1", Mark::Clear);
+    bench.ends = [Ends::Well, Ends::Lost].into();
+    bench.requests = (40, 20);
+    bench.until("switching", |bench| bench.switches().len() == 1);
+    bench.pass(1);
+    assert_eq!(bench.live, Some("v1"), "the target is switched already, and nothing was heard of it");
+    for to in [None, Some("v1".into())] {
+        let shown = preview(&mut bench, RollbackOrder { to, ..RollbackOrder::default() });
+        assert_eq!((shown.version_from.as_str(), shown.version_to), ("v2", Some("v1".into())));
+        assert!(!shown.possible && shown.plan_under_way.is_some() && !shown.steps.is_empty());
+    }
+}
+
+#[test]
+fn a_dry_run_with_nothing_to_go_back_to_asks_every_gate() {
+    let mut bench = Bench::with_v2(Mode::Act, nothing_soaks);
     let shown = preview(&mut bench, RollbackOrder::default());
     let asked = Gate::ALL.iter().filter(|gate| !gate.is_of_platforms()).count();
     assert_eq!((shown.gates.len(), shown.version_to, shown.possible), (asked, None, false));

@@ -17,7 +17,7 @@ use backstop::{
 use super::{
     as_it_is,
     by_hand::{marked, preview, roll_back, view},
-    deny, first, outcome,
+    deny, first, nothing_soaks, outcome,
 };
 
 fn waits_for(bench: &mut Bench) -> (Option<WaitsFor>, Option<String>) {
@@ -31,9 +31,8 @@ fn last(bench: &Bench, kind: PageKind) -> &Page {
 
 #[test]
 fn a_refused_incident_waits_for_people_until_it_can_be_approved() {
-    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    let mut bench = Bench::with_v2(Mode::Act, nothing_soaks);
     assert_eq!(waits_for(&mut bench), (None, None));
-    marked(&mut bench, "v1", Mark::Clear);
     bench.requests = (40, 20);
     bench.until("refused", |bench| bench.was_told(PageKind::RollbackRefused));
     let command = "backstop rollback shop-0 --to VERSION --override known_good --reason TEXT";

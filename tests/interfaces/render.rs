@@ -51,6 +51,21 @@ fn explain_a_healthy_service() {
 }
 
 #[test]
+fn a_service_that_says_another_version_than_the_target_is_shown_with_both() {
+    let mut view = views::healthy();
+    let live = view.now.release.as_ref().expect("it is known").version.clone();
+    view.now.service_says = Some("2025-12-20".into());
+    let services = Services { daemon: DaemonView::default(), services: vec![ServiceSummary::from(&view)] };
+    let said = format!("the service says 2025-12-20, the target {live}: {live} does not soak until they agree");
+    for text in [render::status(&services, PLAIN()), render::explanation(&Explanation::from(&view), PLAIN())] {
+        let shown = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains(&said), "{text}");
+    }
+    let row = serde_json::to_value(&services.services[0]).expect("plain data");
+    assert_eq!(row["service_says"], "2025-12-20");
+}
+
+#[test]
 fn colour_changes_nothing_but_colour() {
     let view = Explanation::from(&views::rolling_back());
     let coloured = render::explanation(&view, Layout::new(None, true));

@@ -46,6 +46,9 @@ pub fn explanation(view: &Explanation, layout: Layout) -> String {
     if let Some(why) = &view.now.target_unseen {
         layout.field(&mut out, "target", &plain(&format!("what is live cannot be seen: failed to {why}")));
     }
+    if let Some(disagreement) = view.now.disagreement() {
+        layout.field(&mut out, "version", &plain(&disagreement));
+    }
     layout.field(&mut out, "as of", &time(view.now.at));
     tree(&mut out, &view.path, layout);
     rollback(&mut out, view, layout);

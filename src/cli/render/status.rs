@@ -174,6 +174,7 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
     if let Some(why) = &service.now.target_unseen {
         lines.push(format!("what is live cannot be seen at the target: failed to {why}"));
     }
+    lines.extend(service.now.disagreement());
     if !service.lost.is_empty() {
         let lost: Vec<_> = service.lost.iter().map(ToString::to_string).collect();
         lines.push(format!("nothing is seen of: {}", lost.join(", ")));

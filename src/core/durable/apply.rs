@@ -217,9 +217,14 @@ impl Fold<'_> {
                 self.service()?.deploy_mut(*deploy).ok_or(error)?.baseline.clone_from(latency_seconds);
             }
             Fact::StandingChanged { version, standing, why } => {
-                let record = StandingRecord { standing: *standing, why: why.clone(), by_hand: false, at };
+                let (standing, why) = (*standing, why.clone());
+                let record = StandingRecord { standing, why, by_hand: false, at, measured: None };
                 let service = self.service()?;
-                service.standings.insert(version.clone(), record);
+                // A person's word lies over what is measured.
+                match service.standings.get_mut(version).filter(|known| known.by_hand) {
+                    Some(marked) => marked.measured = Some(Box::new(record)),
+                    None => drop(service.standings.insert(version.clone(), record)),
+                }
                 service.bound_standings();
             }
             Fact::Marked { version, mark, by } => {
@@ -227,13 +232,20 @@ impl Fold<'_> {
                     Mark::Good => Standing::KnownGood,
                     Mark::Bad => Standing::KnownBad,
                     Mark::Clear => {
-                        self.service()?.standings.remove(version);
+                        let service = self.service()?;
+                        if service.is_marked(version)
+                            && let Some(measured) = service.standings.remove(version).and_then(|known| known.measured)
+                        {
+                            service.standings.insert(version.clone(), *measured);
+                        }
                         self.tell_open(&format!("{version} cleared by {by}"));
                         return Ok(());
                     }
                 };
-                let record = StandingRecord { standing, why: format!("marked by {by}"), by_hand: true, at };
-                self.service()?.standings.insert(version.clone(), record);
+                let service = self.service()?;
+                let measured = service.measured(version).cloned().map(Box::new);
+                let record = StandingRecord { standing, why: format!("marked by {by}"), by_hand: true, at, measured };
+                service.standings.insert(version.clone(), record);
                 self.tell_open(&format!("{version} marked {} by {by}", standing.as_str().replace('_', " ")));
             }
             _ => unreachable!("dispatched by `fact`"),

@@ -201,6 +201,9 @@ pub struct StandingRecord {
     pub by_hand: bool,
     /// Since when.
     pub at: WallTime,
+    /// What was measured of the release, where a person's word lies over it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub measured: Option<Box<StandingRecord>>,
 }
 
 /// A pause.
@@ -298,6 +301,17 @@ impl ServiceRecord {
     /// What is known of a version.
     pub fn standing(&self, version: &Version) -> Standing {
         self.standings.get(version).map_or(Standing::Unproven, |record| record.standing)
+    }
+
+    /// What was measured of a version, whatever a person says of it.
+    pub fn measured(&self, version: &Version) -> Option<&StandingRecord> {
+        let known = self.standings.get(version)?;
+        if known.by_hand { known.measured.as_deref() } else { Some(known) }
+    }
+
+    /// Whether a person's word holds for that version.
+    pub fn is_marked(&self, version: &Version) -> bool {
+        self.standings.get(version).is_some_and(|known| known.by_hand)
     }
 
     /// Whether a rollback made the live release live.

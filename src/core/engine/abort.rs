@@ -7,6 +7,7 @@ use super::{
     page::Draft,
     service::Service,
     turn::Turn,
+    verification::why_ended,
 };
 use crate::core::{
     durable::PlanRecord,
@@ -123,21 +124,18 @@ impl Service {
     /// Every step of an aborted plan is settled.
     pub(super) fn end_aborted(&mut self, turn: &mut Turn<'_>, id: &IncidentId) {
         let plan = turn.incident(id).active_plan().expect("the plan under way");
-        let (by, reason) = plan.aborted.clone().expect("it was aborted");
         let (number, from, to) = (plan.number, plan.from.clone(), plan.to.clone());
         let is_accused = plan.is_accused(turn.incident(id));
         let (left, switched) = (left_as(plan), plan.switch_status() == StepStatus::Done);
-        let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        let detail = format!("aborted by {by}{why}");
         let outcome = PlanOutcome::Aborted;
+        let detail = why_ended(plan, outcome);
         turn.append(
             Some(&self.name),
             Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail: detail.clone() },
         );
-        if switched && is_accused && !turn.record(&self.name).standings.get(&from).is_some_and(|known| known.by_hand) {
+        if switched && is_accused {
             let why = "rolled back from, and whether that helped was not waited for".to_owned();
-            let fact = Fact::StandingChanged { version: from.clone(), standing: Standing::Suspect, why };
-            turn.append(Some(&self.name), fact);
+            self.measured(turn, &from, Standing::Suspect, why);
         }
         let summary = format!("{}: the rollback from {from} to {to} was {detail}", self.name);
         let draft = Draft::about(PageKind::RollbackFailed, turn.incident(id), summary)

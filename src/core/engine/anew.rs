@@ -61,6 +61,7 @@ impl State {
         next.clocks = self.clocks;
         next.forget_at = self.forget_at;
         next.late_samples = self.late_samples;
+        next.waiting = self.waiting;
         next
     }
 }

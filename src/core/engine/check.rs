@@ -1,7 +1,7 @@
 //! The verification after a rollback made by hand: the same proof, without a plan.
 
 use super::{
-    history::{keep_verification, put_in_place_of},
+    history::{keep_verification, put_in_place_of, was_overtaken},
     page::Draft,
     service::Service,
     turn::Turn,
@@ -124,9 +124,11 @@ impl Service {
         if outcome == PlanOutcome::Verified {
             self.learn_from_rollback_by_hand(turn, version);
         }
-        let last = turn.record(&self.name).verification.as_ref();
-        if last.is_none_or(|last| last.from.is_none()) {
-            // Nothing was rolled back: whoever asked is answered, and what is wrong is told as ever.
+        let record = turn.record(&self.name);
+        let last = record.verification.as_ref();
+        if last.is_none_or(|last| last.from.is_none() || was_overtaken(record, last)) {
+            // Nothing was rolled back, or what was verified is not live: whoever asked is answered, and what is wrong is
+            // told as ever.
             return;
         }
         let (summary, finding) = match outcome {
@@ -165,11 +167,7 @@ impl Service {
         if plans.peek().is_some() && !plans.any(|plan| plan.is_accused(incident)) {
             return;
         }
-        if turn.record(&self.name).standings.get(&bad).is_some_and(|known| known.by_hand) {
-            return;
-        }
         let why = format!("replaced by {healthy} by hand, and that helped");
-        let fact = Fact::StandingChanged { version: bad, standing: Standing::KnownBad, why };
-        turn.append(Some(&self.name), fact);
+        self.measured(turn, &bad, Standing::KnownBad, why);
     }
 }

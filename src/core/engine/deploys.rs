@@ -147,6 +147,8 @@ impl Service {
             DeploySource::FirstSeen => Vec::new(),
             // After a rollback one compares with what was before the bad deploy, not with the bad deploy.
             DeploySource::Rollback => record.live().map(|live| live.baseline.clone()).unwrap_or_default(),
+            // What was measured is not the release's that the target had live: what was before that counts on.
+            _ if self.is_contradicted(turn.now) => record.live().map(|live| live.baseline.clone()).unwrap_or_default(),
             _ => self.watch.baseline(turn.now),
         };
         let version = release.version.clone();
@@ -275,6 +277,11 @@ impl Service {
         let (number, version) = (live.deploy.number, live.deploy.release.version.clone());
         let (saved, saved_requests) = (Duration::from_millis(live.soaked_ms), live.soaked_requests);
         let counted_to = self.soak.counted_to.replace(turn.now.boot);
+        // What runs is another release, or may be: how that does says nothing of this one.
+        let is_untold = self.sight.observation().is_some_and(|seen| seen.untold.is_some());
+        if is_untold || self.contradicted_since.is_some() {
+            return;
+        }
         match self.watch.verdict().kind {
             VerdictKind::Healthy => {}
             VerdictKind::Monitor => return,

@@ -6,11 +6,15 @@
 
 use std::time::Duration;
 
-use super::{State, turn::Turn, verification::outcome};
+use super::{
+    State,
+    turn::Turn,
+    verification::{outcome, why_ended},
+};
 use crate::core::{
     action::{Action, Actions},
-    durable::{Durable, IncidentRecord, PlanRecord, ServiceRecord, VerificationRecord},
-    entry::StepAction,
+    durable::{DeployRecord, Durable, IncidentRecord, PlanRecord, ServiceRecord, VerificationRecord},
+    entry::{PlanOutcome, StepAction},
     name::{IncidentId, ServiceName, Version},
     operation::HistoryRecord,
     release::DeploySource,
@@ -18,39 +22,57 @@ use crate::core::{
     time::WallTime,
 };
 
-/// What the history file says of `plan` as it stands, after so long.
+/// What the history file says of `plan` as it stands, after so long: what it accused, and why it did not end well, if it
+/// did not.
 pub(super) fn of_plan(incident: &IncidentRecord, plan: &PlanRecord, lasted: Duration) -> HistoryRecord {
+    let outcome = outcome(plan);
+    of_plan_with(incident, plan, lasted, outcome, &why_ended(plan, outcome))
+}
+
+fn of_plan_with(
+    incident: &IncidentRecord,
+    plan: &PlanRecord,
+    lasted: Duration,
+    outcome: PlanOutcome,
+    why: &str,
+) -> HistoryRecord {
+    let accused = match &plan.by_hand {
+        Some(order) => order.words(),
+        None => incident.path.because.clone(),
+    };
+    let reason = match outcome {
+        PlanOutcome::Verified => accused,
+        // Who aborted it is said with it.
+        PlanOutcome::Aborted => format!("{accused}; {why}"),
+        _ => format!("{accused}; {}: {why}", outcome.as_str()),
+    };
     HistoryRecord {
         date: whole_seconds(plan.started_at),
         version_from: plan.from.to_string(),
         version_to: plan.to.to_string(),
-        reason: match &plan.by_hand {
-            Some(order) => order.words(),
-            None => incident.path.because.clone(),
-        },
+        reason,
         duration_minutes: whole_minutes(lasted),
         root_cause: String::new(),
         post_mortem_link: String::new(),
         service: incident.service.to_string(),
         incident: incident.id.to_string(),
-        outcome: outcome(plan).as_str().to_owned(),
+        outcome: outcome.as_str().to_owned(),
     }
 }
 
-/// And once it has ended, with why it ended so.
+/// And once it has ended.
 fn of_ended_plan(incident: &IncidentRecord, plan: &PlanRecord) -> Option<HistoryRecord> {
     let (_, outcome) = plan.ended?;
     // Nothing touches a plan that has ended.
-    let record = of_plan(incident, plan, plan.touched_at.since(plan.started));
-    let reason = format!("{}; {}: {}", record.reason, outcome.as_str(), plan.ended_why);
-    Some(HistoryRecord { reason, outcome: outcome.as_str().to_owned(), ..record })
+    Some(of_plan_with(incident, plan, plan.touched_at.since(plan.started), outcome, &plan.ended_why))
 }
 
 /// What it says of a verification that has ended. Of what a rollback of Backstop's own made live it says nothing: that one
 /// is on record itself, and was not made a second time.
 fn of_verification(durable: &Durable, service: &ServiceName, record: &VerificationRecord) -> Option<HistoryRecord> {
     let (_, outcome, note) = record.ended.as_ref()?;
-    if was_rolled_back_to(durable.service(service), record) {
+    let known = durable.service(service);
+    if was_rolled_back_to(known, record) || was_overtaken(known, record) {
         return None;
     }
     let incident = record.incident.as_ref().and_then(|id| durable.incidents.get(id));
@@ -74,6 +96,16 @@ fn of_verification(durable: &Durable, service: &ServiceName, record: &Verificati
 pub(super) fn was_rolled_back_to(service: &ServiceRecord, record: &VerificationRecord) -> bool {
     let verified = service.deploys.iter().rev().find(|deploy| deploy.noticed <= record.begun);
     verified.is_some_and(|verified| verified.deploy.source == DeploySource::Rollback)
+}
+
+/// Whether another release became live before the verification ended: what it was about was not live any more, and
+/// nothing was proved of it.
+pub(super) fn was_overtaken(service: &ServiceRecord, record: &VerificationRecord) -> bool {
+    let ended = record.begun.after(record.took);
+    let is_meanwhile = |one: &DeployRecord| {
+        one.noticed >= record.begun && one.noticed <= ended && one.deploy.release.version != record.version
+    };
+    record.ended.is_some() && service.deploys.iter().rev().any(is_meanwhile)
 }
 
 /// A plan ended before it could put itself on record.

@@ -284,6 +284,9 @@ impl Service {
         if let Some(reason) = self.sight.long_trouble(turn.now) {
             lost.push(("the target".to_owned(), reason.to_string()));
         }
+        if let Some(reason) = self.told_contradiction(turn) {
+            lost.push(("which release runs".to_owned(), reason));
+        }
         let finding = Finding::SignalLost;
         let told = turn.record(&self.name).findings.contains(&finding);
         let is_restart = self.leave_lost_to_restart(turn, &mut lost);

@@ -1,6 +1,7 @@
 //! The engine: takes events, one after another, and says what is to be done. It owns all state and never waits.
 
 mod abort;
+mod afresh;
 mod anew;
 mod by_hand;
 mod certificate;
@@ -9,6 +10,7 @@ mod clocks;
 mod courier;
 mod decide;
 mod deploys;
+mod discord;
 mod drive;
 mod history;
 mod incident;
@@ -36,9 +38,15 @@ pub use ledger::UNCOMMITTED_LIMIT;
 pub use reload::{PlansUnderWay, Reload, Reloaded};
 pub use view::incident_view;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use self::{clocks::Clocks, courier::Courier, ledger::Ledger, observer::Observer, service::Service, turn::Turn};
+use self::{
+    afresh::Waiting, clocks::Clocks, courier::Courier, ledger::Ledger, observer::Observer, service::Service, turn::Turn,
+};
 use super::{
     action::{Action, Actions},
     durable::{Durable, KEPT_AT_LEAST, PauseRecord},
@@ -72,6 +80,8 @@ pub struct State {
     wakes: BTreeSet<(BootTime, ServiceIndex)>,
     /// Services of which readers have not seen the latest.
     stirred: BTreeSet<ServiceIndex>,
+    /// Requests that wait for a look at a target, in the order in which they came.
+    waiting: VecDeque<Waiting>,
     late_samples: u64,
     store_pages: u64,
     /// People were told that the journal cannot be written.
@@ -117,6 +127,7 @@ impl State {
             courier: Courier::default(),
             wakes,
             stirred: BTreeSet::new(),
+            waiting: VecDeque::new(),
             late_samples: 0,
             store_pages: 0,
             store_told: false,
@@ -134,10 +145,7 @@ impl State {
     /// When it wants an [`Event::Woke`], at the latest.
     pub fn next_wake(&self) -> Option<BootTime> {
         let service = self.wakes.first().map(|(at, _)| *at);
-        match (service, self.courier.wake()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        service.into_iter().chain(self.courier.wake()).chain(self.answers_by()).min()
     }
 
     /// The service whose step is under way, or was when the core panicked.
@@ -189,7 +197,10 @@ impl State {
             }
             Event::SelfCheck(outcome) => self.self_checked(now, outcome, actions),
             Event::Woke => self.woke(now, actions),
-            Event::Looked { service, key, look } => self.looked(now, service, key.as_ref(), &look, actions),
+            Event::Looked { service, key, look } => {
+                self.looked(now, service, key.as_ref(), &look, actions);
+                self.answer_seen(now, service, look.began, actions);
+            }
             Event::VersionSeen { service, version } => self.with(now, service, actions, |service, turn| {
                 service.sight.version_seen(turn.now, version.clone());
                 if let Ok(version) = version {
@@ -224,17 +235,9 @@ impl State {
                 courier.pump(&mut self.turn(now, actions));
                 self.courier = courier;
             }
-            Event::Requested { id, by, request } => {
-                let reply = self.requested(now, &by, request, actions);
-                let reply = Action::Reply { id, reply };
-                if self.ledger.durable.last == before {
-                    // What changed nothing waits for no store: a refusal comes also while the store is down.
-                    actions.push(reply);
-                } else {
-                    self.ledger.after_commit(reply, actions);
-                }
-            }
+            Event::Requested { id, by, request } => self.ask(now, id, by, request, actions),
         }
+        self.answer_overdue(now, actions);
         self.keep_house(now, actions);
         let is_due = self.courier.wake().is_some_and(|wake| wake <= now.boot);
         if is_due || self.ledger.durable.last != before {

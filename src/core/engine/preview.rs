@@ -55,8 +55,15 @@ impl Service {
         };
         let incident = situation.incident.filter(|incident| accuses_live(&incident.accused));
         let situation = Situation { incident, ..situation };
-        let from = live.deploy.release.version.clone();
-        let to = self.destination(&situation, &from, order)?;
+        // While a plan is under way what it does is what a rollback comes to, wherever the target stands in between.
+        let is_meant = |plan: &&PlanUnderWay| order.to.as_ref().is_none_or(|to| *to == plan.version_to);
+        let (from, to) = if let Some(plan) = plan_under_way.as_ref().filter(is_meant) {
+            (plan.version_from.clone(), Some(plan.version_to.clone()))
+        } else {
+            let from = live.deploy.release.version.clone();
+            let to = self.destination(&situation, &from, order)?;
+            (from, to)
+        };
         let reports = situation.reports_for(to.as_ref());
         let gates: Vec<_> = reports.into_iter().map(|report| self.asked_by_hand(turn, live, report, order)).collect();
         let steps = to.as_ref().map(|to| plan::quick(&self.policy, &from, to)).unwrap_or_default();

@@ -9,7 +9,7 @@ use super::{
 use crate::core::{
     action::Actions,
     answer::Answer,
-    durable::{ApprovalRecord, ApprovalState, PauseRecord, verdict_severity},
+    durable::{ApprovalRecord, ApprovalState, IncidentRecord, PauseRecord, StandingRecord, verdict_severity},
     entry::Fact,
     event::{Refusal, Reply},
     gate::{together, words},
@@ -172,13 +172,29 @@ impl Service {
             return Err(Refusal::Busy(format!("{STANDINGS_LIMIT} versions are marked already")));
         }
         let word = match mark {
-            Mark::Good => "marked good",
-            Mark::Bad => "marked bad",
-            Mark::Clear => "cleared",
+            Mark::Good => "marked good".to_owned(),
+            Mark::Bad => "marked bad".to_owned(),
+            Mark::Clear => {
+                let cleared = if record.is_marked(&version) { "cleared" } else { "was not marked" };
+                match record.measured(&version) {
+                    Some(StandingRecord { standing, why, .. }) => {
+                        format!("{cleared}: it is {}: {why}", standing.as_str().replace('_', " "))
+                    }
+                    None => cleared.to_owned(),
+                }
+            }
         };
         let mut reply = format!("{} {version} {word}", self.name);
         reply += &self.doubt(turn, &version);
+        let before = begun(turn.open_incident(&self.name));
         turn.append(Some(&self.name), Fact::Marked { version, mark, by: by.to_owned() });
+        if before.is_none() {
+            return Ok(reply);
+        }
+        let follows = self.follows_resuming(turn);
+        if let Some(follows) = follows.filter(|_| begun(turn.open_incident(&self.name)) != before) {
+            reply += &format!("; {follows}");
+        }
         Ok(reply)
     }
 
@@ -302,6 +318,11 @@ impl Service {
             None => format!("incident {id} is open: `backstop incident show {id}`"),
         })
     }
+}
+
+/// The plans of an open incident, and the approval that it waits for.
+fn begun(incident: Option<&IncidentRecord>) -> Option<(usize, Option<u32>)> {
+    incident.map(|one| (one.plans.len(), one.open_approval().map(|approval| approval.number)))
 }
 
 /// That something is paused, until when, and what that takes the place of.

@@ -81,6 +81,8 @@ pub(super) struct Service {
     pub(super) flying: Option<(StepKey, BootTime)>,
     /// When a switch of ours last came to its end: a look that began before shows what was.
     pub(super) changed_at: Option<BootTime>,
+    /// Since when the version endpoint says another version than the target.
+    pub(super) contradicted_since: Option<BootTime>,
     /// When it was last assessed: while too much waits for the store nothing is judged.
     pub(super) assessed_at: BootTime,
     /// When it wants to be assessed next.
@@ -145,6 +147,7 @@ impl Service {
             page_only: false,
             flying: None,
             changed_at: None,
+            contradicted_since: None,
             assessed_at: now.boot,
             wake: now.boot,
         }
@@ -224,6 +227,7 @@ impl Service {
         self.evaluate(turn);
         self.slow_down_long_confirmations(turn);
         self.follow_rollout(turn);
+        self.follow_contradiction(turn);
         self.follow_soak(turn);
         self.follow_signals(turn);
         self.follow_incident(turn);

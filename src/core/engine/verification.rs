@@ -8,7 +8,7 @@ use super::{
 };
 use crate::core::{
     answer::Answer,
-    durable::{PlanRecord, Rollout},
+    durable::{PlanRecord, Rollout, StepRecord},
     entry::{Fact, PlanOutcome, StepAction, StepEvent},
     gate::words,
     name::{ConditionName, IncidentId, Version},
@@ -169,11 +169,9 @@ impl Service {
             StepEvent::Succeeded => (Standing::KnownBad, "rolled back from, and that helped".to_owned()),
             _ => (Standing::Suspect, "rolled back from, and that was not proved to help".to_owned()),
         };
-        let known = turn.record(&self.name).standings.get(from);
         // Nothing was measured against what somebody rolled back from by hand: it stands as it stood.
-        if is_accused && !known.is_some_and(|known| known.by_hand) {
-            let fact = Fact::StandingChanged { version: from.clone(), standing, why };
-            turn.append(Some(&self.name), fact);
+        if is_accused {
+            self.measured(turn, from, standing, why);
         }
         let draft = if event == StepEvent::Succeeded {
             let summary = format!("{}: rollback complete: {to} is live and healthy", self.name);
@@ -205,6 +203,16 @@ impl Service {
         true
     }
 
+    /// Puts into the journal what was measured of a release. What was proved stays proved: a doubt takes nothing from a
+    /// release that is known to be bad.
+    pub(super) fn measured(&self, turn: &mut Turn<'_>, version: &Version, standing: Standing, why: String) {
+        let before = turn.record(&self.name).measured(version).map(|known| known.standing);
+        if standing == Standing::Suspect && before == Some(Standing::KnownBad) {
+            return;
+        }
+        turn.append(Some(&self.name), Fact::StandingChanged { version: version.clone(), standing, why });
+    }
+
     /// Ends the plan when all its steps are settled.
     pub(super) fn end_plan(&mut self, turn: &mut Turn<'_>) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
@@ -215,12 +223,7 @@ impl Service {
             self.end_aborted(turn, &id);
             return;
         }
-        let detail = plan
-            .steps
-            .iter()
-            .rfind(|step| !step.note.is_empty() && step.planned.action != StepAction::Record)
-            .map(|step| format!("{}: {}", step.planned.title, step.note))
-            .unwrap_or_default();
+        let detail = why_ended(plan, outcome);
         let fact = Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail };
         turn.append(Some(&self.name), fact);
         self.drive = super::drive::Drive::default();
@@ -294,6 +297,17 @@ impl Service {
         let draft = draft.found(Finding::RollbackTookTooLong);
         turn.page(draft);
     }
+}
+
+/// Why a plan ends as it does: who ended it, or what was said last of a step.
+pub(super) fn why_ended(plan: &PlanRecord, outcome: PlanOutcome) -> String {
+    if let (PlanOutcome::Aborted, Some((by, reason))) = (outcome, &plan.aborted) {
+        let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        return format!("aborted by {by}{why}");
+    }
+    let is_said = |step: &&StepRecord| !step.note.is_empty() && step.planned.action != StepAction::Record;
+    let last = plan.steps.iter().rfind(is_said);
+    last.map(|step| format!("{}: {}", step.planned.title, step.note)).unwrap_or_default()
 }
 
 pub(super) fn outcome(plan: &PlanRecord) -> PlanOutcome {

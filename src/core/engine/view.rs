@@ -40,6 +40,7 @@ impl State {
             plan_under_way,
             approval: situation.incident.and_then(IncidentRecord::open_approval).map(approval_view),
             target_unseen: service.sight.unseen().map(str::to_owned),
+            service_says: service.contradiction(&turn).cloned(),
             paused: pause.filter(|pause| !pause.is_over(situation.steady)).map(pause_view),
             rollback_to: situation.candidate(),
             at: now.wall,

@@ -6,6 +6,7 @@ use super::{Dependency, Gate, GateReport, Neighbours, Wellness};
 use crate::core::{
     answer::Answer,
     durable::{DeployRecord, IncidentRecord, PauseRecord, Rollout, ServiceRecord},
+    entry::PlanOutcome,
     name::{ServiceIndex, Version},
     policy::{KnownGoodPolicy, ServicePolicy},
     release::{DeploySource, Observation, Standing},
@@ -265,7 +266,12 @@ impl<'a> Situation<'a> {
         }
         let accused = self.incident.and_then(|incident| incident.accused.as_ref());
         let deploy = accused.and_then(|(number, _)| self.record.deploy(*number)).unwrap_or(live);
-        if deploy.rolled_back {
+        let plans = || self.incident.iter().flat_map(|incident| &incident.plans);
+        let last = plans().rfind(|plan| plan.deploy == deploy.deploy.number);
+        let is_stuck = last.and_then(|plan| plan.ended).is_some_and(|(_, outcome)| outcome == PlanOutcome::Stuck);
+        if deploy.rolled_back && is_stuck {
+            (Answer::No, "a rollback from this deploy was begun already, and got stuck".to_owned())
+        } else if deploy.rolled_back {
             (Answer::No, "this deploy was rolled back from already".to_owned())
         } else {
             (Answer::Yes, "the first for this deploy".to_owned())

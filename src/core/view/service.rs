@@ -79,6 +79,9 @@ pub struct ServiceState {
     /// Why the last look at the target did not see what is live, if it did not; phrased to follow "failed to".
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target_unseen: Option<String>,
+    /// What the version endpoint says, where it is another version than the live one and no rollout is under way.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub service_says: Option<Version>,
     /// Who paused it, until when and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub paused: Option<PauseView>,
@@ -112,6 +115,14 @@ pub enum WaitsFor {
     Persists,
     /// Nobody can tell whether it helped.
     Unverified,
+}
+
+impl ServiceState {
+    /// That the service says another version than the target, in words, where it does.
+    pub fn disagreement(&self) -> Option<String> {
+        let (said, live) = (self.service_says.as_ref()?, &self.release.as_ref()?.version);
+        Some(format!("the service says {said}, the target {live}: {live} does not soak until they agree"))
+    }
 }
 
 impl WaitsFor {

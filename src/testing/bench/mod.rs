@@ -219,16 +219,31 @@ impl Bench {
         self.feed(Event::VersionSeen { service: ServiceIndex(0), version: Ok(version.into()) });
     }
 
-    /// A person asks for something.
+    /// A person asks for something. Where the answer waits for a look, one is made at once.
     ///
     /// # Panics
     /// If no answer comes.
     pub fn ask(&mut self, request: Request) -> Reply {
+        let id = self.ask_only(request);
+        let at_once = self.answer(id);
+        at_once.unwrap_or_else(|| {
+            self.look(None);
+            self.answer(id).expect("commits are immediate")
+        })
+    }
+
+    /// A person asks for something, and no look is made for it.
+    pub fn ask_only(&mut self, request: Request) -> RequestId {
         self.asked += 1;
         let id = RequestId(self.asked);
         self.feed(Event::Requested { id, by: "somebody".to_owned(), request });
-        let reply = self.replies.iter().position(|(answered, _)| *answered == id).expect("commits are immediate");
-        self.replies.remove(reply).1
+        id
+    }
+
+    /// The answer to that, once it is there; only the first time.
+    pub fn answer(&mut self, id: RequestId) -> Option<Reply> {
+        let place = self.replies.iter().position(|(answered, _)| *answered == id)?;
+        Some(self.replies.remove(place).1)
     }
 
     /// Gives the core an event, and does what it wants.
