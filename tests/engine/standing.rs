@@ -5,8 +5,9 @@ use std::time::Duration;
 use backstop::{
     core::{
         event::Request,
+        name::SignalIndex,
         page::PageKind,
-        policy::{Mode, ServicePolicy},
+        policy::{Atom, LatencyLimit, Mode, RateLimit, ServicePolicy},
         release::{Mark, Standing},
     },
     testing::{Bench, SERVICE},
@@ -162,6 +163,51 @@ fn a_release_that_the_service_does_not_say_it_is_does_not_soak_and_people_hear_o
     says(&mut bench, "v2", 120);
     assert_eq!(standing(&bench, "v2"), Standing::KnownGood);
     assert!(bench.was_told(PageKind::SignalRestored), "{:?}", bench.told());
+}
+
+#[test]
+fn what_another_release_took_is_no_baseline_of_the_one_at_the_target() {
+    let measures_latency = |policy: &mut ServicePolicy| {
+        asks_the_version(policy);
+        let rate = policy.atoms.iter().find_map(|atom| match atom {
+            Atom::ErrorRate { limit, .. } => Some(limit.clone()),
+            _ => None,
+        });
+        let rate = RateLimit { above: 0.01, ..rate.expect("it has one") };
+        let limit = LatencyLimit { quantile: 0.99, factor: Some(2.0), at_least: Duration::from_millis(200), rate };
+        policy.atoms.push(Atom::Latency { signal: SignalIndex(1), limit });
+    };
+    let baseline = |bench: &Bench| bench.record().live().expect("it is known").baseline.clone();
+    let mut bench = Bench::new(Mode::Observe, measures_latency);
+    bench.is_slow = Some(false);
+    says(&mut bench, "v1", 120);
+    bench.live = Some("v2");
+    says(&mut bench, "v1", 2);
+    let before = baseline(&bench);
+    assert!(matches!(before[..], [(_, seconds)] if seconds <= 0.05), "{before:?}");
+    // `v2` was never started, and what answers in its place becomes slow.
+    bench.is_slow = Some(true);
+    says(&mut bench, "v1", 120);
+    bench.live = Some("v3");
+    says(&mut bench, "v3", 2);
+    assert_eq!(bench.record().live().map(|live| live.deploy.number), Some(3));
+    assert_eq!(baseline(&bench), before);
+    // Of one that runs it is taken.
+    says(&mut bench, "v3", 120);
+    bench.live = Some("v2");
+    says(&mut bench, "v2", 2);
+    assert!(matches!(baseline(&bench)[..], [(_, seconds)] if seconds > 0.1), "{:?}", baseline(&bench));
+}
+
+#[test]
+fn nothing_soaks_while_a_link_leads_nowhere() {
+    let mut bench = Bench::with_v2(Mode::Observe, as_it_is);
+    bench.untold = Some("see what is live: the link current leads to ghost, which is not there");
+    bench.pass(300);
+    assert_eq!(standing(&bench, "v2"), Standing::Unproven);
+    assert!(bench.record().deploys.iter().all(|one| one.deploy.release.version.as_str() != "ghost"));
+    bench.untold = None;
+    bench.until("it soaks", |bench| standing(bench, "v2") == Standing::KnownGood);
 }
 
 #[test]

@@ -62,10 +62,14 @@ pub struct Bench {
     pub live: Option<&'static str>,
     /// Whether the target can tell what is live, when it is seen.
     pub tells_current: bool,
+    /// Why the target does not tell what is live just now, where it is one that can.
+    pub untold: Option<&'static str>,
     /// Whether the probe passes; [`None`] where it is missed.
     pub ready: Option<bool>,
     /// Requests in each count, and errors among them.
     pub requests: (u64, u64),
+    /// How long each request takes, where that is measured: 50 ms or 500 ms.
+    pub is_slow: Option<bool>,
     /// So many of the next deliveries fail.
     pub deliveries_fail: u32,
     /// Pages of this kind fail on every try.
@@ -157,8 +161,10 @@ impl Bench {
             now,
             live: Some("v1"),
             tells_current: true,
+            untold: None,
             ready: Some(true),
             requests: (40, 0),
+            is_slow: None,
             deliveries_fail: 0,
             stuck_pages: None,
             dead_channel: None,

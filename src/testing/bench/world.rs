@@ -10,7 +10,7 @@ use crate::core::{
     operation::{Attempt, Look, Operation, OperationOutcome, Receipt, StepKey},
     page::DeliveryOutcome,
     release::{Observation, Release},
-    sample::{Measurement, Outcome, Reason, RequestCounts, Sample},
+    sample::{LatencyCounts, Measurement, Outcome, Reason, RequestCounts, Sample},
     time::BootTime,
 };
 
@@ -38,7 +38,11 @@ impl Bench {
             let counts = if self.requests_missed {
                 Measurement::RequestsMissed(Reason::new("connection refused"))
             } else {
-                Measurement::Requests(RequestCounts { total, errors, latency: None })
+                let latency = self.is_slow.map(|is_slow| {
+                    let counts = if is_slow { [0, 0, total, 0] } else { [total, 0, 0, 0] };
+                    Ok(LatencyCounts { bounds: [0.05, 0.1, 0.5, f64::INFINITY].into(), counts: counts.into() })
+                });
+                Measurement::Requests(RequestCounts { total, errors, latency })
             };
             self.sample(ServiceIndex(0), 1, counts);
         }
@@ -81,8 +85,8 @@ impl Bench {
         let observation = match self.live {
             None => Err(Reason::new("timed out")),
             Some(live) => Ok(Observation {
-                current: self.tells_current.then(|| Release::of(live)),
-                untold: None,
+                current: (self.tells_current && self.untold.is_none()).then(|| Release::of(live)),
+                untold: self.untold.map(str::to_owned),
                 available: ["v3", "v2", "v1"].into_iter().filter(|one| *one != live).map(Release::of).collect(),
                 rolling_out: false,
                 failing: None,
