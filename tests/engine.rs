@@ -25,6 +25,8 @@ mod interrupted;
 mod outages;
 #[path = "engine/pages.rs"]
 mod pages;
+#[path = "engine/partial.rs"]
+mod partial;
 #[path = "engine/rollbacks.rs"]
 mod rollbacks;
 #[path = "engine/soak.rs"]

@@ -95,7 +95,10 @@ impl Core {
                 }
                 Action::Look { service, .. } => self.looks.push(service.get()),
                 Action::Reply { reply, .. } => self.replies.push(reply),
-                Action::Deliver { .. } | Action::KeepHistory { .. } | Action::WriteEvidence { .. } => {}
+                Action::Deliver { .. }
+                | Action::Gather { .. }
+                | Action::KeepHistory { .. }
+                | Action::WriteEvidence { .. } => {}
             }
         }
         if let Some(Sequence(number)) = committed {

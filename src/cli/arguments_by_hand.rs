@@ -18,7 +18,7 @@ fn plans() -> PossibleValuesParser {
 /// What `--plan` takes, for the help.
 fn plan_help() -> String {
     let later: Vec<_> = PlanKind::ALL.into_iter().filter(|plan| !plan.is_available()).map(PlanKind::as_str).collect();
-    format!("By this plan; {} are not in this version yet", later.join(", "))
+    format!("By this plan; {} are not in this version yet", later.join(" and "))
 }
 
 fn gates() -> PossibleValuesParser {

@@ -44,6 +44,16 @@ pub enum Action {
         /// What.
         attempt: Attempt,
     },
+    /// Gather what a human would look at first when all is down, into the incident's evidence; [`Event::Gathered`] tells
+    /// what came of it. Bounded in time, and it changes nothing.
+    ///
+    /// [`Event::Gathered`]: super::event::Event::Gathered
+    Gather {
+        /// Whose target.
+        service: ServiceIndex,
+        /// Into whose evidence.
+        incident: IncidentId,
+    },
     /// Send a page.
     Deliver {
         /// The page.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     gate::Gate,
     name::{ChannelName, IncidentId, PageId, ServiceIndex, ServiceName, SignalIndex, Version},
-    operation::{Look, OperationOutcome, StepKey},
+    operation::{Gathering, Look, OperationOutcome, StepKey},
     page::DeliveryOutcome,
     policy::ReportKind,
     release::Mark,
@@ -65,6 +65,13 @@ pub enum Event {
         key: StepKey,
         /// How.
         outcome: OperationOutcome,
+    },
+    /// What was to be gathered for people is in the incident's evidence, or nothing could be gathered.
+    Gathered {
+        /// Of which incident.
+        incident: IncidentId,
+        /// What, and where it is; or why not, phrased to follow "failed to".
+        outcome: Result<Gathering, Reason>,
     },
     /// The journal is durable up to here.
     Committed(Sequence),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     name::{IncidentId, Version},
-    release::Observation,
+    release::{Instance, Observation},
     sample::Reason,
     time::BootTime,
 };
@@ -32,6 +32,14 @@ pub enum Operation {
         /// The version.
         version: Version,
     },
+    /// Delete these instances of the live release, so that the platform makes others in their place: one that serves by now
+    /// stays, and one that is gone is left so. However often it is repeated, no other is deleted.
+    RestartFailing {
+        /// The live release.
+        version: Version,
+        /// Which.
+        instances: Vec<Instance>,
+    },
     /// Append to (or complete in) the history file.
     Record {
         /// The entry.
@@ -44,7 +52,10 @@ impl Operation {
     pub const fn changes_the_target(&self) -> bool {
         match self {
             Self::Switch { .. } => true,
-            Self::EnsureAvailable { .. } | Self::WaitRollout { .. } | Self::Record { .. } => false,
+            Self::EnsureAvailable { .. }
+            | Self::WaitRollout { .. }
+            | Self::RestartFailing { .. }
+            | Self::Record { .. } => false,
         }
     }
 
@@ -54,6 +65,7 @@ impl Operation {
             Self::EnsureAvailable { .. } => "ensure_available",
             Self::Switch { .. } => "switch",
             Self::WaitRollout { .. } => "wait_rollout",
+            Self::RestartFailing { .. } => "restart_failing",
             Self::Record { .. } => "record",
         }
     }
@@ -124,6 +136,29 @@ pub struct Look {
     /// When it began: what it shows may be as old as that, however late it is taken in.
     pub began: BootTime,
 }
+
+/// What was gathered for people when all is down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gathering {
+    /// Where the files are, for people.
+    pub place: String,
+    /// How many.
+    pub files: usize,
+    /// What they show, a line each: at most [`SEEN_LINES_LIMIT`].
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub seen: Vec<String>,
+}
+
+impl Gathering {
+    /// Where it is, and how much.
+    pub fn words(&self) -> String {
+        let files = if self.files == 1 { "file" } else { "files" };
+        format!("gathered: {} {files} in {}", self.files, self.place)
+    }
+}
+
+/// Lines that say what was gathered: as many as a page bears.
+pub const SEEN_LINES_LIMIT: usize = 12;
 
 /// One rollback as the runbook's history file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -146,6 +146,16 @@ impl Observation {
     pub fn way_back(&self, to: &Version) -> Option<&WayBack> {
         self.workload.as_ref()?.ways_back.iter().find(|way| way.to == *to)
     }
+
+    /// The instances of the live release, where its rollout is known to be through.
+    pub fn live_instances(&self) -> Option<&LiveInstances> {
+        self.workload.as_ref()?.instances.live.as_ref()
+    }
+
+    /// The same where some of them serve and some fail: that is a partial failure.
+    pub fn partial_failure(&self) -> Option<&LiveInstances> {
+        self.live_instances().filter(|live| live.ready > 0 && live.failing > 0)
+    }
 }
 
 /// What a platform shows of a workload.
@@ -209,4 +219,47 @@ pub struct Instances {
     /// Why the first of them fails.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
+    /// Those of the live release alone; absent while it is rolled out, when those that fail are the rollout's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub live: Option<LiveInstances>,
+}
+
+/// The instances of a live release whose rollout is through.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LiveInstances {
+    /// All of them, those that are only starting too.
+    pub all: u32,
+    /// How many serve.
+    pub ready: u32,
+    /// How many fail.
+    pub failing: u32,
+    /// Those that a restart would delete: failing ones, and no more than a bounded share of all.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub to_restart: Vec<Instance>,
+}
+
+impl LiveInstances {
+    /// As in "1 of 4 instances fails: pod shop-1: `CrashLoopBackOff`".
+    pub fn words(&self) -> String {
+        let verb = if self.failing == 1 { "fails" } else { "fail" };
+        let first = self.to_restart.first().map(|one| format!(": {one}")).unwrap_or_default();
+        format!("{} of {} instances {verb}{first}", self.failing, self.all)
+    }
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// As people call it.
+    pub name: String,
+    /// The platform's own identity of it: another one of the same name is another.
+    pub id: String,
+    /// Why it fails.
+    pub why: String,
+}
+
+impl std::fmt::Display for Instance {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.name, self.why)
+    }
 }

@@ -60,7 +60,15 @@ impl PlanKind {
     /// Whether this version can carry it out. What it cannot is left to people: another plan in its place could make
     /// things worse.
     pub const fn is_available(self) -> bool {
-        matches!(self, Self::Quick)
+        matches!(self, Self::Quick | Self::RestartFailing | Self::Gather)
+    }
+
+    /// Whether it leads back to an older release.
+    pub const fn rolls_back(self) -> bool {
+        match self {
+            Self::Quick | Self::Full | Self::StopWrites => true,
+            Self::RestartFailing | Self::Gather => false,
+        }
     }
 
     /// The word as in configuration, API and metrics.

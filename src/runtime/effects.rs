@@ -14,14 +14,14 @@ use super::{
     completions::Completions,
     edges::Edges,
     files::Files,
-    log, looks,
+    gathering, log, looks,
 };
 use crate::{
     core::{
         action::{Action, Actions},
         entry::Entry,
         event::{Event, Reply, RequestId, Sequence},
-        name::{ChannelName, ServiceIndex},
+        name::{ChannelName, IncidentId, ServiceIndex},
         operation::{Attempt, HistoryRecord, Operation, OperationOutcome, StepKey},
         page::Page,
         sample::Reason,
@@ -86,6 +86,7 @@ impl Hands {
             Action::Look { service, key: None } => self.edges.lookers[service.get()].notify_one(),
             Action::Look { service, key: Some(key) } => self.look_after(service, key),
             Action::Operate { service, attempt } => self.operate(service, attempt),
+            Action::Gather { service, incident } => self.gather(service, incident),
             Action::Deliver { page, channel, attempt } => self.deliver(page, channel, attempt),
             Action::Reply { id, reply } => {
                 if let Some(waiting) = self.replies.remove(&id) {
@@ -136,6 +137,18 @@ impl Hands {
             };
             tracing::info!(?outcome, "ended: step {key}");
             completions.send(Event::OperationEnded { key, outcome });
+        });
+    }
+
+    /// Beside everything else: what it takes holds up nothing.
+    fn gather(&mut self, service: ServiceIndex, incident: IncidentId) {
+        tracing::info!(%incident, "gather evidence");
+        let target = Arc::clone(&self.edges.targets[service.get()]);
+        let (files, completions) = (self.files.another(), self.completions.clone());
+        self.tasks.spawn(async move {
+            let outcome = gathering::gather(&target, &files, &incident).await;
+            tracing::info!(%incident, ?outcome, "gathered");
+            completions.send(Event::Gathered { incident, outcome });
         });
     }
 

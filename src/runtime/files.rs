@@ -7,8 +7,13 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::oneshot;
+
 use super::clock::Clock;
-use crate::{core::name::IncidentId, record::evidence};
+use crate::{
+    core::{name::IncidentId, sample::Reason},
+    record::evidence,
+};
 
 /// Files that may wait to be written. Each open incident rewrites one file a few times; more means that the disk hangs.
 const WAITING_LIMIT: usize = 1024;
@@ -19,7 +24,16 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// The way to the thread.
 #[derive(Debug)]
-pub(super) struct Files(SyncSender<(IncidentId, String, String)>);
+pub(super) struct Files(SyncSender<Order>);
+
+/// What is to be written.
+#[derive(Debug)]
+enum Order {
+    /// One file, which nobody waits for.
+    One { incident: IncidentId, name: String, content: String },
+    /// Several, and the folder that they are in then.
+    All { incident: IncidentId, files: Vec<(String, String)>, reply: oneshot::Sender<Result<PathBuf, Reason>> },
+}
 
 impl Files {
     /// Starts the thread, for the store of that `installation`. It ends when this is dropped and everything waiting is
@@ -31,7 +45,7 @@ impl Files {
         clock: Clock,
         mut known: impl FnMut() -> BTreeSet<IncidentId> + Send + 'static,
     ) -> Self {
-        let (sender, waiting) = sync_channel::<(IncidentId, String, String)>(WAITING_LIMIT);
+        let (sender, waiting) = sync_channel::<Order>(WAITING_LIMIT);
         let work = move || {
             let mut until_prune = 0;
             // Ends when the sender is gone.
@@ -41,10 +55,24 @@ impl Files {
                     prune(&directory, &installation, keep, &clock, &known());
                 }
                 match waiting.recv_timeout(PRUNE_EVERY) {
-                    Ok((incident, name, content)) => {
+                    Ok(Order::One { incident, name, content }) => {
                         if let Err(error) = evidence::write(&directory, &installation, &incident, &name, &content) {
                             tracing::error!(%incident, name, %error, "failed to keep evidence");
                         }
+                        until_prune -= 1;
+                    }
+                    Ok(Order::All { incident, files, reply }) => {
+                        let mut place = Err(Reason::new("keep evidence: there is none"));
+                        for (name, content) in files {
+                            let written = evidence::write(&directory, &installation, &incident, &name, &content);
+                            place = written.map_err(|error| Reason::new(&error.to_string()));
+                            if place.is_err() {
+                                break;
+                            }
+                        }
+                        let folder = place.map(|file| file.parent().unwrap_or(&file).to_owned());
+                        // Whoever asked may have stopped waiting.
+                        let _ = reply.send(folder);
                         until_prune -= 1;
                     }
                     Err(RecvTimeoutError::Timeout) => until_prune = 0,
@@ -57,12 +85,33 @@ impl Files {
     }
 
     pub(super) fn write(&self, incident: IncidentId, name: String, content: String) {
-        match self.0.try_send((incident, name, content)) {
+        match self.0.try_send(Order::One { incident, name, content }) {
             Ok(()) => {}
-            Err(TrySendError::Full((incident, name, _)) | TrySendError::Disconnected((incident, name, _))) => {
+            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => {
+                let Order::One { incident, name, .. } = order else { return };
                 tracing::error!(%incident, name, "failed to keep evidence: too much waits for the disk");
             }
         }
+    }
+
+    /// Another way to the same thread.
+    pub(super) fn another(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// Writes several files, each durably, and tells in which folder they are.
+    ///
+    /// # Errors
+    /// The first that could not be written; those before it are there.
+    pub(super) async fn write_all(
+        &self,
+        incident: IncidentId,
+        files: Vec<(String, String)>,
+    ) -> Result<PathBuf, Reason> {
+        let (reply, written) = oneshot::channel();
+        let full = || Reason::new("keep evidence: too much waits for the disk");
+        self.0.try_send(Order::All { incident, files, reply }).map_err(|_| full())?;
+        written.await.map_err(|_| Reason::new("keep evidence: the process ends"))?
     }
 }
 

@@ -36,6 +36,12 @@ pub(super) fn entry(entry: &Entry) {
             approval(service, &entry.fact);
         }
         Fact::PlanStarted { .. } | Fact::Step { .. } | Fact::PlanEnded { .. } => plan(service, &entry.fact),
+        Fact::GatherBegun { incident, why, by } => {
+            tracing::info!(service, %incident, by = by.as_deref(), "evidence is being gathered: {why}");
+        }
+        Fact::Gathered { incident, why_not: Some(why), .. } => {
+            tracing::warn!(service, %incident, "nothing could be gathered: failed to {why}");
+        }
         Fact::Forgotten { before, .. } => tracing::info!(%before, "what was over before this is no longer kept"),
         Fact::PageSettled { page, channel, delivered: false, why } => {
             tracing::error!(%page, %channel, "gave up delivering a page: {why}");

@@ -8,6 +8,7 @@ mod edges;
 mod effects;
 mod exchange;
 mod files;
+mod gathering;
 mod log;
 mod looks;
 mod manager;

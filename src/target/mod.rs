@@ -119,7 +119,7 @@ impl Target {
         }
     }
 
-    /// Carries out `EnsureAvailable`, `Switch` or `WaitRollout`. An attempt runs a command under its key at most once; to
+    /// Carries out `EnsureAvailable`, `Switch`, `WaitRollout` or `RestartFailing`. An attempt runs a command under its key at most once; to
     /// try again is another attempt.
     pub async fn operate(&self, attempt: &Attempt) -> OperationOutcome {
         let outcome = match &self.kind {
@@ -201,24 +201,14 @@ impl Target {
         }
     }
 
-    /// Deletes what fails of several replicas, where the target has any: a bounded share, and never one that serves.
-    pub async fn restart_failing(&self) -> OperationOutcome {
-        match &self.kind {
-            Kind::Kubernetes(workload) => {
-                workload.restart_failing().await.map_or_else(|error| error.outcome(), OperationOutcome::Done)
-            }
-            Kind::Releases(_) | Kind::Command(_) => TargetError::Foreign("restart_failing").outcome(),
-        }
-    }
-
-    /// Gathers what a human would look at first when all is down.
+    /// Gathers what a human would look at first when all is down, as much of it as comes within that time.
     ///
     /// # Errors
     /// Why nothing at all could be gathered.
-    pub async fn gather(&self) -> Result<Vec<Gathered>, Reason> {
+    pub async fn gather(&self, within: Duration) -> Result<Vec<Gathered>, Reason> {
         match &self.kind {
-            Kind::Kubernetes(workload) => workload.gather().await.map_err(|error| error.reason()),
-            Kind::Releases(_) | Kind::Command(_) => Ok(Vec::new()),
+            Kind::Kubernetes(workload) => workload.gather(within).await.map_err(|error| error.reason()),
+            Kind::Releases(_) | Kind::Command(_) => Err(TargetError::Foreign("gather").reason()),
         }
     }
 }

@@ -108,7 +108,9 @@ impl ReleasesTarget {
                 }
                 Ok(format!("{version} is live"))
             }
-            other @ Operation::Record { .. } => Err(TargetError::Foreign(other.as_str())),
+            other @ (Operation::RestartFailing { .. } | Operation::Record { .. }) => {
+                Err(TargetError::Foreign(other.as_str()))
+            }
         }
     }
 }

@@ -104,6 +104,13 @@ impl Invariants {
     pub(super) fn action(&mut self, action: &Action, disk: &Durable) -> Result<(), Violation> {
         match action {
             Action::Operate { attempt, .. } => self.operate(attempt, disk),
+            Action::Gather { incident, .. } => {
+                let gather = disk.incidents.get(incident).and_then(|incident| incident.gather.as_ref());
+                if gather.is_none_or(|gather| gather.ended.is_some()) {
+                    return violated(format!("{incident}: evidence is gathered without a durable start"));
+                }
+                Ok(())
+            }
             Action::Deliver { page, .. } => {
                 if disk.outbox.get(&page.id).is_none() && page.finding != Some(Finding::StoreFailed) {
                     return violated(format!("page {} goes out and is not in the durable outbox", page.id));
@@ -169,7 +176,9 @@ impl Invariants {
             }
             Fact::StandingChanged { version, standing: Standing::KnownBad, .. } => {
                 let incidents = before.incidents.values().filter(|one| Some(&one.service) == entry.service.as_ref());
-                let plans = incidents.filter_map(IncidentRecord::active_plan).filter(|plan| plan.from == *version);
+                let plans = incidents
+                    .filter_map(IncidentRecord::active_plan)
+                    .filter(|plan| plan.plan.rolls_back() && plan.from == *version);
                 let is_verify = |action: &StepAction| *action == StepAction::Verify;
                 if !plans.into_iter().any(|plan| plan.status_of(is_verify) == Some(StepStatus::Done)) {
                     return violated(format!("{version} is known to be bad, and no rollback from it was verified"));

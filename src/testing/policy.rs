@@ -44,6 +44,7 @@ pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
         if scenario.features {
             watch_a_feature(&mut service);
         }
+        service.on_platform = scenario.partial.is_some();
         service.checks_version = scenario.version.is_some();
         if scenario.consider_rolls_back {
             service.consider.then = ConsiderThen::RollBack;

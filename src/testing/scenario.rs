@@ -103,6 +103,28 @@ pub struct Outage {
     pub services: Vec<usize>,
 }
 
+/// What mends instances that fail while the others serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cure {
+    /// Others in their place.
+    Restart,
+    /// Another release.
+    Rollback,
+    /// Nothing, until chaos ends.
+    Nothing,
+}
+
+/// Services run on a platform, and some instances of the first one begin to fail while the others serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartialFailure {
+    /// It begins after this.
+    pub after: Duration,
+    /// So many fail, of four.
+    pub failing: usize,
+    /// What mends them.
+    pub cure: Cure,
+}
+
 /// What is not seen of a service, for a long time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blindness {
@@ -145,6 +167,8 @@ pub struct Scenario {
     pub ends_after: Duration,
     /// Something that services share breaks.
     pub outage: Option<Outage>,
+    /// Services have several instances, and some of them begin to fail.
+    pub partial: Option<PartialFailure>,
     /// Nothing is seen for a while.
     pub blindness: Option<Blindness>,
     /// No commit succeeds, from and to after the start: the disk is full.

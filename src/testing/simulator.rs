@@ -99,6 +99,7 @@ enum Happening {
     Restart,
     Deploy { service: usize, release: usize },
     Outage,
+    PartialFailure,
     Person,
     ClockStep { by_seconds: i64 },
     Suspend { lasts: Duration },
@@ -112,6 +113,7 @@ impl Happening {
             self,
             Self::Deploy { .. }
                 | Self::Outage
+                | Self::PartialFailure
                 | Self::Person
                 | Self::ClockStep { .. }
                 | Self::Suspend { .. }
@@ -192,7 +194,11 @@ pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Repor
         ticket: 0,
         epoch: 0,
         state: None,
-        worlds: scenario.faults.iter().map(|&fault| World::new(fault, scenario.third, START)).collect(),
+        worlds: scenario
+            .faults
+            .iter()
+            .map(|&fault| World::new(fault, scenario.third, scenario.partial.is_some(), START))
+            .collect(),
         cadence,
         takes: BTreeMap::new(),
         counted_to: vec![None; scenario.services],

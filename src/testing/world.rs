@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::{random::Random, scenario::Fault};
+use super::{
+    instances::Platform,
+    invariants::Violation,
+    random::Random,
+    scenario::{Fault, PartialFailure},
+};
 use crate::core::{
     name::{IncidentId, Version},
     operation::{Operation, OperationOutcome, Receipt, StepKey},
@@ -65,6 +70,10 @@ pub(super) struct World {
     /// When the fault that no release explains began.
     broken_since: Option<BootTime>,
     probes: u64,
+    /// Its instances, where it runs on a platform.
+    pub(super) platform: Option<Platform>,
+    /// Some of them failed once while the others served.
+    was_partial: bool,
     /// Receipts left by attempts.
     receipts: BTreeMap<StepKey, Receipt>,
     /// How often each switch really restarted the service, by its key: never more than once.
@@ -72,7 +81,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(second: Fault, third: Fault, now: BootTime) -> Self {
+    pub(super) fn new(second: Fault, third: Fault, on_platform: bool, now: BootTime) -> Self {
         Self {
             releases: vec![("v1".into(), Fault::None), ("v2".into(), second), ("v3".into(), third)],
             current: 0,
@@ -89,6 +98,8 @@ impl World {
             ran_bad: false,
             broken_since: None,
             probes: 0,
+            platform: on_platform.then(|| Platform::new(now)),
+            was_partial: false,
             receipts: BTreeMap::new(),
             restarts: BTreeMap::new(),
         }
@@ -116,6 +127,17 @@ impl World {
         self.restarting_since = now;
         self.restarting_until = now.after(takes);
         self.running_since = self.restarting_until;
+        if let Some(platform) = &mut self.platform {
+            platform.replace(self.restarting_until);
+        }
+    }
+
+    /// Some of its instances begin to fail.
+    pub(super) fn begin_partial_failure(&mut self, partial: PartialFailure) {
+        if let Some(platform) = &mut self.platform {
+            platform.fail(partial.failing, partial.cure);
+            self.was_partial = true;
+        }
     }
 
     /// What it needs breaks.
@@ -127,6 +149,9 @@ impl World {
     /// What no release explains is over.
     pub(super) fn end_outage(&mut self) {
         self.broken_since = None;
+        if let Some(platform) = &mut self.platform {
+            platform.mend();
+        }
     }
 
     /// Whether the target has that version live.
@@ -193,15 +218,17 @@ impl World {
         self.releases[usize::from(self.running == 0)].0.clone()
     }
 
-    pub(super) fn observation(&self) -> Observation {
+    pub(super) fn observation(&self, now: BootTime) -> Observation {
+        let rolls_out = self.is_torn() || now < self.restarting_until;
+        let workload = self.platform.as_ref().map(|platform| Box::new(platform.observed(now, rolls_out)));
         let others = self.releases.iter().enumerate().filter(|(place, _)| *place != self.current);
         Observation {
             current: Some(Release::of(self.releases[self.current].0.clone())),
             untold: None,
             available: others.map(|(_, (version, _))| Release::of(version.clone())).collect(),
-            rolling_out: false,
+            rolling_out: workload.is_some() && rolls_out,
             failing: None,
-            ..Observation::default()
+            workload,
         }
     }
 
@@ -247,7 +274,13 @@ impl World {
         fate: Fate,
         now: BootTime,
         random: &mut Random,
-    ) -> OperationOutcome {
+    ) -> Result<OperationOutcome, Violation> {
+        if let (Operation::RestartFailing { instances, .. }, Some(platform)) = (operation, self.platform.as_mut())
+            && !matches!(fate, Fate::LiesThatItSwitched | Fate::LiesThatItRestarted)
+        {
+            let all = fate == Fate::Succeeds || (fate == Fate::Hangs && random.per_mille(500));
+            platform.restart(key, instances, all, now, random)?;
+        }
         if matches!(operation, Operation::Switch { .. }) {
             let receipt = match fate {
                 Fate::FailsHalfway => Receipt::Failed,
@@ -260,11 +293,11 @@ impl World {
                 self.restart(now, random);
             }
         }
-        match fate {
+        Ok(match fate {
             Fate::FailsHalfway => OperationOutcome::Failed(Reason::new("exit status 1")),
             Fate::Hangs => OperationOutcome::Unknown(Reason::new("no answer within its deadline")),
             _ => OperationOutcome::Done(String::new()),
-        }
+        })
     }
 
     /// Whether what runs is well just now: what a verified rollback has to have reached.
@@ -273,7 +306,8 @@ impl World {
         let only_now = self.broken_since.is_some_and(|since| now.since(since) < Duration::from_secs(10));
         let now = if only_now { self.broken_since.unwrap_or(now).before(Duration::from_millis(1)) } else { now };
         let is_sound = !matches!(self.fault(), Fault::Errors | Fault::Contradictory | Fault::FeatureBroken);
-        self.running == self.current && self.is_up(now) && is_sound
+        let is_whole = self.platform.as_ref().is_none_or(Platform::is_well);
+        self.running == self.current && self.is_up(now) && is_sound && is_whole
     }
 
     /// Whether what runs is not what the target says is live.
@@ -283,6 +317,6 @@ impl World {
 
     /// Whether anything was ever really wrong with it.
     pub(super) fn ever_bad(&self) -> bool {
-        self.restarted_by_hand || self.was_out || self.ran_bad
+        self.restarted_by_hand || self.was_out || self.ran_bad || self.was_partial
     }
 }

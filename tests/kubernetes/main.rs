@@ -6,7 +6,9 @@ mod bed;
 mod configuration;
 mod deployed;
 mod inside;
+mod kubelet;
 mod nodes;
+mod partial;
 mod proxy;
 mod watched;
 
@@ -16,7 +18,7 @@ use backstop::{
     config::form::{KubernetesTarget, StopTraffic},
     core::{
         operation::{Operation, OperationOutcome, StepKey},
-        release::{Hindrance, Observation},
+        release::{Hindrance, Instance, Observation},
     },
 };
 use bed::{Bed, current, switch, until};
@@ -231,10 +233,9 @@ async fn only_pods_that_fail_are_deleted_and_no_more_than_a_share() {
     bed.workload("Deployment", "shop:1.4.2").await;
     bed.change("apps", "Deployment", "shop", json!({"spec": {"replicas": 4}})).await;
     let all_ready = |seen: &Observation| {
-        seen.workload.as_ref().map(|one| &one.instances).is_some_and(|all| (all.ready, all.failing) == (4, 0))
+        seen.live_instances().is_some_and(|live| (live.all, live.ready, live.failing) == (4, 4, 0))
     };
     until(&target, "ready", all_ready).await;
-    assert_eq!(done(target.restart_failing().await), "no pod fails");
     let pods = bed.api("", "Pod").list(&kube::api::ListParams::default()).await.expect("a list").items;
     let names: Vec<String> = pods.into_iter().filter_map(|pod| pod.metadata.name).collect();
     for name in &names[..2] {
@@ -243,16 +244,30 @@ async fn only_pods_that_fail_are_deleted_and_no_more_than_a_share() {
     let two_fail = |seen: &Observation| {
         seen.workload.as_ref().map(|one| &one.instances).is_some_and(|all| (all.ready, all.failing) == (2, 2))
     };
-    until(&target, "two fail", two_fail).await;
+    let seen = until(&target, "two fail", two_fail).await;
+    let live = seen.partial_failure().expect("its rollout is through");
+    assert_eq!((live.all, live.ready, live.failing), (4, 2, 2));
     // Thirty percent of four.
-    let note = done(target.restart_failing().await);
-    assert!(note.starts_with("deleted shop-") && note.matches("CrashLoopBackOff").count() == 1, "{note}");
-    until(&target, "the other one", |seen| {
-        seen.workload.as_ref().map(|one| &one.instances).is_some_and(|all| all.ready == 3)
-    })
-    .await;
-    done(target.restart_failing().await);
+    let [first] = &live.to_restart[..] else { panic!("{live:?}") };
+    assert!(first.why.contains("CrashLoopBackOff"), "{first}");
+    let restart =
+        |instances: &[Instance]| Operation::RestartFailing { version: "1.4.2".into(), instances: instances.to_vec() };
+    let chosen = [first.clone()];
+    assert_eq!(done(bed.operate(&target, restart(&chosen), 20).await), format!("{} deleted", first.name));
+    // Once more, as after a restart of ours: no other is deleted.
+    let again = done(bed.operate(&target, restart(&chosen), 20).await);
+    assert!(again.ends_with(" is gone already") || again.ends_with(" has ended already"), "{again}");
+    let three = |seen: &Observation| {
+        seen.workload.as_ref().map(|one| &one.instances).is_some_and(|all| (all.ready, all.failing) == (3, 1))
+    };
+    let seen = until(&target, "the other one", three).await;
+    let [second] = &seen.partial_failure().expect("one still fails").to_restart[..] else { panic!("{seen:?}") };
+    let second = [second.clone()];
+    // One that serves by now stays.
+    bed.nodes.decide(&second[0].name, Fate::Ready);
     until(&target, "ready again", all_ready).await;
+    let left = done(bed.operate(&target, restart(&second), 20).await);
+    assert_eq!(left, format!("{} serves by now", second[0].name));
 }
 
 #[tokio::test]
@@ -260,7 +275,7 @@ async fn what_a_human_would_look_at_first_is_gathered() {
     let bed = Bed::new("gathered").await;
     let target = two_releases(&bed, "Deployment", "1.4.3-crash").await;
     until(&target, "failing", |seen| seen.failing.is_some()).await;
-    let files = target.gather().await.expect("files");
+    let files = target.gather(Duration::from_secs(30)).await.expect("files");
     let file = |name: &str| {
         let found = files.iter().find(|file| file.name == name).unwrap_or_else(|| panic!("no {name}: {files:?}"));
         found.content.as_str()
@@ -268,10 +283,31 @@ async fn what_a_human_would_look_at_first_is_gathered() {
     assert!(file("nodes.txt").contains(&format!("node-{}", bed.namespace)));
     assert!(file("pods.txt").lines().any(|line| line.contains(&bed.namespace) && line.ends_with("CrashLoopBackOff")));
     assert!(file("events.txt").contains("ScalingReplicaSet"));
-    // The first pods are those that fail; nobody serves their logs here, and that is said.
-    assert!(
-        files.iter().any(|file| file.name.ends_with("-previous.txt") && file.content.starts_with("failed to read"))
-    );
+    // The first pods are those that fail.
+    let log = files.iter().find(|file| file.name.ends_with("-previous.txt")).expect("the log of one that fails");
+    let pod = log.name.trim_start_matches("log-").trim_end_matches("-previous.txt");
+    assert_eq!(log.content.trim_end(), format!("the previous words of {pod}"));
+    let seen: Vec<&String> = files.iter().flat_map(|file| &file.seen).collect();
+    assert!(seen.iter().any(|line| line.contains("nodes are ready")), "{seen:?}");
+    assert!(seen.iter().any(|line| line.contains("pods of all namespaces are ready; not ready: ")), "{seen:?}");
+}
+
+/// Where no node serves logs, that is said in each file, and the others come all the same.
+#[tokio::test]
+async fn logs_that_nobody_serves_are_told_in_their_files() {
+    let bed = Bed::new("logless").await;
+    let target = bed.target("Deployment");
+    bed.workload("Deployment", "shop:1.4.2").await;
+    until(&target, "the release", is_settled_at("1.4.2")).await;
+    bed.nodes.end_kubelet().await;
+    let files = target.gather(Duration::from_secs(30)).await.expect("files");
+    assert!(files.iter().any(|file| file.name == "nodes.txt" && file.content.contains("node-")));
+    let mut logs = files.iter().filter(|file| file.name.starts_with("log-"));
+    assert!(logs.all(|file| file.content.starts_with("failed to read the ")), "{files:#?}");
+    // What the time does not suffice for is said, too.
+    let files = target.gather(Duration::ZERO).await.expect("files");
+    let late = files.iter().filter(|file| file.content.contains("the time for gathering was over")).count();
+    assert_eq!(late, 4, "two logs of each pod: {files:#?}");
 }
 
 #[tokio::test]

@@ -68,48 +68,67 @@ impl Fate {
     }
 }
 
+/// What is to become of pods: by name, and of those by name and image.
+type Fates = Arc<Mutex<BTreeMap<(String, Option<String>), Fate>>>;
+
 /// The nodes of one namespace's pods.
 pub(crate) struct Nodes {
-    fates: Arc<Mutex<BTreeMap<String, Fate>>>,
+    fates: Fates,
     task: JoinHandle<()>,
+    kubelet: JoinHandle<()>,
 }
 
 impl Drop for Nodes {
     fn drop(&mut self) {
         self.task.abort();
+        self.kubelet.abort();
     }
 }
 
 impl Nodes {
     pub(crate) async fn begin(client: &Client, namespace: &str) -> Self {
         let node = format!("node-{namespace}");
-        let object =
-            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"bed": namespace}}});
+        let (port, kubelet) = super::kubelet::serve_logs().await;
+        let object = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"bed": namespace}},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        });
         let nodes: Api<DynamicObject> = Api::all_with(client.clone(), &resource("", "Node"));
         let object = serde_json::from_value(object).expect("a node");
         nodes.create(&PostParams::default(), &object).await.expect("a node");
         // A new one is tainted until a controller that does not run here sees it ready.
         let ready = json!({"spec": {"taints": null}});
         nodes.patch(&node, &PatchParams::default(), &Patch::Merge(ready)).await.expect("a node without taints");
-        let fates: Arc<Mutex<BTreeMap<String, Fate>>> = Arc::default();
+        let fates = Fates::default();
         let pods: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource("", "Pod"));
         let task = tokio::spawn(play(client.clone(), namespace.to_owned(), pods, node, Arc::clone(&fates)));
-        Self { fates, task }
+        Self { fates, task, kubelet }
     }
 
     /// From now on this becomes of that pod, whatever its tag says.
     pub(crate) fn decide(&self, pod: &str, fate: Fate) {
-        self.fates.lock().expect("fates").insert(pod.to_owned(), fate);
+        self.fates.lock().expect("fates").insert((pod.to_owned(), None), fate);
+    }
+
+    /// From now on nobody serves logs.
+    pub(crate) async fn end_kubelet(&self) {
+        self.kubelet.abort();
+        while !self.kubelet.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The same of every pod of that name while it has that image.
+    pub(crate) fn decide_with(&self, pod: &str, image: &str, fate: Fate) {
+        self.fates.lock().expect("fates").insert((pod.to_owned(), Some(image.to_owned())), fate);
     }
 }
 
-async fn play(
-    client: Client,
-    namespace: String,
-    pods: Api<DynamicObject>,
-    node: String,
-    fates: Arc<Mutex<BTreeMap<String, Fate>>>,
-) {
+async fn play(client: Client, namespace: String, pods: Api<DynamicObject>, node: String, fates: Fates) {
     // Ends with the test.
     loop {
         // What fails now is done in the next round: others write to pods, too.
@@ -127,7 +146,7 @@ async fn attend(
     namespace: &str,
     pods: &Api<DynamicObject>,
     node: &str,
-    fates: &Mutex<BTreeMap<String, Fate>>,
+    fates: &Fates,
     pod: &DynamicObject,
 ) -> kube::Result<()> {
     let name = pod.metadata.name.clone().unwrap_or_default();
@@ -146,7 +165,11 @@ async fn attend(
         return Ok(());
     }
     let image = pod.data.pointer("/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default();
-    let mut decided = fates.lock().expect("fates").get(&name).copied();
+    let mut decided = {
+        let fates = fates.lock().expect("fates");
+        let by_image = fates.get(&(name.clone(), Some(image.to_owned())));
+        by_image.or_else(|| fates.get(&(name.clone(), None))).copied()
+    };
     let configured = pod.data.pointer("/spec/containers/0/envFrom/0/configMapRef/name").and_then(Value::as_str);
     if let (None, Some(map)) = (decided, configured) {
         // What a pod is told by its environment it is told when it starts.
@@ -158,7 +181,11 @@ async fn attend(
         if fate != Fate::Ready {
             decided = Some(fate);
         }
-        fates.lock().expect("fates").entry(name.clone()).or_insert_with(|| decided.unwrap_or_else(|| Fate::of(image)));
+        fates
+            .lock()
+            .expect("fates")
+            .entry((name.clone(), None))
+            .or_insert_with(|| decided.unwrap_or_else(|| Fate::of(image)));
     }
     let status = decided.unwrap_or_else(|| Fate::of(image)).status(image);
     let is_so = |pointer: &str| pod.data.pointer(pointer) == status.pointer(pointer);

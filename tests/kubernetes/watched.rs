@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 #[path = "../daemon/world/times.rs"]
-mod times;
+pub(crate) mod times;
 
 use super::{
     bed::{Bed, until},
@@ -122,14 +122,19 @@ impl Watch {
             .expect("it starts")
     }
 
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// Kills it, and starts it again.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.daemon.kill().expect("killed");
         self.daemon.wait().expect("reaped");
         self.daemon = Self::start(self.directory.path());
     }
 
-    fn ask(&self, arguments: &[&str]) -> Option<String> {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Option<String> {
         let asked = Command::new(env!("CARGO_BIN_EXE_backstop"))
             .arg("--config")
             .arg(self.directory.path().join("backstop.yaml"))
@@ -167,7 +172,7 @@ impl Watch {
         self.wait(&format!("{version} is known to be good"), known_good).await;
     }
 
-    async fn verified(&self, id: &str) -> Value {
+    pub(crate) async fn verified(&self, id: &str) -> Value {
         self.wait(&format!("{id} is over and verified"), |watch| watch.incident(id).filter(is_verified)).await
     }
 

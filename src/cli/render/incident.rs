@@ -8,7 +8,7 @@ use super::{
     explain::tree,
     table::{finish, row, table},
     text::{ALARM, FAINT, Layout, Moments, WARNING, WELL, plain, span, time, time_cell, verdict_style},
-    under_way::{deciding, following, plan_under_way},
+    under_way::{deciding, following, plan_of, plan_under_way},
 };
 use crate::{
     core::{
@@ -117,7 +117,7 @@ fn moments(view: &IncidentView) -> Moments {
 
 fn approval(out: &mut String, view: &IncidentView, approval: &ApprovalView, layout: Layout) {
     layout.heading(out, &format!("Approval {}", approval.approval));
-    let what = format!("plan {}, {} -> {}", approval.plan, approval.version_from, approval.version_to);
+    let what = plan_of(approval.plan, &approval.version_from, &approval.version_to);
     if approval.state == "open" {
         let text = format!("waits for a human until {}: {what}", time(approval.expires));
         layout.hang(out, "  ", 2, &plain(&text));
@@ -160,7 +160,11 @@ fn plan(out: &mut String, plan: &PlanView, moments: Moments, layout: Layout) {
         (Some(outcome), None) => outcome.as_str().to_owned(),
         _ => "under way".to_owned(),
     };
-    let heading = format!("Plan {}, {}: {} -> {}", plan.number, plan.plan, plan.version_from, plan.version_to);
+    let heading = if plan.plan.rolls_back() {
+        format!("Plan {}, {}: {} -> {}", plan.number, plan.plan, plan.version_from, plan.version_to)
+    } else {
+        format!("Plan {}, {} of {}", plan.number, plan.plan, plan.version_from)
+    };
     layout.heading(out, &plain(&format!("{heading}, {outcome}")));
     if let Some(by) = &plan.approved_by {
         layout.hang(out, "  ", 2, &plain(&format!("approved by {by}")));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     table::{finish, row, table},
     text::{Layout, plain, span},
-    under_way::plan_under_way,
+    under_way::{plan_of, plan_under_way},
 };
 use crate::core::{
     name::Version,
@@ -15,9 +15,10 @@ use crate::core::{
 /// Every gate and every step, and what comes of them.
 pub fn rollback(preview: &RollbackPreview, layout: Layout) -> String {
     let mut out = String::new();
-    let to = preview.version_to.as_ref().map_or("nothing", Version::as_str);
-    let what =
-        format!("{}: plan {}, {} -> {to}; nothing was changed", preview.service, preview.plan, preview.version_from);
+    let from = &preview.version_from;
+    let nothing = Version::from("nothing");
+    let what = plan_of(preview.plan, from, preview.version_to.as_ref().unwrap_or(&nothing));
+    let what = format!("{}: {what}; nothing was changed", preview.service);
     layout.hang(&mut out, "", 0, &plain(&what));
     if let Some(plan) = &preview.plan_under_way {
         let text = format!("A plan runs already, and another begins only after it: {}", plan_under_way(plan));

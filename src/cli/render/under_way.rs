@@ -2,7 +2,7 @@
 
 use super::text::{plain, span, time};
 use crate::core::{
-    name::IncidentId,
+    name::{IncidentId, Version},
     policy::Mode,
     saga::StepStatus,
     verdict::{PlanKind, VerdictKind},
@@ -23,9 +23,12 @@ pub(super) fn plan_under_way(plan: &PlanUnderWay) -> String {
     let since = span(*seconds);
     let verified = plan.verification.as_ref().map(|progress| format!("; {}", progressed(progress))).unwrap_or_default();
     let end = plan.aborted_by.as_ref().map(|by| format!("; {by} wants it to end")).unwrap_or_default();
-    plain(&format!(
-        "rolling back {version_from} -> {version_to}: step {step} of {steps}, {title}{state}, since {since}{verified}{end}"
-    ))
+    let what = if plan.plan.rolls_back() {
+        format!("rolling back {version_from} -> {version_to}")
+    } else {
+        format!("restarting what fails of {version_from}")
+    };
+    plain(&format!("{what}: step {step} of {steps}, {title}{state}, since {since}{verified}{end}"))
 }
 
 /// How far verification has got, and how long it may go on.
@@ -46,16 +49,15 @@ pub(super) fn following(plan: &PlanUnderWay) -> Vec<String> {
     std::iter::once(show).chain(abort).map(|command| plain(&command)).collect()
 }
 
+/// A plan and its versions, as in "plan quick, v2 -> v1".
+pub(super) fn plan_of(plan: PlanKind, from: &Version, to: &Version) -> String {
+    if plan.rolls_back() { format!("plan {plan}, {from} -> {to}") } else { format!("plan {plan} of {from}") }
+}
+
 /// What waits for a human, and until when.
 pub(super) fn approval(approval: &ApprovalView) -> String {
-    plain(&format!(
-        "approval {} waits for a human until {}: plan {}, {} -> {}",
-        approval.approval,
-        time(approval.expires),
-        approval.plan,
-        approval.version_from,
-        approval.version_to
-    ))
+    let what = plan_of(approval.plan, &approval.version_from, &approval.version_to);
+    plain(&format!("approval {} waits for a human until {}: {what}", approval.approval, time(approval.expires)))
 }
 
 /// The commands by which it is decided.

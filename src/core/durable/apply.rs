@@ -1,8 +1,8 @@
 //! The fold: one entry at a time, every fact handled, nothing ignored.
 
 use super::{
-    ApprovalRecord, ApprovalState, CertificateRecord, DeployRecord, Durable, FindingRecord, IncidentRecord,
-    NightRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
+    ApprovalRecord, ApprovalState, CertificateRecord, DeployRecord, Durable, FindingRecord, GatherRecord,
+    IncidentRecord, NightRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
     service::{CERTIFICATES_TOLD_LIMIT, DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
 };
 use crate::core::{
@@ -124,6 +124,7 @@ impl Fold<'_> {
             | Fact::Denied { .. }
             | Fact::ApprovalVoided { .. } => self.approval_fact(fact),
             Fact::PlanStarted { .. } | Fact::Step { .. } | Fact::PlanEnded { .. } => self.plan_fact(fact),
+            Fact::GatherBegun { .. } | Fact::Gathered { .. } => self.gather_fact(fact),
             Fact::PageQueued { page, channels, is_repeat } => {
                 self.durable.outbox.queue(page.clone(), channels, *is_repeat, self.steady);
                 Ok(())
@@ -287,6 +288,7 @@ impl Fold<'_> {
                     refused: false,
                     approvals: Vec::new(),
                     plans: Vec::new(),
+                    gather: None,
                     timeline: Vec::new(),
                     timeline_left_out: 0,
                 };
@@ -420,12 +422,14 @@ impl Fold<'_> {
                 };
                 self.incident(incident)?.plans.push(begun);
                 let ordered = by_hand.as_ref().map(|order| format!(", {}", order.words())).unwrap_or_default();
-                self.tell(incident, format!("plan {plan} begun: from {from} to {to}{ordered}"))?;
+                let versions = if plan.rolls_back() { format!("from {from} to {to}") } else { format!("of {from}") };
+                self.tell(incident, format!("plan {plan} begun: {versions}{ordered}"))?;
                 let record = self.service()?;
-                if record.rollbacks.len() == ROLLBACKS_LIMIT {
-                    record.rollbacks.pop_front();
+                let begun = if plan.rolls_back() { &mut record.rollbacks } else { &mut record.restarts };
+                if begun.len() == ROLLBACKS_LIMIT {
+                    begun.pop_front();
                 }
-                record.rollbacks.push_back(steady);
+                begun.push_back(steady);
             }
             Fact::Step { incident, plan, step, event, note } => {
                 let (sequence, missing) = (self.sequence, self.dangling(format!("step {step}")));
@@ -466,10 +470,41 @@ impl Fold<'_> {
                 record.ended = Some((at, *outcome));
                 record.ended_why.clone_from(detail);
                 record.touched_at = steady;
+                let rolls_back = record.plan.rolls_back();
                 self.tell(incident, format!("plan ended {}: {detail}", outcome.as_str()))?;
                 let record = self.service()?;
-                if !matches!(outcome, PlanOutcome::Overtaken) {
+                if rolls_back && !matches!(outcome, PlanOutcome::Overtaken) {
                     record.last_rollback_ended = Some(steady);
+                }
+            }
+            _ => unreachable!("dispatched by `fact`"),
+        }
+        Ok(())
+    }
+}
+
+impl Fold<'_> {
+    fn gather_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
+        let at = self.at;
+        match fact {
+            Fact::GatherBegun { incident, why, by } => {
+                let by = by.as_ref().map(|by| format!(", ordered by {by}")).unwrap_or_default();
+                let record = self.incident(incident)?;
+                record.gather = Some(GatherRecord { begun_at: at, why: why.clone(), ended: None });
+                record.tell(at, format!("evidence is being gathered: {why}{by}"));
+            }
+            Fact::Gathered { incident, found, why_not } => {
+                let record = self.incident(incident)?;
+                if let Some(gather) = &mut record.gather {
+                    gather.ended = Some(found.clone().ok_or_else(|| why_not.clone().unwrap_or_default()));
+                }
+                let text = match found {
+                    Some(found) => found.words(),
+                    None => format!("nothing could be gathered: failed to {}", why_not.as_deref().unwrap_or_default()),
+                };
+                record.tell(at, text);
+                for line in found.iter().flat_map(|found| &found.seen) {
+                    record.tell(at, format!("gathered: {line}"));
                 }
             }
             _ => unreachable!("dispatched by `fact`"),

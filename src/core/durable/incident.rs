@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{
     entry::{ByHand, PlanOutcome, PlannedStep, StepAction},
     name::{ConditionName, IncidentId, ServiceName, Version},
-    operation::StepKey,
+    operation::{Gathering, StepKey},
     policy::{Finding, Severity},
     saga::StepStatus,
     time::{SteadyTime, WallTime},
@@ -63,6 +63,9 @@ pub struct IncidentRecord {
     pub approvals: Vec<ApprovalRecord>,
     /// Plans, in order.
     pub plans: Vec<PlanRecord>,
+    /// What was gathered for people, or is being gathered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gather: Option<GatherRecord>,
     /// What happened, in order.
     pub timeline: Vec<(WallTime, String)>,
     /// Lines left out of the timeline's middle.
@@ -109,6 +112,18 @@ pub enum ApprovalState {
     Denied(String),
     /// It can no longer be given, because of this.
     Void(String),
+}
+
+/// What was gathered for people, or is being gathered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatherRecord {
+    /// When it began.
+    pub begun_at: WallTime,
+    /// Why.
+    pub why: String,
+    /// What it came to, or why nothing could be gathered.
+    pub ended: Option<Result<Gathering, String>>,
 }
 
 /// A plan and its steps.
@@ -171,6 +186,20 @@ impl IncidentRecord {
     /// The plan that is under way.
     pub fn active_plan(&self) -> Option<&PlanRecord> {
         self.plans.last().filter(|plan| plan.ended.is_none())
+    }
+
+    /// Whether Backstop begins no further plan in it: a rollback was begun, or people came between. What fails may be restarted
+    /// before that.
+    pub fn is_through(&self) -> bool {
+        self.plans.iter().any(|plan| {
+            let is_left = matches!(plan.ended, Some((_, PlanOutcome::Aborted | PlanOutcome::Overtaken)));
+            plan.plan.rolls_back() || is_left
+        })
+    }
+
+    /// Whether what failed was restarted in it already, whatever came of that.
+    pub fn was_restarted(&self) -> bool {
+        self.plans.iter().any(|plan| plan.plan == PlanKind::RestartFailing)
     }
 
     /// The approval that waits.

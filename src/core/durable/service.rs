@@ -53,7 +53,10 @@ pub struct ServiceRecord {
     pub open_incident: Option<IncidentId>,
     /// When rollbacks began, oldest first.
     pub rollbacks: VecDeque<SteadyTime>,
-    /// When the last one ended.
+    /// When restarts of what failed began, oldest first: as many as of rollbacks.
+    #[serde(skip_serializing_if = "VecDeque::is_empty", default)]
+    pub restarts: VecDeque<SteadyTime>,
+    /// When the last rollback ended.
     pub last_rollback_ended: Option<SteadyTime>,
     /// The pause of this service.
     pub paused: Option<PauseRecord>,
@@ -235,6 +238,7 @@ impl ServiceRecord {
         incident_count: 0,
         open_incident: None,
         rollbacks: VecDeque::new(),
+        restarts: VecDeque::new(),
         last_rollback_ended: None,
         paused: None,
         findings: BTreeSet::new(),

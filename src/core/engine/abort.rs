@@ -4,6 +4,7 @@
 use super::{
     drive::{Current, Drive},
     incident::write_evidence,
+    outlook,
     page::Draft,
     service::Service,
     turn::Turn,
@@ -26,6 +27,9 @@ pub(super) fn is_aborted(turn: &Turn<'_>, current: &Current) -> bool {
 
 /// What the world is left as, in words.
 fn left_as(plan: &PlanRecord) -> String {
+    if !plan.plan.rolls_back() {
+        return format!("{} is live, as before; what was deleted of its instances comes back.", plan.from);
+    }
     match plan.switch_status() {
         StepStatus::Done => format!("{} is live, and stays.", plan.to),
         StepStatus::Pending | StepStatus::Skipped => format!("Nothing was changed: {} is live, as before.", plan.from),
@@ -125,6 +129,7 @@ impl Service {
     pub(super) fn end_aborted(&mut self, turn: &mut Turn<'_>, id: &IncidentId) {
         let plan = turn.incident(id).active_plan().expect("the plan under way");
         let (number, from, to) = (plan.number, plan.from.clone(), plan.to.clone());
+        let (what, rolls_back) = (outlook::named(plan), plan.plan.rolls_back());
         let is_accused = plan.is_accused(turn.incident(id));
         let (left, switched) = (left_as(plan), plan.switch_status() == StepStatus::Done);
         let outcome = PlanOutcome::Aborted;
@@ -137,11 +142,10 @@ impl Service {
             let why = "rolled back from, and whether that helped was not waited for".to_owned();
             self.measured(turn, &from, Standing::Suspect, why);
         }
-        let summary = format!("{}: the rollback from {from} to {to} was {detail}", self.name);
-        let draft = Draft::about(PageKind::RollbackFailed, turn.incident(id), summary)
-            .versions(&from, &to)
-            .action("Backstop does nothing more in this incident: people decide.")
-            .details([left]);
+        let kind = if rolls_back { PageKind::RollbackFailed } else { PageKind::IncidentEscalated };
+        let draft = Draft::about(kind, turn.incident(id), format!("{}: {what} was {detail}", self.name));
+        let draft = if rolls_back { draft.versions(&from, &to) } else { draft };
+        let draft = draft.action("Backstop does nothing more in this incident: people decide.").details([left]);
         turn.page(draft);
         self.drive = Drive::default();
         self.calm_since = None;

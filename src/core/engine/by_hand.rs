@@ -1,6 +1,6 @@
 //! Operating by hand: pins, and rollbacks that a person orders.
 
-use super::{State, no_incident, page::Draft, preview::refused, service::Service, turn::Turn};
+use super::{State, decide::Begin, no_incident, page::Draft, preview::refused, service::Service, turn::Turn};
 use crate::core::{
     action::Actions,
     answer::Answer,
@@ -10,6 +10,7 @@ use crate::core::{
     name::{IncidentId, Version},
     page::PageKind,
     time::Now,
+    verdict::PlanKind,
 };
 
 impl State {
@@ -78,6 +79,9 @@ impl Service {
     /// Rolls back because a person wants it, or tells what that would do.
     fn roll_back(&mut self, turn: &mut Turn<'_>, order: RollbackOrder, by: &str) -> Reply {
         self.evaluate(turn);
+        if let Some(refusal) = self.no_gather(turn, &order).filter(|_| order.plan == Some(PlanKind::Gather)) {
+            return Err(refusal);
+        }
         let preview = self.preview(turn, &order)?;
         if order.dry_run {
             return Ok(serde_json::to_string(&preview).expect("a preview is plain data"));
@@ -90,21 +94,39 @@ impl Service {
         let Some(to) = preview.version_to.clone().filter(|_| preview.possible) else {
             return Err(Refusal::Gate(refused(&preview)));
         };
+        if preview.plan == PlanKind::Gather {
+            return self.gather_by_hand(turn, order.reason, by);
+        }
         let overridden = preview.gates.iter().filter(|gate| gate.overridden && gate.answer != Answer::Yes);
         let by_hand =
             ByHand { by: by.to_owned(), reason: order.reason, overridden: overridden.map(|gate| gate.gate).collect() };
-        self.void_approval(turn, &format!("{by} rolls back by hand"));
+        let (plan, from) = (preview.plan, preview.version_from);
+        let (how, what, then, doing) = if plan.rolls_back() {
+            (
+                "rolls back",
+                format!("a rollback from {from}"),
+                format!("Backstop rolls back to {to}."),
+                format!("rolling back from {from} to {to}"),
+            )
+        } else {
+            (
+                "restarts what fails",
+                format!("a restart of what fails of {from}"),
+                "Backstop restarts what fails.".to_owned(),
+                format!("restarting what fails of {from}"),
+            )
+        };
+        self.void_approval(turn, &format!("{by} {how} by hand"));
         if turn.open_incident(&self.name).is_none() {
-            self.open_by_hand(turn, &by_hand, &preview.version_from, &to);
+            self.open_by_hand(turn, &by_hand, &what, &then);
         }
-        let from = preview.version_from;
-        self.start_by(turn, &from, &to, None, Some(&by_hand));
+        self.start(turn, &Begin { by_hand: Some(&by_hand), ..Begin::of(plan, &from, &to) });
         let id = &turn.open_incident(&self.name).expect("the plan just begun belongs to it").id;
-        Ok(format!("{}: rolling back from {from} to {to}; `backstop incident show {id}` tells how it goes", self.name))
+        Ok(format!("{}: {doing}; `backstop incident show {id}` tells how it goes", self.name))
     }
 
-    /// An incident of its own for a rollback that no verdict asked for; the verdict and its path are as they are.
-    fn open_by_hand(&mut self, turn: &mut Turn<'_>, order: &ByHand, from: &Version, to: &Version) {
+    /// An incident of its own for what no verdict asked for; the verdict and its path are as they are.
+    pub(super) fn open_by_hand(&mut self, turn: &mut Turn<'_>, order: &ByHand, what: &str, then: &str) {
         let record = turn.record(&self.name);
         let id = IncidentId::from(format!("{}-{}", self.name, record.incident_count + 1));
         let deploy = record.live().map(|live| live.deploy.number);
@@ -113,9 +135,8 @@ impl Service {
         let by = Some(order.by.clone());
         let fact = Fact::IncidentOpened { incident: id.clone(), verdict, path, deploy, onset, by };
         turn.append(Some(&self.name), fact);
-        let summary = format!("{}: a rollback from {from} is {}", self.name, order.words());
-        let draft = Draft::about(PageKind::IncidentOpened, turn.incident(&id), summary)
-            .action(format!("Backstop rolls back to {to}."));
+        let summary = format!("{}: {what} is {}", self.name, order.words());
+        let draft = Draft::about(PageKind::IncidentOpened, turn.incident(&id), summary).action(then);
         turn.page(draft);
         self.keep_opening(turn, &id);
     }

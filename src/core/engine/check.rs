@@ -163,7 +163,7 @@ impl Service {
         let accused = incident.accused.clone();
         let Some((_, bad)) = accused.filter(|(_, version)| version != healthy) else { return };
         // Where somebody had it rolled back with nothing measured against it, another release's health proves nothing.
-        let mut plans = incident.plans.iter().filter(|plan| plan.from == bad).peekable();
+        let mut plans = incident.plans.iter().filter(|plan| plan.plan.rolls_back() && plan.from == bad).peekable();
         if plans.peek().is_some() && !plans.any(|plan| plan.is_accused(incident)) {
             return;
         }

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use super::{
-    history::keep_plan, incident::write_evidence, outlook, page::Draft, service::Service, surroundings::told_first,
-    turn::Turn,
-};
+use super::{incident::write_evidence, outlook, page::Draft, service::Service, surroundings::told_first, turn::Turn};
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
     entry::{ByHand, Fact, PlanOutcome, StepAction},
     gate::{Gate, GateReport, together, words},
-    name::Version,
+    name::{IncidentId, Version},
     operation::Operation,
     page::PageKind,
     plan,
@@ -21,7 +18,7 @@ use crate::core::{
 
 /// A gate that cannot tell holds a rollback that is due; after this the refusal is told. Longer than a look at the
 /// target takes, short enough for someone who waits.
-const UNKNOWN_HOLDS_FOR: Duration = Duration::from_secs(10);
+pub(super) const UNKNOWN_HOLDS_FOR: Duration = Duration::from_secs(10);
 
 /// The longest that acting waits for other services to be seen failing too, however seldom they are sampled: an outage
 /// must last ten seconds anyway where nothing else is configured.
@@ -43,12 +40,33 @@ enum Due {
     Act,
 }
 
+/// A plan that is about to begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begin<'a> {
+    pub(super) plan: PlanKind,
+    pub(super) from: &'a Version,
+    /// The same version where nothing is gone back to.
+    pub(super) to: &'a Version,
+    /// Who approved it.
+    pub(super) approved_by: Option<&'a str>,
+    /// Whose order it is, if it is a person's.
+    pub(super) by_hand: Option<&'a ByHand>,
+}
+
+impl<'a> Begin<'a> {
+    /// One that nobody was asked about.
+    pub(super) const fn of(plan: PlanKind, from: &'a Version, to: &'a Version) -> Self {
+        Self { plan, from, to, approved_by: None, by_hand: None }
+    }
+}
+
 impl Service {
     /// Goes on with the open incident: drives its plan, or decides whether one is to begin.
     pub(super) fn act(&mut self, turn: &mut Turn<'_>) {
         if turn.observer.closing {
             return;
         }
+        self.follow_gather(turn);
         let Some(incident) = turn.open_incident(&self.name) else { return };
         if incident.active_plan().is_some() {
             if self.page_only {
@@ -58,22 +76,22 @@ impl Service {
             }
             return;
         }
-        // One plan for an incident: no second hop, whatever came of the first.
-        if !incident.plans.is_empty() || self.page_only {
+        // One rollback for an incident: no second hop, whatever came of the first.
+        if incident.is_through() || self.page_only {
             return;
         }
         self.expire_approval(turn);
         let due = self.due(turn);
-        if due != Due::Nothing
-            && let Some(plan) = self.watch.verdict().plan.filter(|plan| !plan.is_available())
-        {
-            self.leave_to_people(turn, plan);
+        if due == Due::Nothing {
+            self.held_since = None;
             return;
         }
-        match due {
-            Due::Nothing => self.held_since = None,
-            Due::Ask => self.ask(turn),
-            Due::Act => self.roll_back_if_allowed(turn),
+        match (self.chosen(turn), due) {
+            (PlanKind::Gather, _) => self.gather_and_leave(turn),
+            (plan, _) if !plan.is_available() => self.leave_to_people(turn, plan),
+            (plan, Due::Ask) => self.ask(turn, plan),
+            (PlanKind::RestartFailing, _) => self.restart_if_allowed(turn),
+            _ => self.roll_back_if_allowed(turn),
         }
     }
 
@@ -187,21 +205,27 @@ impl Service {
         Some(self.policy.conditions[usize::from(question.when)].name.as_str())
     }
 
-    fn ask(&mut self, turn: &mut Turn<'_>) {
+    fn ask(&mut self, turn: &mut Turn<'_>, plan: PlanKind) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         if let Some(open) = incident.open_approval() {
-            let stale = self.situation(turn).candidate().is_some_and(|to| to != open.to);
-            if stale {
+            let versions = self.versions(turn, plan);
+            if open.plan != plan && versions.is_some() {
+                self.void_approval(turn, &format!("the plan that is due is {plan} by now"));
+            } else if versions.is_some_and(|(_, to)| to != open.to) {
                 self.void_approval(turn, "the release to go back to is another by now");
             }
             return;
         }
-        let gates = self.gates(turn, &NOT_FOR_HUMANS);
-        let Some((from, to)) = self.versions(turn).filter(|_| together(&gates) == Answer::Yes) else {
+        let gates = self.gates_before(turn, plan, &NOT_FOR_HUMANS);
+        let Some((from, to)) = self.versions(turn, plan).filter(|_| together(&gates) == Answer::Yes) else {
             // Consider asks; a rollback that was due and is held has to be told, and so has what several services share.
             let is_shared = told_first(&gates).is_some_and(|held| held.gate == Gate::NoSharedCause);
             if self.watch.verdict().kind == VerdictKind::RollBack || is_shared {
-                self.refuse_when_held(turn, &gates);
+                if plan == PlanKind::RestartFailing {
+                    self.refuse_restart(turn, gates);
+                } else {
+                    self.refuse_when_held(turn, plan, &gates);
+                }
             }
             return;
         };
@@ -210,7 +234,6 @@ impl Service {
         let approval = incident.approvals.last().map_or(1, |last| last.number + 1);
         let expires = turn.now.wall.after(APPROVAL_OPEN_FOR);
         let verdict = self.watch.verdict().kind;
-        let plan = PlanKind::Quick;
         let (asked_from, asked_to) = (from.clone(), to.clone());
         let fact = Fact::ApprovalRequested {
             incident: id.clone(),
@@ -222,43 +245,54 @@ impl Service {
             expires,
         };
         turn.append(Some(&self.name), fact);
-        self.find(turn, Finding::ApprovalRequested, &format!("{plan} from {from} to {to}"), None);
+        let (detail, what) = if plan.rolls_back() {
+            (format!("{plan} from {from} to {to}"), format!("rolling back from {from} to {to}"))
+        } else {
+            (format!("{plan} of {from}"), format!("restarting what fails of {from}"))
+        };
+        self.find(turn, Finding::ApprovalRequested, &detail, None);
         let incident = turn.incident(&id);
-        let summary = format!("{}: approve rolling back from {from} to {to}? {}", self.name, incident.path.because);
-        let draft = Draft::about(PageKind::ApprovalRequested, incident, summary)
-            .found(Finding::ApprovalRequested)
-            .versions(&from, &to)
-            .details([
-                format!("Approve: backstop incident approve {id} --approval {approval}"),
-                format!("Deny: backstop incident deny {id} --approval {approval}"),
-                format!("Open until {expires}."),
-            ])
-            .details(self.leaves(&to));
+        let summary = format!("{}: approve {what}? {}", self.name, incident.path.because);
+        let draft = Draft::about(PageKind::ApprovalRequested, incident, summary).found(Finding::ApprovalRequested);
+        let draft =
+            if plan.rolls_back() { draft.versions(&from, &to) } else { draft.action("Approve or deny the restart.") };
+        let draft = draft.details([
+            format!("Approve: backstop incident approve {id} --approval {approval}"),
+            format!("Deny: backstop incident deny {id} --approval {approval}"),
+            format!("Open until {expires}."),
+        ]);
+        let draft = draft.details(self.leaves(&to).filter(|_| plan.rolls_back()));
         turn.page(draft);
     }
 
     fn roll_back_if_allowed(&mut self, turn: &mut Turn<'_>) {
-        let gates = self.gates(turn, &[]);
-        match self.versions(turn) {
-            Some((from, to)) if together(&gates) == Answer::Yes => self.start(turn, &from, &to, None),
-            _ => self.refuse_when_held(turn, &gates),
+        let plan = PlanKind::Quick;
+        let gates = self.gates_before(turn, plan, &[]);
+        match self.versions(turn, plan) {
+            Some((from, to)) if together(&gates) == Answer::Yes => self.start(turn, &Begin::of(plan, &from, &to)),
+            _ => self.refuse_when_held(turn, plan, &gates),
         }
     }
 
-    fn gates(&self, turn: &Turn<'_>, left_out: &[Gate]) -> Vec<GateReport> {
-        let mut gates = self.situation(turn).reports();
+    /// What is asked before a plan that Backstop would begin now.
+    pub(super) fn gates_before(&self, turn: &Turn<'_>, plan: PlanKind, left_out: &[Gate]) -> Vec<GateReport> {
+        let situation = self.situation(turn);
+        let mut gates = situation.reports_before(plan, situation.candidate().as_ref());
         gates.retain(|report| !left_out.contains(&report.gate));
         gates
     }
 
-    /// The accused version and the one to go back to.
-    fn versions(&self, turn: &Turn<'_>) -> Option<(Version, Version)> {
+    /// The live version and the one that will be: where nothing is gone back to they are one.
+    pub(super) fn versions(&self, turn: &Turn<'_>, plan: PlanKind) -> Option<(Version, Version)> {
+        if plan == PlanKind::RestartFailing {
+            return self.restartable(turn).map(|(version, _)| (version.clone(), version));
+        }
         let from = turn.record(&self.name).live()?.deploy.release.version.clone();
         Some((from, self.situation(turn).candidate()?))
     }
 
     /// Tells a refusal once: at once if a gate says no, after a while if one cannot tell.
-    fn refuse_when_held(&mut self, turn: &mut Turn<'_>, gates: &[GateReport]) {
+    pub(super) fn refuse_when_held(&mut self, turn: &mut Turn<'_>, plan: PlanKind, gates: &[GateReport]) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         if incident.refused {
             return;
@@ -279,10 +313,7 @@ impl Service {
             (Gate::DependenciesWell, Answer::No) => return self.tell_held_by_dependency(turn, held),
             _ => {}
         }
-        let finding = match held.gate {
-            Gate::DeployedRecently | Gate::FaultAfterDeploy => Finding::NoDeployToBlame,
-            _ => Finding::RollbackRefused,
-        };
+        let finding = Self::held_as(plan, held.gate);
         let id = incident.id.clone();
         let detail = format!("{}: {}", held.gate, held.why);
         self.find(turn, finding, &detail, Some(held.gate));
@@ -290,42 +321,43 @@ impl Service {
         let lines: Vec<String> =
             lines.map(|report| format!("{} says {}: {}", report.gate, report.answer, report.why)).collect();
         let incident = turn.incident(&id);
-        let summary = format!("{}: not rolled back: {}. {}", self.name, held.why, incident.path.because);
+        let not = if plan.rolls_back() { "not rolled back" } else { "what fails is not restarted" };
+        let summary = format!("{}: {not}: {}. {}", self.name, held.why, incident.path.because);
         let draft = Draft::about(PageKind::RollbackRefused, incident, summary).found(finding).details(lines);
+        let draft = if plan.rolls_back() {
+            draft
+        } else {
+            draft.action("A restart of what fails was due and a gate held it. Decide by hand.")
+        };
         turn.page(draft);
         write_evidence(turn, &id);
     }
 
-    /// Begins the plan.
-    pub(super) fn start(&mut self, turn: &mut Turn<'_>, from: &Version, to: &Version, approved_by: Option<String>) {
-        self.start_by(turn, from, to, approved_by, None);
-    }
-
-    /// Begins the plan, by a person's order where there is one.
-    pub(super) fn start_by(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: &Version,
-        to: &Version,
-        approved_by: Option<String>,
-        by_hand: Option<&ByHand>,
-    ) {
+    /// Begins a plan.
+    pub(super) fn start(&mut self, turn: &mut Turn<'_>, begin: &Begin<'_>) {
+        let Begin { plan, from, to, approved_by, by_hand } = *begin;
         let incident = turn.open_incident(&self.name).expect("a plan belongs to an open incident");
         assert!(incident.active_plan().is_none(), "one plan at a time for a service");
-        assert!(from != to, "a rollback leads to another version");
+        assert!(from != to || !plan.rolls_back(), "a rollback leads to another version");
         let id = incident.id.clone();
         let number = u16::try_from(incident.plans.len() + 1).expect("an incident has few plans");
         let deploy = turn.record(&self.name).live().expect("the gates looked at it").deploy.number;
-        self.void_approval(turn, "a rollback began");
+        let steps = if plan.rolls_back() {
+            plan::quick(&self.policy, from, to)
+        } else {
+            let (_, live) = self.restartable(turn).expect("what fails was seen");
+            plan::restart_failing(&self.policy, from, &live.to_restart)
+        };
+        self.void_approval(turn, if plan.rolls_back() { "a rollback began" } else { "a restart of what fails began" });
         let fact = Fact::PlanStarted {
             incident: id.clone(),
             number,
-            plan: PlanKind::Quick,
+            plan,
             from: from.clone(),
             to: to.clone(),
             deploy,
-            steps: plan::quick(&self.policy, from, to),
-            approved_by: approved_by.clone(),
+            steps,
+            approved_by: approved_by.map(str::to_owned),
             by_hand: by_hand.cloned(),
         };
         turn.append(Some(&self.name), fact);
@@ -333,7 +365,18 @@ impl Service {
         self.held_since = None;
         self.calm_since = None;
         self.told_at = Some(turn.now.boot);
-        let incident = turn.incident(&id);
+        if plan.rolls_back() {
+            self.tell_rollback(turn, &id, begin);
+        } else {
+            self.tell_restart(turn, &id, from, approved_by, by_hand);
+        }
+        self.drive(turn);
+    }
+
+    /// Tells people that a rollback begins.
+    fn tell_rollback(&self, turn: &mut Turn<'_>, id: &IncidentId, begin: &Begin<'_>) {
+        let Begin { from, to, approved_by, by_hand, .. } = *begin;
+        let incident = turn.incident(id);
         let ordered = by_hand.map(|order| format!(", ordered by {}", order.by)).unwrap_or_default();
         let summary = format!("{}: rollback in progress: {from} to {to}{ordered}", self.name);
         let draft = Draft::about(PageKind::RollbackStarted, incident, summary)
@@ -348,7 +391,6 @@ impl Service {
             .details(approved_by.map(|by| format!("Approved by {by}.")))
             .details(by_hand.map(|order| format!("It was {}.", order.words())));
         turn.page(draft);
-        self.drive(turn);
     }
 
     /// What a rollback to that release leaves as it is, in words.
@@ -395,6 +437,9 @@ impl Service {
     pub(super) fn end_overtaken(&mut self, turn: &mut Turn<'_>, why: &str) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let Some(plan) = incident.active_plan() else { return };
+        if !plan.plan.rolls_back() {
+            return self.end_overtaken_restart(turn, why);
+        }
         let (id, number, from, to) = (incident.id.clone(), plan.number, plan.from.clone(), plan.to.clone());
         // Only what changes the target may change it still.
         let under_way = plan.current_step().filter(|(_, step)| {
@@ -425,10 +470,7 @@ impl Service {
             .details(under_way)
             .details(whose);
         turn.page(draft);
-        self.leave_flying(turn);
-        self.drive = super::drive::Drive::default();
-        keep_plan(turn, &id, number);
-        write_evidence(turn, &id);
+        self.left(turn, &id, number);
     }
 }
 

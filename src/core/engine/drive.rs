@@ -18,6 +18,7 @@ use crate::core::{
     saga::StepStatus,
     sample::Reason,
     time::{BootTime, Now},
+    verdict::PlanKind,
 };
 
 /// Attempts at one operation that may come to their end and fail before it is given up: the first, and one more. An
@@ -65,6 +66,7 @@ pub(super) struct Drive {
 pub(super) struct Current {
     pub(super) incident: IncidentId,
     pub(super) plan: u16,
+    pub(super) kind: PlanKind,
     pub(super) step: u16,
     pub(super) record: StepRecord,
     pub(super) from: Version,
@@ -80,6 +82,7 @@ impl Service {
         Some(Current {
             incident: incident.id.clone(),
             plan: plan.number,
+            kind: plan.plan,
             step,
             record: record.clone(),
             from: plan.from.clone(),
@@ -321,6 +324,9 @@ impl Service {
 
     /// Leaves out what remains, except putting it on record, and tells people.
     fn give_up(&mut self, turn: &mut Turn<'_>, current: &Current, stuck: bool) {
+        if !current.kind.rolls_back() {
+            return self.give_up_restart(turn, current);
+        }
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
         // Why it failed is what people need, not how it was undone: that is told beside.
@@ -413,12 +419,10 @@ impl Service {
             false => "Updates will follow.",
         };
         let note = if note.is_empty() { note } else { format!(" ({note})") };
-        let draft =
-            Draft::about(PageKind::RollbackStep, incident, format!("{}: {place}: {title}: {word}{note}", self.name))
-                .at(Severity::S3)
-                .brief()
-                .versions(&current.from, &current.to)
-                .action(action);
+        let kind = if current.kind.rolls_back() { PageKind::RollbackStep } else { PageKind::IncidentEscalated };
+        let summary = format!("{}: {place}: {title}: {word}{note}", self.name);
+        let draft = Draft::about(kind, incident, summary).at(Severity::S3).brief().action(action);
+        let draft = if current.kind.rolls_back() { draft.versions(&current.from, &current.to) } else { draft };
         turn.page(draft);
     }
 

@@ -62,6 +62,10 @@ fn of_plan_with(
 
 /// And once it has ended.
 fn of_ended_plan(incident: &IncidentRecord, plan: &PlanRecord) -> Option<HistoryRecord> {
+    // The history is one of rollbacks.
+    if !plan.plan.rolls_back() {
+        return None;
+    }
     let (_, outcome) = plan.ended?;
     // Nothing touches a plan that has ended.
     Some(of_plan_with(incident, plan, plan.touched_at.since(plan.started), outcome, &plan.ended_why))
@@ -113,7 +117,9 @@ pub(super) fn keep_plan(turn: &mut Turn<'_>, id: &IncidentId, number: u16) {
     let incident = turn.incident(id);
     let plan = incident.plans.iter().find(|plan| plan.number == number);
     let records: Vec<_> = plan.and_then(|plan| of_ended_plan(incident, plan)).into_iter().collect();
-    turn.after_commit(Action::KeepHistory { records });
+    if !records.is_empty() {
+        turn.after_commit(Action::KeepHistory { records });
+    }
 }
 
 /// The last verification of a service ended.

@@ -91,6 +91,10 @@ impl Ledger {
             // The next start finds that the attempt left no trace, and makes another.
             Action::Operate { .. } if closing => return false,
             Action::Operate { attempt, .. } => attempt,
+            Action::Gather { incident, .. } => {
+                let gather = self.durable.incidents.get(incident).and_then(|incident| incident.gather.as_ref());
+                return !closing && gather.is_some_and(|gather| gather.ended.is_none());
+            }
             Action::Deliver { page, channel, .. } => {
                 return self.durable.outbox.get(&page.id).is_some_and(|pending| pending.channels.contains(channel));
             }
@@ -105,9 +109,10 @@ impl Ledger {
     /// Services stand in other places by now. What was held for one that is gone is let go of.
     pub(super) fn move_services(&mut self, place_of: impl Fn(ServiceIndex) -> Option<ServiceIndex>) {
         self.held.retain_mut(|(_, action)| match action {
-            Action::SetCadence { service, .. } | Action::Look { service, .. } | Action::Operate { service, .. } => {
-                place_of(*service).map(|place| *service = place).is_some()
-            }
+            Action::SetCadence { service, .. }
+            | Action::Look { service, .. }
+            | Action::Operate { service, .. }
+            | Action::Gather { service, .. } => place_of(*service).map(|place| *service = place).is_some(),
             Action::Append { .. }
             | Action::Deliver { .. }
             | Action::Reply { .. }

@@ -12,6 +12,7 @@ mod decide;
 mod deploys;
 mod discord;
 mod drive;
+mod gather;
 mod history;
 mod incident;
 mod ledger;
@@ -24,6 +25,7 @@ mod preview;
 mod reload;
 mod report;
 mod request;
+mod restart;
 mod service;
 mod sight;
 mod surroundings;
@@ -34,6 +36,7 @@ mod view;
 
 pub use certificate::{TOLD_WITHIN_DAYS, is_expiring};
 pub use clocks::ClockStep;
+pub use gather::GATHER_DEADLINE;
 pub use ledger::UNCOMMITTED_LIMIT;
 pub use reload::{PlansUnderWay, Reload, Reloaded};
 pub use view::incident_view;
@@ -212,6 +215,14 @@ impl State {
                 if let Some(service) = self.service_of(&key.incident) {
                     self.with(now, service, actions, |service, turn| {
                         service.ended(turn, &key, outcome);
+                        service.assess(turn);
+                    });
+                }
+            }
+            Event::Gathered { incident, outcome } => {
+                if let Some(service) = self.service_of(&incident) {
+                    self.with(now, service, actions, |service, turn| {
+                        service.gathered(turn, &incident, outcome);
                         service.assess(turn);
                     });
                 }

@@ -9,7 +9,7 @@ use crate::core::{
     name::Version,
     policy::{ConsiderThen, Finding, Mode},
     release::Observation,
-    verdict::VerdictKind,
+    verdict::{PlanKind, VerdictKind},
 };
 
 /// What is left when an incident is over.
@@ -22,6 +22,35 @@ pub(super) struct Aftermath {
     pub(super) details: Vec<String>,
     /// A rollback hangs half-way.
     pub(super) is_stuck: bool,
+}
+
+/// A plan, as in "the rollback from v2 to v1 failed".
+pub(super) fn named(plan: &PlanRecord) -> String {
+    named_by(plan.plan, &plan.from, &plan.to)
+}
+
+/// The same by its kind and versions.
+pub(super) fn named_by(plan: PlanKind, from: &Version, to: &Version) -> String {
+    if plan.rolls_back() {
+        format!("the rollback from {from} to {to}")
+    } else {
+        format!("the restart of what fails of {from}")
+    }
+}
+
+/// What a plan does, as in "rolling back from v2 to v1".
+pub(super) fn doing(plan: PlanKind, from: &Version, to: &Version) -> String {
+    if plan.rolls_back() {
+        format!("rolling back from {from} to {to}")
+    } else {
+        format!("restarting what fails of {from}")
+    }
+}
+
+/// The same at the beginning of a sentence.
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// What is left of an incident that is over. `replaced_by` is a version that was just deployed, of which nothing is known
@@ -44,21 +73,18 @@ pub(super) fn aftermath(
                 }
                 (None, None) => "the target does not tell what is live; look at it by hand".to_owned(),
             };
-            format!("The rollback from {} to {} is still stuck half-way: {live}.", plan.from, plan.to)
+            format!("{} is still stuck half-way: {live}.", capital(&named(plan)))
         }
         _ if watch.is_some() => watch.unwrap_or_default(),
         Some((plan, PlanOutcome::Failed)) => format!(
-            "What fired is over without the rollback from {} to {}, which failed. Find out why it failed before the next one is \
-             needed.",
-            plan.from, plan.to
+            "What fired is over without {}, which failed. Find out why it failed before the next one is needed.",
+            named(plan)
         ),
         Some((plan, PlanOutcome::Persists | PlanOutcome::Unverified)) => format!(
-            "What fired is over by now. That the rollback from {} to {} helped was not proved in its time: look for the cause.",
-            plan.from, plan.to
+            "What fired is over by now. That {} helped was not proved in its time: look for the cause.",
+            named(plan)
         ),
-        Some((_, PlanOutcome::Overtaken)) => {
-            "Nothing more to do now: what was put live during the rollback is well.".to_owned()
-        }
+        Some((_, PlanOutcome::Overtaken)) => "Nothing more to do now: what was put live meanwhile is well.".to_owned(),
         Some((_, PlanOutcome::Aborted)) => "Nothing more to do now: what is live stays.".to_owned(),
         Some((_, PlanOutcome::Verified)) | None => "Nothing more to do now.".to_owned(),
     };
@@ -89,7 +115,10 @@ pub(super) fn aftermath(
 pub(super) fn because(incident: &IncidentRecord) -> String {
     let ordered = incident.plans.first().and_then(|plan| plan.by_hand.as_ref());
     match (&incident.opened_by, ordered) {
-        (Some(_), Some(order)) if incident.fired.is_empty() => format!("a rollback {}", order.words()),
+        (Some(_), Some(order)) if incident.fired.is_empty() => {
+            let rolls_back = incident.plans.first().is_some_and(|plan| plan.plan.rolls_back());
+            format!("{} {}", if rolls_back { "a rollback" } else { "a restart of what fails" }, order.words())
+        }
         (Some(by), None) if incident.fired.is_empty() => format!("{by} opened it by hand"),
         _ => incident.path.because.clone(),
     }
@@ -102,7 +131,7 @@ pub(super) fn left_to_people(incident: &IncidentRecord) -> Option<&'static str> 
     match outcome {
         PlanOutcome::Overtaken => Some(OVERTAKEN),
         PlanOutcome::Aborted => {
-            Some("The rollback was aborted, and Backstop does nothing more in this incident: people decide.")
+            Some("The plan was aborted, and Backstop does nothing more in this incident: people decide.")
         }
         _ => None,
     }
@@ -124,23 +153,24 @@ pub(super) fn after_stuck(incident: &IncidentRecord, from: &Version, to: &Versio
 
 /// Who wanted a plan, where it was not Backstop.
 pub(super) fn whose(plan: &PlanRecord) -> Option<String> {
-    let order = plan.by_hand.as_ref().map(|order| format!("This rollback was {}.", order.words()));
-    order.or_else(|| plan.approved_by.as_ref().map(|by| format!("This rollback was approved by {by}.")))
+    let what = if plan.plan.rolls_back() { "This rollback" } else { "This restart" };
+    let order = plan.by_hand.as_ref().map(|order| format!("{what} was {}.", order.words()));
+    order.or_else(|| plan.approved_by.as_ref().map(|by| format!("{what} was approved by {by}.")))
 }
 
-/// There is one plan in an incident, whatever came of it.
+/// There is one rollback in an incident, whatever came of it.
 fn one_plan_only(plan: &PlanRecord) -> String {
-    let (from, to) = (&plan.from, &plan.to);
+    let what = capital(&named(plan));
     let order = plan.by_hand.as_ref().map(|order| format!(", {},", order.words())).unwrap_or_default();
     match (&plan.ended, &plan.aborted) {
         (None, Some((by, _))) => {
-            format!("The rollback from {from} to {to}{order} is being ended, as {by} wanted; what it leaves is told.")
+            format!("{what}{order} is being ended, as {by} wanted; what it leaves is told.")
         }
-        (None, None) => format!("The rollback from {from} to {to}{order} goes on; what becomes of it is told."),
+        (None, None) => format!("{what}{order} goes on; what becomes of it is told."),
         (Some((_, outcome)), _) => format!(
-            "The rollback from {from} to {to}{order} has ended already ({}), and Backstop begins no second one in this incident: \
-             decide by hand.",
-            outcome.as_str()
+            "{what}{order} has ended already ({}), and Backstop begins no {} in this incident: decide by hand.",
+            outcome.as_str(),
+            if plan.plan.rolls_back() { "second one" } else { "further plan" }
         ),
     }
 }
@@ -154,40 +184,53 @@ impl Service {
             return "Backstop only watches this service: its state was restored after an error of its own.".to_owned();
         }
         let incident = turn.open_incident(&self.name);
-        if let Some(plan) = incident.and_then(|incident| incident.plans.last()) {
+        let is_last = |incident: &&IncidentRecord| incident.is_through() || incident.active_plan().is_some();
+        if let Some(plan) = incident.filter(is_last).and_then(|incident| incident.plans.last()) {
             return one_plan_only(plan);
         }
-        let plan = self.watch.verdict().plan.filter(|plan| !plan.is_available());
-        if let Some(plan) = plan.filter(|_| self.policy.mode != Mode::Observe) {
+        let plan = self.chosen(turn);
+        if !plan.is_available() && self.policy.mode != Mode::Observe {
             return format!("The tree wants the plan {plan}, which this version cannot carry out: do it by hand.");
         }
-        let gates = self.situation(turn).reports();
-        if let Some(held) = told_first(&gates).filter(|_| self.policy.mode != Mode::Observe) {
-            return format!("As it is now nothing is rolled back: {}.", held.why);
+        if plan == PlanKind::Gather {
+            return "Backstop gathers what a human would look at first, and leaves the rest to people.".to_owned();
         }
+        let gates = self.gates_before(turn, plan, &[]);
+        let restarts = plan == PlanKind::RestartFailing;
+        if let Some(held) = told_first(&gates).filter(|_| self.policy.mode != Mode::Observe) {
+            let done = if restarts { "restarted" } else { "rolled back" };
+            return format!("As it is now nothing is {done}: {}.", held.why);
+        }
+        let (to_do, does) = if restarts {
+            let count = self.restartable(turn).map_or(0, |(_, live)| live.to_restart.len());
+            let what = format!("{count} of the instances that fail");
+            (format!("restart {what}"), format!("restarts {what}, and rolls back if that does not help"))
+        } else {
+            (format!("roll back to {to}"), format!("rolls back to {to}"))
+        };
         let denied = incident.and_then(denied_at).max(turn.record(&self.name).live().and_then(|live| live.denied));
         let is_refused = incident.is_some_and(|incident| incident.refused);
         match (self.policy.mode, verdict) {
             (Mode::Act | Mode::Ask, _) if denied.is_some_and(|at| at == verdict || verdict < VerdictKind::RollBack) => {
-                "A rollback of this deploy was denied, so Backstop does not ask again: decide by hand.".to_owned()
+                "What was asked for this deploy was denied, so Backstop does not ask again: decide by hand.".to_owned()
             }
             (Mode::Act, _) if is_refused || denied.is_some() => {
-                format!("Backstop asks for approval to roll back to {to}, if every gate allows it.")
+                format!("Backstop asks for approval to {to_do}, if every gate allows it.")
             }
-            (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to roll back to {to}."),
+            (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to {to_do}."),
             (Mode::Act, VerdictKind::RollBack) => {
                 let wait = match self.deciding_condition() {
                     Some("system_down") => format!("after {} unbroken", words(self.policy.thresholds.down_for)),
                     _ => format!("in {}", words(self.acting_wait(turn))),
                 };
-                format!("If it is still so {wait} and every gate allows it, Backstop rolls back to {to}.")
+                format!("If it is still so {wait} and every gate allows it, Backstop {does}.")
             }
-            (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to roll back to {to}."),
+            (Mode::Ask, VerdictKind::RollBack) => format!("Backstop asks for approval to {to_do}."),
             _ if self.policy.consider.then == ConsiderThen::RollBack && self.watch.stands_without_reporters() => {
                 let window = words(self.policy.consider.window);
-                format!("If it is still so in {window}, Backstop rolls back to {to}.")
+                format!("If it is still so in {window}, Backstop {does}.")
             }
-            _ => format!("Backstop asks for approval to roll back to {to}, if every gate allows it."),
+            _ => format!("Backstop asks for approval to {to_do}, if every gate allows it."),
         }
     }
 }

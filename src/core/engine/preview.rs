@@ -1,6 +1,6 @@
 //! What a rollback by hand comes to before it is begun: gate by gate, step by step, and in what words it is refused.
 
-use super::{service::Service, turn::Turn};
+use super::{gather::GATHER_DEADLINE, outlook, service::Service, turn::Turn};
 use crate::core::{
     answer::Answer,
     durable::DeployRecord,
@@ -24,6 +24,11 @@ impl Service {
         if !plan.is_available() {
             return Err(Refusal::Conflict(format!("plan {plan} is not in this version yet; quick is")));
         }
+        if let Some(gate) = order.overrides.iter().find(|gate| !gate.is_asked_before(plan)) {
+            return Err(Refusal::Conflict(format!(
+                "gate {gate} is not asked before the plan {plan}: it needs no override"
+            )));
+        }
         if let Some(gate) = order.overrides.iter().find(|gate| !gate.can_be_overridden()) {
             return Err(Refusal::Conflict(if gate.binds_people() {
                 format!("gate {gate} cannot be overridden: without it nothing can be begun")
@@ -34,15 +39,22 @@ impl Service {
         if !order.overrides.is_empty() && order.reason.is_none() {
             return Err(Refusal::Conflict("an override needs a reason, which is kept".to_owned()));
         }
-        let plan_under_way = self.plan_under_way(turn);
-        if let Some(plan) = plan_under_way.as_ref().filter(|_| !order.dry_run) {
-            let PlanUnderWay { version_from: from, version_to: to, incident: id, .. } = plan;
-            let why = format!(
-                "{}: a rollback from {from} to {to} is under way already; `backstop incident show {id}` tells how it \
-                 goes",
-                self.name
-            );
+        let plan_under_way = self.plan_under_way(turn).filter(|_| plan != PlanKind::Gather);
+        if let Some(running) = plan_under_way.as_ref().filter(|_| !order.dry_run) {
+            let PlanUnderWay { plan, version_from: from, version_to: to, incident: id, .. } = running;
+            let what = outlook::named_by(*plan, from, to);
+            let why =
+                format!("{}: {what} is under way already; `backstop incident show {id}` tells how it goes", self.name);
             return Err(Refusal::Conflict(why));
+        }
+        if plan == PlanKind::RestartFailing {
+            let why = order
+                .to
+                .is_some()
+                .then(|| format!("{}: plan restart_failing goes back to no version: leave --to out", self.name));
+            if let Some(why) = why.or_else(|| self.no_restart(turn)) {
+                return Err(Refusal::Conflict(why));
+            }
         }
         let situation = self.situation(turn);
         let Some(live) = situation.record.live() else {
@@ -55,18 +67,31 @@ impl Service {
         };
         let incident = situation.incident.filter(|incident| accuses_live(&incident.accused));
         let situation = Situation { incident, ..situation };
-        // While a plan is under way what it does is what a rollback comes to, wherever the target stands in between.
-        let is_meant = |plan: &&PlanUnderWay| order.to.as_ref().is_none_or(|to| *to == plan.version_to);
-        let (from, to) = if let Some(plan) = plan_under_way.as_ref().filter(is_meant) {
-            (plan.version_from.clone(), Some(plan.version_to.clone()))
+        // While a rollback is under way what it does is what another comes to, wherever the target stands in between.
+        let is_meant = |running: &&PlanUnderWay| {
+            running.plan.rolls_back() && order.to.as_ref().is_none_or(|to| *to == running.version_to)
+        };
+        let (from, to) = if !plan.rolls_back() {
+            let from = live.deploy.release.version.clone();
+            (from.clone(), Some(from))
+        } else if let Some(running) = plan_under_way.as_ref().filter(is_meant) {
+            (running.version_from.clone(), Some(running.version_to.clone()))
         } else {
             let from = live.deploy.release.version.clone();
             let to = self.destination(&situation, &from, order)?;
             (from, to)
         };
-        let reports = situation.reports_for(to.as_ref());
+        let reports = situation.reports_before(plan, to.as_ref());
         let gates: Vec<_> = reports.into_iter().map(|report| self.asked_by_hand(turn, live, report, order)).collect();
-        let steps = to.as_ref().map(|to| plan::quick(&self.policy, &from, to)).unwrap_or_default();
+        let steps = match (plan, &to) {
+            (PlanKind::Gather, _) => vec![plan::gather(GATHER_DEADLINE)],
+            (PlanKind::RestartFailing, _) => {
+                let (_, seen) = self.restartable(turn).expect("it was looked for above");
+                plan::restart_failing(&self.policy, &from, &seen.to_restart)
+            }
+            (_, Some(to)) => plan::quick(&self.policy, &from, to),
+            (_, None) => Vec::new(),
+        };
         let steps = steps
             .into_iter()
             .map(|step| StepPreview {
@@ -81,7 +106,7 @@ impl Service {
         let available = if to.is_none() { available(&situation) } else { Vec::new() };
         let can_be_named = plan_under_way.is_none() && (to.is_some() || !available.is_empty());
         let all_the_same =
-            (!possible && can_be_named).then(|| all_the_same(&self.name, order, &gates, to.is_some())).flatten();
+            (!possible && can_be_named).then(|| all_the_same(&self.name, plan, order, &gates, to.is_some())).flatten();
         Ok(RollbackPreview {
             service: self.name.clone(),
             version_from: from,
@@ -166,24 +191,34 @@ pub(super) fn refused(preview: &RollbackPreview) -> String {
 }
 
 /// The command by which an order that is refused would begin; none where a gate holds that cannot be overridden.
-fn all_the_same(service: &ServiceName, order: &RollbackOrder, gates: &[GatePreview], leads: bool) -> Option<String> {
+fn all_the_same(
+    service: &ServiceName,
+    plan: PlanKind,
+    order: &RollbackOrder,
+    gates: &[GatePreview],
+    leads: bool,
+) -> Option<String> {
     if gates.iter().any(|gate| gate.holds() && !gate.can_be_overridden) {
         return None;
     }
     let named = order.to.as_ref().map(|to| word(to.as_str()));
     let to = named.or_else(|| (!leads).then(|| "VERSION".to_owned()));
     let overrides = gates.iter().filter(|gate| gate.overridden || gate.holds()).map(|gate| gate.gate);
-    Some(command(service, to.as_deref(), overrides, order.reason.as_deref()))
+    Some(command(service, plan, to.as_deref(), overrides, order.reason.as_deref()))
 }
 
-/// The command that rolls back with these gates set aside.
+/// The command that begins the plan with these gates set aside.
 pub(super) fn command(
     service: &ServiceName,
+    plan: PlanKind,
     to: Option<&str>,
     overrides: impl Iterator<Item = Gate>,
     reason: Option<&str>,
 ) -> String {
     let mut command = format!("backstop rollback {}", word(service.as_str()));
+    if !plan.rolls_back() {
+        command += &format!(" --plan {plan}");
+    }
     if let Some(to) = to {
         command += &format!(" --to {to}");
     }

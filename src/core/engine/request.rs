@@ -3,8 +3,16 @@
 use std::time::Duration;
 
 use super::{
-    State, decide::NOT_FOR_HUMANS, deploys::Announced, incident::write_evidence, page::Draft, preview::command,
-    service::Service, sight::same_version, turn::Turn,
+    State,
+    decide::{Begin, NOT_FOR_HUMANS},
+    deploys::Announced,
+    incident::write_evidence,
+    outlook,
+    page::Draft,
+    preview::command,
+    service::Service,
+    sight::same_version,
+    turn::Turn,
 };
 use crate::core::{
     action::Actions,
@@ -18,7 +26,7 @@ use crate::core::{
     policy::{Finding, Mode},
     release::Mark,
     time::{Now, WallTime},
-    verdict::VerdictKind,
+    verdict::{PlanKind, VerdictKind},
 };
 
 /// Versions that people may mark by hand in one service: each is kept for ever.
@@ -89,11 +97,16 @@ impl Service {
             self.void_approval(turn, "it expired");
             return Err(Refusal::Conflict(format!("approval {} expired at {}", open.number, open.expires)));
         }
+        let restarts = open.plan == PlanKind::RestartFailing;
+        if restarts && self.restartable(turn).is_none() {
+            let why = "no instance is seen any more that could be restarted";
+            self.void_approval(turn, why);
+            return Err(Refusal::Conflict(format!("approval {} is void: {why}", open.number)));
+        }
         let situation = self.situation(turn);
         let live = situation.record.live().map(|live| live.deploy.release.version.clone());
-        let candidate = situation.candidate();
-        let mut gates = situation.reports();
-        gates.retain(|report| !NOT_FOR_HUMANS.contains(&report.gate));
+        let candidate = if restarts { live.clone() } else { situation.candidate() };
+        let gates = self.gates_before(turn, open.plan, &NOT_FOR_HUMANS);
         if live.as_ref() != Some(&open.from) || candidate.as_ref() != Some(&open.to) {
             let name = |version: Option<Version>| version.map_or_else(|| "nothing".to_owned(), |one| one.to_string());
             let why = format!(
@@ -114,13 +127,18 @@ impl Service {
             // What does not bind a person needs no override; where one cannot be overridden there is no way.
             if held().all(|report| report.gate.can_be_overridden() || !report.gate.binds_people()) {
                 let overrides = held().map(|report| report.gate).filter(|gate| gate.can_be_overridden());
-                said += &format!("; to go ahead all the same: `{}`", command(&self.name, None, overrides, None));
+                said +=
+                    &format!("; to go ahead all the same: `{}`", command(&self.name, open.plan, None, overrides, None));
             }
             return Err(Refusal::Gate(said));
         }
         let fact = Fact::Approved { incident: id.clone(), approval: open.number, by: by.to_owned() };
         turn.append(Some(&self.name), fact);
-        self.start(turn, &open.from, &open.to, Some(by.to_owned()));
+        let begin = Begin { approved_by: Some(by), ..Begin::of(open.plan, &open.from, &open.to) };
+        self.start(turn, &begin);
+        if restarts {
+            return Ok(format!("approved: restarting what fails of {} {}", self.name, open.from));
+        }
         Ok(format!("approved: rolling {} back from {} to {}", self.name, open.from, open.to))
     }
 
@@ -155,7 +173,8 @@ impl Service {
         let asked_at =
             verdict_severity(incident.verdict).max(turn.policy.escalation.severity(Finding::ApprovalRequested));
         let again = if *verdict < VerdictKind::RollBack { ", unless the verdict rises to roll_back" } else { "" };
-        let summary = format!("{}: {by} denied rolling back from {from} to {to}", self.name);
+        let what = outlook::doing(denied.plan, from, to);
+        let summary = format!("{}: {by} denied {what}", self.name);
         let draft = Draft::about(PageKind::RollbackRefused, incident, summary)
             .at(asked_at)
             .versions(from, to)
@@ -305,14 +324,19 @@ impl Service {
         let incident = turn.open_incident(&self.name)?;
         let id = &incident.id;
         if let Some(plan) = incident.active_plan() {
-            return Some(format!("rolling back from {} to {}: `backstop incident show {id}`", plan.from, plan.to));
+            let what = outlook::doing(plan.plan, &plan.from, &plan.to);
+            return Some(format!("{what}: `backstop incident show {id}`"));
         }
         Some(match incident.open_approval() {
             Some(approval) => {
-                let ApprovalRecord { number, from, to, expires, .. } = approval;
+                let ApprovalRecord { number, plan, from, to, expires, .. } = approval;
+                let what = if plan.rolls_back() {
+                    format!("to roll back from {from} to {to}")
+                } else {
+                    format!("to restart what fails of {from}")
+                };
                 format!(
-                    "approval {number} waits until {expires}, to roll back from {from} to {to}: `backstop incident approve {id} \
-                     --approval {number}`, or `deny`"
+                    "approval {number} waits until {expires}, {what}: `backstop incident approve {id} --approval {number}`, or `deny`"
                 )
             }
             None => format!("incident {id} is open: `backstop incident show {id}`"),

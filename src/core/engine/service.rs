@@ -79,6 +79,8 @@ pub(super) struct Service {
     /// The operation at the target that was begun last and has not come back, and when it is given up as lost. It outlives
     /// its plan where a person came between.
     pub(super) flying: Option<(StepKey, BootTime)>,
+    /// Until when it is waited for what is being gathered.
+    pub(super) gathering_until: Option<BootTime>,
     /// When a switch of ours last came to its end: a look that began before shows what was.
     pub(super) changed_at: Option<BootTime>,
     /// Since when the version endpoint says another version than the target.
@@ -146,6 +148,7 @@ impl Service {
             verifying: None,
             page_only: false,
             flying: None,
+            gathering_until: None,
             changed_at: None,
             contradicted_since: None,
             assessed_at: now.boot,
@@ -160,6 +163,7 @@ impl Service {
         self.soak = std::mem::take(&mut before.soak);
         self.night = std::mem::take(&mut before.night);
         self.flying = before.flying.take();
+        self.gathering_until = before.gathering_until;
         self.changed_at = before.changed_at;
         self.told_at = before.told_at;
         self.page_only = before.page_only;
@@ -350,9 +354,10 @@ fn facts<'a>(
             let why = sight.observation().and_then(|observation| observation.failing.as_deref());
             RolloutState::Failing { why: why.unwrap_or("no healthy answer within the settling time") }
         }
-        _ => match restarts_until {
-            Some(until) => RolloutState::UnderWay { until },
-            None => RolloutState::Settled,
+        _ => match (restarts_until, sight.instances_failing()) {
+            (Some(until), _) => RolloutState::UnderWay { until },
+            (None, Some((why, is_seen))) => RolloutState::InstancesFailing { why, is_seen },
+            (None, None) => RolloutState::Settled,
         },
     };
     Facts {

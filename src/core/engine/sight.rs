@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::core::{
     name::Version,
-    release::Observation,
+    release::{LiveInstances, Observation},
     sample::Reason,
     time::{BootTime, Now},
 };
@@ -22,7 +22,11 @@ pub(super) struct Sight {
     seen: Option<(BootTime, Observation)>,
     looked_at: Option<BootTime>,
     trouble: Option<Reason>,
+    /// Why instances of the live release fail, in the last look that saw the target.
+    instances: Option<String>,
     troubled_since: Option<BootTime>,
+    /// Since when what is live has not been seen, where it could have been.
+    unseen_since: Option<BootTime>,
     live_version: Option<(BootTime, Version)>,
     /// Whether the target ever told what is live, since this process watches it.
     tells_current: bool,
@@ -55,6 +59,8 @@ impl Sight {
         match observation {
             Ok(observation) => {
                 self.tells_current |= observation.current.is_some();
+                let partly = || observation.partial_failure().map(LiveInstances::words);
+                self.instances = observation.failing.clone().or_else(partly);
                 self.seen = Some((began, observation));
                 self.trouble = None;
                 self.troubled_since = None;
@@ -64,6 +70,7 @@ impl Sight {
                 self.trouble = Some(reason);
             }
         }
+        self.unseen_since = self.unseen().is_some().then(|| self.unseen_since.unwrap_or(now.boot));
         was_asked || is_news
     }
 
@@ -161,6 +168,17 @@ impl Sight {
             (None, Some(said)) => format!("When last asked, the service said that it is {said}; {or}"),
             (None, None) => or.to_owned(),
         }
+    }
+
+    /// Why instances of the live release fail, and whether the target can be seen just now.
+    pub(super) fn instances_failing(&self) -> Option<(&str, bool)> {
+        self.instances.as_deref().map(|why| (why, self.trouble.is_none()))
+    }
+
+    /// Why the target has not been seen for so long, if it has not: neither looked at, nor told what is live.
+    pub(super) fn out_of_sight(&self, now: Now, lasting: Duration) -> Option<&str> {
+        let since = self.unseen_since?;
+        self.unseen().filter(|_| now.boot.since(since) >= lasting)
     }
 
     /// When the last look at the target began, whatever came of it.

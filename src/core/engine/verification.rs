@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    drive::Current, history::keep_plan, incident::write_evidence, outlook, page::Draft, service::Service,
-    sight::same_version, turn::Turn,
+    drive::Current, incident::write_evidence, outlook, page::Draft, service::Service, sight::same_version, turn::Turn,
 };
 use crate::core::{
     answer::Answer,
@@ -52,6 +51,9 @@ impl Service {
             Judged::Waits(until) => {
                 self.wake_by(until);
                 false
+            }
+            Judged::Ended(event, note) if !current.kind.rolls_back() => {
+                self.conclude_restart(turn, current, event, &note)
             }
             Judged::Ended(event, note) => self.conclude(turn, current, event, &note),
         }
@@ -120,6 +122,12 @@ impl Service {
         }
         if turn.record(&self.name).live().is_some_and(|live| live.rollout != Rollout::Settled) {
             return Some("the older release has not answered healthily yet".to_owned());
+        }
+        // What was deleted has to be replaced by what serves, however long that takes to start.
+        if let Some(workload) = self.sight.observation().and_then(|seen| seen.workload.as_ref())
+            && let Some(live) = workload.instances.live.as_ref().filter(|live| live.ready < workload.instances.wanted)
+        {
+            return Some(format!("{} of {} instances serve", live.ready, workload.instances.wanted));
         }
         if let Some((signal, reason)) = self.watch.lost(turn.now).into_iter().next() {
             return Some(format!("signal {signal} is lost: {reason}"));
@@ -218,7 +226,7 @@ impl Service {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let Some(plan) = incident.active_plan() else { return };
         let (id, number) = (incident.id.clone(), plan.number);
-        let outcome = outcome(plan);
+        let (outcome, rolls_back) = (outcome(plan), plan.plan.rolls_back());
         if outcome == PlanOutcome::Aborted {
             self.end_aborted(turn, &id);
             return;
@@ -231,8 +239,12 @@ impl Service {
         self.told_at = Some(turn.now.boot);
         match outcome {
             // Putting it on record may have taken a while: what was proved then is asked again now.
-            PlanOutcome::Verified if self.is_calm(turn) => self.resolve(turn, "rolled back, and verified", None),
-            PlanOutcome::Verified => self.tell_bad_again(turn, &id),
+            PlanOutcome::Verified if self.is_calm(turn) => {
+                let how =
+                    if rolls_back { "rolled back, and verified" } else { "what failed was restarted, and verified" };
+                self.resolve(turn, how, None);
+            }
+            PlanOutcome::Verified if rolls_back => self.tell_bad_again(turn, &id),
             _ => write_evidence(turn, &id),
         }
     }
@@ -256,6 +268,9 @@ impl Service {
     pub(super) fn abandon(&mut self, turn: &mut Turn<'_>, why: &str) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let Some(plan) = incident.active_plan() else { return };
+        if !plan.plan.rolls_back() {
+            return self.abandon_restart(turn, why);
+        }
         let (id, number, from, to) = (incident.id.clone(), plan.number, plan.from.clone(), plan.to.clone());
         let untouched = !plan.switch_status().may_have_changed_the_world();
         let outcome = if untouched { PlanOutcome::Failed } else { PlanOutcome::Stuck };
@@ -275,16 +290,13 @@ impl Service {
             .details([state]);
         let what_to_do = outlook::after_stuck(turn.incident(&id), &from, &to);
         turn.page(if untouched { draft } else { draft.then(what_to_do) });
-        self.leave_flying(turn);
-        self.drive = super::drive::Drive::default();
-        keep_plan(turn, &id, number);
-        write_evidence(turn, &id);
+        self.left(turn, &id, number);
     }
 
     pub(super) fn tell_too_long(&mut self, turn: &mut Turn<'_>) {
         let over = turn.policy.escalation.rollback_too_long_over;
         let Some(incident) = turn.open_incident(&self.name) else { return };
-        let Some(plan) = incident.active_plan() else { return };
+        let Some(plan) = incident.active_plan().filter(|plan| plan.plan.rolls_back()) else { return };
         let lasted = turn.ago(plan.started);
         if lasted <= over || incident.found(Finding::RollbackTookTooLong) {
             return;

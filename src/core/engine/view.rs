@@ -178,7 +178,7 @@ impl Service {
         if incident.open_approval().is_some() {
             return Some(WaitsFor::Approval);
         }
-        if let Some(plan) = incident.plans.last() {
+        if let Some(plan) = incident.plans.last().filter(|_| incident.is_through()) {
             return plan.ended.and_then(|(_, outcome)| WaitsFor::after(outcome));
         }
         if self.is_calm(turn) {
@@ -196,7 +196,11 @@ impl Service {
             return None;
         }
         let preview = self.preview(turn, &RollbackOrder::default()).ok()?;
-        if preview.possible { Some(command(&self.name, None, [].into_iter(), None)) } else { preview.all_the_same }
+        if preview.possible {
+            Some(command(&self.name, preview.plan, None, [].into_iter(), None))
+        } else {
+            preview.all_the_same
+        }
     }
 }
 
@@ -311,14 +315,21 @@ fn state(incident: &IncidentRecord) -> String {
             || "ending".to_owned(),
             |(place, step)| format!("step {} of {steps}, {}", place + 1, step.planned.title),
         );
+        if !plan.plan.rolls_back() {
+            return format!("restarting what fails of {}: {at}", plan.from);
+        }
         return format!("rolling back from {} to {}: {at}", plan.from, plan.to);
     }
     if let Some(approval) = incident.open_approval() {
         return format!("waits for approval {} until {}", approval.number, approval.expires);
     }
-    match incident.plans.last().and_then(|plan| plan.ended) {
-        Some((_, PlanOutcome::Verified)) => "rolled back and verified".to_owned(),
-        Some((_, outcome)) => format!("open: the rollback ended {}", outcome.as_str()),
+    let last = incident.plans.last();
+    let what =
+        if last.is_none_or(|plan| plan.plan.rolls_back()) { "the rollback" } else { "the restart of what fails" };
+    match last.and_then(|plan| plan.ended) {
+        Some((_, PlanOutcome::Verified)) if what == "the rollback" => "rolled back and verified".to_owned(),
+        Some((_, PlanOutcome::Verified)) => "what failed was restarted, and verified".to_owned(),
+        Some((_, outcome)) => format!("open: {what} ended {}", outcome.as_str()),
         None if incident.refused => "open: the rollback was refused".to_owned(),
         None => "open".to_owned(),
     }

@@ -12,6 +12,7 @@ use super::{
     event::Authority,
     gate::Gate,
     name::{ChannelName, ConditionName, IncidentId, PageId, ServiceName, SignalName, Version},
+    operation::Gathering,
     page::Page,
     policy::{Finding, ReportKind, Severity},
     release::{Deploy, Mark, Standing},
@@ -245,6 +246,27 @@ pub enum Fact {
         outcome: PlanOutcome,
         /// In words.
         detail: String,
+    },
+    /// What a human would look at first is being gathered into the incident's evidence.
+    GatherBegun {
+        /// Of which incident.
+        incident: IncidentId,
+        /// Why.
+        why: String,
+        /// Who ordered it, if somebody did.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        by: Option<String>,
+    },
+    /// That ended.
+    Gathered {
+        /// Of which incident.
+        incident: IncidentId,
+        /// What was gathered.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        found: Option<Gathering>,
+        /// Why nothing was.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        why_not: Option<String>,
     },
     /// A page was put into the outbox, for these channels.
     PageQueued {

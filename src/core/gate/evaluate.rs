@@ -11,7 +11,7 @@ use crate::core::{
     policy::{KnownGoodPolicy, ServicePolicy},
     release::{DeploySource, Observation, Standing},
     time::{Now, SteadyTime},
-    verdict::VerdictKind,
+    verdict::{PlanKind, VerdictKind},
 };
 
 /// A deploy is noticed a little after it was made, and tools stop the old release before they switch to the new one: a
@@ -68,11 +68,16 @@ impl<'a> Situation<'a> {
 
     /// Every gate's answer to going back to that release.
     pub fn reports_for(&self, to: Option<&Version>) -> Vec<GateReport> {
+        self.reports_before(PlanKind::Quick, to)
+    }
+
+    /// The answers of every gate that is asked before a plan, which goes back to that release where it goes back at all.
+    pub fn reports_before(&self, plan: PlanKind, to: Option<&Version>) -> Vec<GateReport> {
         Gate::ALL
             .iter()
-            .filter(|gate| self.policy.on_platform || !gate.is_of_platforms())
+            .filter(|gate| gate.is_asked_before(plan) && (self.policy.on_platform || !gate.is_of_platforms()))
             .map(|&gate| {
-                let (answer, why) = self.ask(gate, to);
+                let (answer, why) = self.ask(gate, plan, to);
                 GateReport { gate, answer, why }
             })
             .collect()
@@ -100,7 +105,7 @@ impl<'a> Situation<'a> {
         }
     }
 
-    fn ask(&self, gate: Gate, to: Option<&Version>) -> (Answer, String) {
+    fn ask(&self, gate: Gate, plan: PlanKind, to: Option<&Version>) -> (Answer, String) {
         match gate {
             Gate::Accused => self.accused(),
             Gate::DeployedRecently => self.deployed_recently(),
@@ -109,7 +114,7 @@ impl<'a> Situation<'a> {
             Gate::NotKnownBad => self.not_known_bad(to),
             Gate::OneRollbackForADeploy => self.one_rollback(),
             Gate::NotDenied => self.not_denied(),
-            Gate::Budget => self.budget(),
+            Gate::Budget => self.budget(plan),
             Gate::Cooldown => self.cooldown(),
             Gate::NotPaused => self.not_paused(),
             Gate::NotInMaintenance => self.not_in_maintenance(),
@@ -290,12 +295,18 @@ impl<'a> Situation<'a> {
         }
     }
 
-    fn budget(&self) -> (Answer, String) {
+    /// Rollbacks and restarts have as much each, and are counted apart: what a restart could not mend may still be rolled
+    /// back, and what fails again and again is not restarted for ever.
+    fn budget(&self, plan: PlanKind) -> (Answer, String) {
         let budget = self.policy.gates.rollbacks;
         let since = self.steady.before(budget.over);
-        let made = self.record.rollbacks.iter().filter(|&&began| began > since).count();
+        let (all, what) = match plan {
+            PlanKind::RestartFailing => (&self.record.restarts, " restarts"),
+            _ => (&self.record.rollbacks, ""),
+        };
+        let made = all.iter().filter(|&&began| began > since).count();
         let answer = Answer::from(made < budget.at_most as usize);
-        (answer, format!("{made} of {} in the last {}", budget.at_most, words(budget.over)))
+        (answer, format!("{made} of {}{what} in the last {}", budget.at_most, words(budget.over)))
     }
 
     fn cooldown(&self) -> (Answer, String) {

@@ -1,5 +1,7 @@
 //! Gates: may this rollback happen, and would it help? Each answers yes, no or unknown; unknown holds.
 
+#[cfg(test)]
+mod asked_tests;
 mod evaluate;
 mod neighbours;
 mod nightly;
@@ -13,7 +15,7 @@ pub use nightly::{NIGHTLY, holds_tonight, night_of};
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
+use super::{answer::Answer, verdict::PlanKind};
 
 macro_rules! gates {
     ($($(#[$documentation:meta])* $variant:ident $name:literal;)*) => {
@@ -80,6 +82,37 @@ impl Gate {
     /// Whether it asks about what only a platform has that runs several instances, and other controllers beside us.
     pub const fn is_of_platforms(self) -> bool {
         matches!(self, Self::NotOwned | Self::Undoable | Self::OnlyTheNewFails)
+    }
+
+    /// Whether it is asked before a plan of that kind. A restart of what fails takes no release away: whether the deploy is to
+    /// blame, where one could go back to, who owns the object and how long ago the last rollback was are no questions of it.
+    /// Gathering changes nothing at all.
+    pub const fn is_asked_before(self, plan: PlanKind) -> bool {
+        match plan {
+            PlanKind::Quick | PlanKind::Full | PlanKind::StopWrites => true,
+            PlanKind::Gather => matches!(self, Self::Store),
+            PlanKind::RestartFailing => match self {
+                Self::Accused
+                | Self::NotDenied
+                | Self::Budget
+                | Self::NotPaused
+                | Self::NotInMaintenance
+                | Self::NoSharedCause
+                | Self::DependenciesWell
+                | Self::SelfCheck
+                | Self::Store => true,
+                Self::DeployedRecently
+                | Self::FaultAfterDeploy
+                | Self::KnownGood
+                | Self::NotKnownBad
+                | Self::OneRollbackForADeploy
+                | Self::Cooldown
+                | Self::NotPinned
+                | Self::NotOwned
+                | Self::Undoable
+                | Self::OnlyTheNewFails => false,
+            },
+        }
     }
 
     /// The gate of that name.

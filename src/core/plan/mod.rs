@@ -1,5 +1,9 @@
 //! Plans: the runbook's procedures as lists of steps. Each step has a deadline, and an undo where something undoes it.
 
+mod choice;
+
+pub use choice::{Circumstances, choose};
+
 use std::time::Duration;
 
 use super::{
@@ -7,12 +11,17 @@ use super::{
     name::Version,
     operation::Operation,
     policy::ServicePolicy,
+    release::Instance,
 };
 
 /// Looking whether a version is there changes nothing and reads only local state or a registry's index.
 const ENSURE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long the version endpoint may take to say the older version once the probes pass.
 const CHECK_VERSION_DEADLINE: Duration = Duration::from_secs(60);
+/// Deleting a few instances; a platform that answers takes a second.
+const RESTART_DEADLINE: Duration = Duration::from_secs(60);
+/// Instances that a step's title names; the others are counted.
+const NAMED_LIMIT: usize = 3;
 /// Writing one small file.
 const RECORD_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -40,6 +49,27 @@ pub fn quick(policy: &ServicePolicy, from: &Version, to: &Version) -> Vec<Planne
     steps.push(watched("verify", StepAction::Verify, policy.verify.timeout));
     steps.push(watched("record", StepAction::Record, RECORD_DEADLINE));
     steps
+}
+
+/// Restart of what fails in a partial failure: these instances are deleted, and no others, however often the step is tried;
+/// then it is watched whether what comes in their place serves. It cannot be undone, and need not be.
+pub fn restart_failing(policy: &ServicePolicy, version: &Version, instances: &[Instance]) -> Vec<PlannedStep> {
+    let names: Vec<&str> = instances.iter().take(NAMED_LIMIT).map(|one| one.name.as_str()).collect();
+    let more = match instances.len().saturating_sub(NAMED_LIMIT) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let title = format!("delete what fails: {}{more}", names.join(", "));
+    let operation = Operation::RestartFailing { version: version.clone(), instances: instances.to_vec() };
+    vec![
+        operate(&title, operation, RESTART_DEADLINE),
+        watched("wait and verify", StepAction::Verify, policy.verify.timeout),
+    ]
+}
+
+/// Gathering as one step, for people who ask what it would do. It runs beside whatever else is done, not as a plan's step.
+pub fn gather(deadline: Duration) -> PlannedStep {
+    watched("gather nodes, pods, events and logs into the incident's evidence", StepAction::CheckHealth, deadline)
 }
 
 fn operate(title: &str, operation: Operation, deadline: Duration) -> PlannedStep {

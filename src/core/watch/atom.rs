@@ -119,9 +119,9 @@ impl AtomState {
         self.answer = match atom {
             Atom::Failing { signal, failing } => self.failing(&signals[signal.get()], *failing, now.boot, facts),
             Atom::RolloutFailing => {
-                let failing = matches!(facts.rollout, RolloutState::Failing { .. });
+                let failing = facts.rollout.is_failing();
                 if failing {
-                    self.is_seen = true;
+                    self.is_seen = !matches!(facts.rollout, RolloutState::InstancesFailing { is_seen: false, .. });
                     self.fault = self.fault.or(Some((now.boot, true)));
                 }
                 failing.into()

@@ -33,6 +33,20 @@ pub enum RolloutState<'a> {
         /// In words.
         why: &'a str,
     },
+    /// It is through, and the target says that instances of the live release fail.
+    InstancesFailing {
+        /// In words.
+        why: &'a str,
+        /// Whether the target can be seen. Where it cannot, this was so when it was seen last, and is not surely over.
+        is_seen: bool,
+    },
+}
+
+impl RolloutState<'_> {
+    /// Whether it fails: the rollout itself, or what came of it.
+    pub(super) const fn is_failing(&self) -> bool {
+        matches!(self, Self::Failing { .. } | Self::InstancesFailing { .. })
+    }
 }
 
 /// Facts that are equal have equal fingerprints; others nearly never (64-bit FNV-1a over their numbers).
@@ -43,6 +57,7 @@ pub(super) fn fingerprint(facts: &Facts<'_>) -> u64 {
         RolloutState::Settled => 0,
         RolloutState::UnderWay { .. } => 1,
         RolloutState::Failing { .. } => 2,
+        RolloutState::InstancesFailing { is_seen, .. } => 3 + u64::from(is_seen),
     };
     let reports = facts.reports.iter().flat_map(|(kind, at)| [*kind as u64, at.as_millis().cast_unsigned()]);
     let baseline = facts.baseline.iter().flat_map(|(name, seconds)| [name.len() as u64, seconds.to_bits()]);

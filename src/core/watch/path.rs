@@ -223,7 +223,7 @@ fn part(reading: &Reading, wanted: Answer) -> Option<String> {
             }
             format!("so for {} of {}", spoken(*held_seconds), spoken(*needed_seconds))
         }
-        Reading::Rollout { state, .. } => format!("the rollout: {state}"),
+        Reading::Rollout { state, .. } => format!("the live release: {state}"),
         Reading::Reports { kind, count: counted, needed, .. } => {
             let kind = serde_json::to_value(kind).ok();
             let kind = kind.as_ref().and_then(serde_json::Value::as_str).map_or_else(String::new, spoken);

@@ -39,6 +39,12 @@ impl Watch {
                         "the end of the settling time without a healthy answer",
                     ),
                     RolloutState::Failing { why } => (why.to_owned(), "a healthy answer"),
+                    RolloutState::InstancesFailing { why, is_seen: true } => {
+                        (why.to_owned(), "every instance of the live release serving")
+                    }
+                    RolloutState::InstancesFailing { why, is_seen: false } => {
+                        (format!("{why}, when the target was last seen"), "the target being seen again")
+                    }
                 };
                 Rendered { reading: Reading::Rollout { answer, state }, would_change: would_change.to_owned() }
             }

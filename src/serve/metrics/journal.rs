@@ -71,7 +71,9 @@ impl Metrics {
                 };
                 // Every plan that ends was seen to begin: in this process, or in what it recovered.
                 if let Some((kind, at)) = begun {
-                    handles.rollback_duration.record(now.since(at));
+                    if kind.rolls_back() {
+                        handles.rollback_duration.record(now.since(at));
+                    }
                     if let Some(service) = service {
                         service.plan_ended(kind, *outcome);
                     }

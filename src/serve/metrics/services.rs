@@ -233,7 +233,13 @@ const FAMILIES: [Family; 9] = [
         series: |service, lines| {
             for (plan, counts) in PlanKind::ALL.iter().zip(&service.rollbacks) {
                 let has_counted = || counts.iter().any(|count| count.load(Ordering::Relaxed) > 0);
-                if *plan == PlanKind::Quick || has_counted() {
+                // So that a rate sees the first count too; what it cannot come to has no series.
+                let is_foreseen = match plan {
+                    PlanKind::Quick => true,
+                    PlanKind::RestartFailing => service.policy.on_platform,
+                    PlanKind::Full | PlanKind::StopWrites | PlanKind::Gather => false,
+                };
+                if is_foreseen || has_counted() {
                     for (outcome, count) in PlanOutcome::ALL.iter().zip(counts) {
                         lines.count(&[("plan", plan.as_str()), ("outcome", outcome.as_str())], count);
                     }

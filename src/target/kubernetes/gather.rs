@@ -10,6 +10,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     KubernetesError,
@@ -23,6 +24,8 @@ const LOGS_LIMIT: usize = 10;
 const LOG_LINES: i64 = 500;
 /// Bytes of each log.
 const LOG_BYTES: i64 = 256 * 1024;
+/// Objects that are not ready and named for people; the others are counted.
+const NAMED_LIMIT: usize = 8;
 /// Objects of one list; a cluster that is down is not asked for more.
 const LIST_LIMIT: u32 = 1_000;
 
@@ -33,10 +36,12 @@ pub struct Gathered {
     pub name: String,
     /// Its content.
     pub content: String,
+    /// What it shows, for people who have not opened it: at most a line or two.
+    pub seen: Vec<String>,
 }
 
-/// Gathers what there is. `pods` are the workload's own, the failing ones first.
-pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String]) -> Vec<Gathered> {
+/// Gathers what there is until then. `pods` are the workload's own, the failing ones first.
+pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String], until: Instant) -> Vec<Gathered> {
     let all = |group: &str, kind: &str| -> Api<DynamicObject> { Api::all_with(client.clone(), &resource(group, kind)) };
     let (nodes, every_pod, events) = tokio::join!(
         list("list the nodes", all("", "Node")),
@@ -44,24 +49,35 @@ pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String]) ->
         list("list the namespace's events", Api::namespaced_with(client.clone(), namespace, &resource("", "Event")),),
     );
     let mut files = vec![
-        file("nodes.txt", nodes.map(|all| table(&["NAME", "READY", "VERSION"], all.iter().map(node)))),
+        file(
+            "nodes.txt",
+            nodes.map(|all| {
+                let rows = all.iter().map(node);
+                (table(&["NAME", "READY", "VERSION"], rows), ready_of("nodes", &all))
+            }),
+        ),
         file(
             "pods.txt",
             every_pod.map(|all| {
-                table(&["NAMESPACE", "NAME", "PHASE", "READY", "RESTARTS", "NODE", "WHY"], all.iter().map(pod))
+                let headings = ["NAMESPACE", "NAME", "PHASE", "READY", "RESTARTS", "NODE", "WHY"];
+                (table(&headings, all.iter().map(pod)), ready_of("pods of all namespaces", &all))
             }),
         ),
         file(
             "events.txt",
             events.map(|mut all| {
                 all.sort_by_key(|event| when(event).to_owned());
-                table(&["LAST", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"], all.iter().map(event))
+                let warning = all.iter().rfind(|event| text(event, "/type") == Some("Warning"));
+                let seen = warning.map(|last| format!("last warning: {}", event(last)[2..].join(" ")));
+                (table(&["LAST", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"], all.iter().map(event)), seen)
             }),
         ),
     ];
     let own: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(client.clone(), namespace);
     for name in pods.iter().take(LOGS_LIMIT) {
         for previous in [true, false] {
+            let which = if previous { "previous" } else { "current" };
+            let name_of_file = format!("log-{name}-{which}.txt");
             let parameters = LogParams {
                 previous,
                 tail_lines: Some(LOG_LINES),
@@ -69,17 +85,42 @@ pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String]) ->
                 timestamps: true,
                 ..LogParams::default()
             };
-            let which = if previous { "previous" } else { "current" };
-            let log = ask(&format!("read the {which} log of pod {name}"), own.logs(name, &parameters)).await;
-            files.push(file(&format!("log-{name}-{which}.txt"), log));
+            let what = format!("read the {which} log of pod {name}");
+            let log = match tokio::time::timeout_at(until, ask(&what, own.logs(name, &parameters))).await {
+                Ok(log) => file(&name_of_file, log.map(|text| (text, None))),
+                Err(_) => {
+                    let content = format!("failed to {what}: no answer before the time for gathering was over\n");
+                    Gathered { name: name_of_file, content, seen: Vec::new() }
+                }
+            };
+            // That a log is not there is no news of its own.
+            files.push(Gathered { seen: Vec::new(), ..log });
         }
     }
     files
 }
 
-fn file(name: &str, content: Result<String, KubernetesError>) -> Gathered {
-    let content = content.unwrap_or_else(|error| format!("failed to {error}\n"));
-    Gathered { name: name.to_owned(), content }
+fn file(name: &str, content: Result<(String, Option<String>), KubernetesError>) -> Gathered {
+    let (content, seen) = content.unwrap_or_else(|error| {
+        let said = format!("failed to {error}");
+        (format!("{said}\n"), Some(said))
+    });
+    Gathered { name: name.to_owned(), content, seen: seen.into_iter().collect() }
+}
+
+/// How many of them are ready, and which are not.
+fn ready_of(what: &str, all: &[DynamicObject]) -> Option<String> {
+    // What has run to its end is no trouble.
+    let counts = |object: &&DynamicObject| text(object, "/status/phase") != Some("Succeeded");
+    let all: Vec<&DynamicObject> = all.iter().filter(counts).collect();
+    let others: Vec<String> = all.iter().filter(|one| ready(one) != "True").map(|one| name(one)).collect();
+    let named = others[..others.len().min(NAMED_LIMIT)].join(", ");
+    let more = match others.len().saturating_sub(NAMED_LIMIT) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let which = if others.is_empty() { String::new() } else { format!("; not ready: {named}{more}") };
+    Some(format!("{} of {} {what} are ready{which}", all.len() - others.len(), all.len()))
 }
 
 async fn list(what: &str, api: Api<DynamicObject>) -> Result<Vec<DynamicObject>, KubernetesError> {

@@ -37,6 +37,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 pub use clusters::Clusters;
@@ -144,8 +145,14 @@ impl KubernetesTarget {
     fn understand(&self, sight: &Sight) -> (Observation, Option<Identity>) {
         let mut names = self.names();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let look =
-            Look { kind: self.kind, sight, kept: &self.kept, restores: self.form.restore_config, now: Instant::now() };
+        let look = Look {
+            kind: self.kind,
+            sight,
+            kept: &self.kept,
+            restores: self.form.restore_config,
+            restart_at_most: self.form.restart_at_most,
+            now: Instant::now(),
+        };
         seen.observe(look, &mut names)
     }
 
@@ -154,6 +161,7 @@ impl KubernetesTarget {
             Operation::EnsureAvailable { version } => self.ensure_available(version).await,
             Operation::Switch { from, to } => self.switch(attempt, from, to).await,
             Operation::WaitRollout { version } => self.wait_rollout(version, attempt.deadline).await,
+            Operation::RestartFailing { instances, .. } => self.restart_failing(instances, attempt.deadline).await,
             other @ Operation::Record { .. } => Err(TargetError::Foreign(other.as_str())),
         }
     }
@@ -174,7 +182,8 @@ impl KubernetesTarget {
     }
 
     /// Gathers what a human would look at first.
-    pub(super) async fn gather(&self) -> Result<Vec<Gathered>, TargetError> {
+    pub(super) async fn gather(&self, within: Duration) -> Result<Vec<Gathered>, TargetError> {
+        let until = Instant::now() + within;
         let client = self.clusters.client(&self.form).await?;
         // While nothing can be seen, what can be gathered without names comes all the same.
         let pods = match self.clusters.sight(&self.form, self.kind, self.number).await {
@@ -185,7 +194,7 @@ impl KubernetesTarget {
             }
             Err(_) => Vec::new(),
         };
-        Ok(gather::gather(&client, &self.form.namespace, &pods).await)
+        Ok(gather::gather(&client, &self.form.namespace, &pods, until).await)
     }
 
     /// Says in the cluster what is done.

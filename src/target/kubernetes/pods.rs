@@ -133,18 +133,33 @@ fn condition<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a Value> {
     all.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(name))
 }
 
-/// Since when pods have been seen unready.
+/// What was seen of pods that do not serve.
 #[derive(Debug, Default)]
-pub(super) struct Unready(BTreeMap<String, Instant>);
+pub(super) struct Unready(BTreeMap<String, Before>);
+
+/// What was seen of one that does not serve.
+#[derive(Debug, Clone)]
+struct Before {
+    /// Since when it does not.
+    since: Instant,
+    /// Why it failed. A container that crashes again and again runs in between: until it serves it is not over.
+    failed: Option<String>,
+}
 
 impl Unready {
     /// Takes in what is seen now: all pods of the workload. Those that are not among them any more are forgotten.
     pub(super) fn see(&mut self, pods: &[Pod], now: Instant) {
-        let is_unready = |pod: &&Pod| matches!(pod.health, Health::Unready { .. });
+        let before = std::mem::take(&mut self.0);
         self.0 = pods
             .iter()
-            .filter(is_unready)
-            .map(|pod| (pod.uid.clone(), self.0.get(&pod.uid).copied().unwrap_or(now)))
+            .filter(|pod| pod.health != Health::Ready)
+            .map(|pod| {
+                let mut seen = before.get(&pod.uid).cloned().unwrap_or(Before { since: now, failed: None });
+                if let Health::Failing(why) = &pod.health {
+                    seen.failed = Some(why.clone());
+                }
+                (pod.uid.clone(), seen)
+            })
             .collect();
     }
 
@@ -154,7 +169,11 @@ impl Unready {
             Health::Ready => None,
             Health::Failing(why) => Some(why.clone()),
             Health::Unready { why, patience } => {
-                let seen = now.saturating_duration_since(*self.0.get(&pod.uid)?);
+                let before = self.0.get(&pod.uid)?;
+                if before.failed.is_some() {
+                    return before.failed.clone();
+                }
+                let seen = now.saturating_duration_since(before.since);
                 (seen >= UNREADY_FOR + *patience).then(|| format!("{why} for {} s", seen.as_secs()))
             }
         }

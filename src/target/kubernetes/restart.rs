@@ -1,72 +1,136 @@
 //! Deletes pods that fail, so that their controller makes others: a bounded share, and never one that serves.
 
-use std::sync::PoisonError;
+use std::time::Duration;
 
-use kube::api::{DeleteParams, Preconditions};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, Preconditions},
+    core::DynamicObject,
+};
 use tokio::time::Instant;
 
 use super::{
-    KubernetesTarget,
-    pods::{Health, Pod, Unready},
-    seen,
+    KubernetesError, KubernetesTarget,
+    pods::{Health, Pod, Unready, pod},
     server::ask,
     workload::resource,
+    write::{Try, until_written},
 };
-use crate::target::TargetError;
+use crate::{core::release::Instance, target::TargetError};
+
+/// Pods of one plan, whatever the share allows: each takes two requests, and all of them no more than the step's time.
+const PODS_LIMIT: usize = 50;
 
 impl KubernetesTarget {
-    /// Deletes pods that fail: a bounded share, and never one that serves.
-    pub(in crate::target) async fn restart_failing(&self) -> Result<String, TargetError> {
-        let sight = self.clusters.sight(&self.form, self.kind, self.number).await?;
-        let chosen: Vec<(Pod, String)> = {
-            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let pods = seen::pods(self.kind, &sight);
-            let chosen = chosen(&pods, seen.unready(), self.form.restart_at_most, Instant::now());
-            chosen.into_iter().map(|(pod, why)| (pod.clone(), why)).collect()
-        };
-        let notes = self.delete_pods(chosen).await?;
-        Ok(if notes.is_empty() { "no pod fails".to_owned() } else { format!("deleted {}", notes.join(", ")) })
+    /// Deletes these pods and no others: each as it is read just before, and none that serves by then.
+    pub(super) async fn restart_failing(
+        &self,
+        instances: &[Instance],
+        within: Duration,
+    ) -> Result<String, TargetError> {
+        let until = Instant::now() + within;
+        self.lease.hold(&self.clusters.client(&self.form).await?).await?;
+        let api = &self.api(&resource("", "Pod")).await?;
+        let mut notes = Vec::new();
+        for instance in instances {
+            let left = until.saturating_duration_since(Instant::now());
+            let said = until_written(left, || self.restart_one(api, instance)).await?;
+            notes.push(format!("{} {said}", instance.name));
+        }
+        Ok(notes.join(", "))
     }
 
-    /// Deletes pods as they were read; says which are gone, and why they had to go. One that has changed since, and may
-    /// serve by now, stays: the next look sees it.
-    pub(super) async fn delete_pods(&self, pods: Vec<(Pod, String)>) -> Result<Vec<String>, TargetError> {
+    async fn restart_one(&self, api: &Api<DynamicObject>, instance: &Instance) -> Result<Try, TargetError> {
+        let Instance { name, id, .. } = instance;
+        let what = format!("read pod {}/{name}", self.form.namespace);
+        let is_gone = || Ok(Try::Done("is gone already".to_owned()));
+        // As a list of one: who may watch may list, and needs no other permission.
+        let only = ListParams::default().fields(&format!("metadata.name={name}"));
+        let Some(object) = ask(&what, api.list(&only)).await?.items.pop() else { return is_gone() };
+        let resource_version = match decide(&object, id, self.kind.revision_label()) {
+            Decision::Leave(why) => return Ok(Try::Done(why.to_owned())),
+            Decision::Delete(resource_version) => resource_version,
+        };
+        match self.delete_pod(api, name, id, resource_version).await {
+            Ok(()) => Ok(Try::Done("deleted".to_owned())),
+            Err(error) if error.code() == Some(404) => is_gone(),
+            // Its status was written in between: it may serve by now.
+            Err(error) if error.is_conflict() => Ok(Try::Refused(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes pods as they were read. One that has changed since, and may serve by now, stays: the next look sees it.
+    pub(super) async fn delete_pods(&self, pods: Vec<Pod>) -> Result<(), TargetError> {
         if pods.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.lease.hold(&self.clusters.client(&self.form).await?).await?;
         let api = self.api(&resource("", "Pod")).await?;
-        let mut notes = Vec::new();
-        for (Pod { name, uid, resource_version, .. }, why) in pods {
-            // Another pod of the same name is another: those of a StatefulSet are called alike.
-            let preconditions = Some(Preconditions { uid: Some(uid), resource_version });
-            let parameters = DeleteParams { preconditions, ..DeleteParams::default() };
-            match ask(&format!("delete pod {}/{name}", self.form.namespace), api.delete(&name, &parameters)).await {
-                Ok(_) => notes.push(format!("{name} ({why})")),
-                Err(error) if matches!(error.code(), Some(404 | 409)) => {}
-                Err(error) => return Err(error.into()),
+        for Pod { name, uid, resource_version, .. } in pods {
+            match self.delete_pod(&api, &name, &uid, resource_version).await {
+                Err(error) if !matches!(error.code(), Some(404 | 409)) => return Err(error.into()),
+                _ => {}
             }
         }
-        Ok(notes)
+        Ok(())
+    }
+
+    /// Another pod of the same name is another: those of a `StatefulSet` are called alike.
+    async fn delete_pod(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        uid: &str,
+        resource_version: Option<String>,
+    ) -> Result<(), KubernetesError> {
+        let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version });
+        let parameters = DeleteParams { preconditions, ..DeleteParams::default() };
+        ask(&format!("delete pod {}/{name}", self.form.namespace), api.delete(name, &parameters)).await.map(drop)
     }
 }
 
-/// Which pods are deleted, and why: the first of those that fail, by name, no more than `share` of all pods and at least
-/// one.
-pub(super) fn chosen<'a>(pods: &'a [Pod], unready: &Unready, share: f64, now: Instant) -> Vec<(&'a Pod, String)> {
+/// Which pods would be deleted, and why: the first of those that fail, by name, no more than `share` of all of them and at
+/// least one.
+pub(super) fn chosen(pods: &[&Pod], unready: &Unready, share: f64, now: Instant) -> Vec<Instance> {
     // Rounded down: of three pods, thirty percent are none, and then it is one.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
-    let limit = ((pods.len() as f64 * share.clamp(0.0, 1.0)) as usize).max(1);
+    let limit = ((pods.len() as f64 * share.clamp(0.0, 1.0)) as usize).clamp(1, PODS_LIMIT);
     pods.iter()
         .filter(|pod| pod.health != Health::Ready)
-        .filter_map(|pod| Some((pod, unready.failure(pod, now)?)))
+        .filter_map(|pod| {
+            let why = unready.failure(pod, now)?;
+            Some(Instance { name: pod.name.clone(), id: pod.uid.clone(), why })
+        })
         .take(limit)
         .collect()
 }
 
+/// What becomes of a pod that a plan has chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Nothing; in words that follow its name.
+    Leave(&'static str),
+    /// It is deleted, if this is still the state that was read.
+    Delete(Option<String>),
+}
+
+/// Decides by the pod as it was just read under the name of the one that was chosen.
+pub(super) fn decide(object: &DynamicObject, chosen: &str, revision_label: &str) -> Decision {
+    match pod(object, revision_label) {
+        // Those of a StatefulSet are called alike.
+        Some(pod) if pod.uid != chosen => Decision::Leave("is another one by now"),
+        Some(pod) if pod.health == Health::Ready => Decision::Leave("serves by now"),
+        Some(pod) => Decision::Delete(pod.resource_version),
+        None => Decision::Leave("has ended already"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
+
+    use super::{super::workload::tests::object, *};
 
     fn pod(name: &str, health: Health) -> Pod {
         Pod {
@@ -95,8 +159,33 @@ mod tests {
             (vec![failing(), failing()], 1.0, vec!["p0", "p1"]),
         ] {
             let pods = of(&healths);
-            let chosen = chosen(&pods, &Unready::default(), share, Instant::now());
-            assert_eq!(chosen.iter().map(|(pod, _)| pod.name.as_str()).collect::<Vec<_>>(), expected);
+            let chosen = chosen(&pods.iter().collect::<Vec<_>>(), &Unready::default(), share, Instant::now());
+            assert_eq!(chosen.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), expected);
+        }
+        let many = vec![failing(); 3 * PODS_LIMIT];
+        let pods = of(&many);
+        assert_eq!(
+            chosen(&pods.iter().collect::<Vec<_>>(), &Unready::default(), 1.0, Instant::now()).len(),
+            PODS_LIMIT
+        );
+    }
+
+    #[test]
+    fn what_was_chosen_is_looked_at_once_more() {
+        let of = |uid: &str, ready: &str, phase: &str| {
+            object(json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "shop-0", "uid": uid, "resourceVersion": "7", "labels": {"pod-template-hash": "a"}},
+                "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]},
+            }))
+        };
+        for (uid, ready, phase, expected) in [
+            ("u", "False", "Running", Decision::Delete(Some("7".to_owned()))),
+            ("u", "True", "Running", Decision::Leave("serves by now")),
+            ("other", "False", "Running", Decision::Leave("is another one by now")),
+            ("u", "False", "Failed", Decision::Leave("has ended already")),
+        ] {
+            assert_eq!(decide(&of(uid, ready, phase), "u", "pod-template-hash"), expected);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where a rollout stands: the same questions in the same order as `kubectl rollout status` asks, for each kind.
 
 use kube::core::DynamicObject;
+use serde_json::Value;
 
 use super::workload::{Kind, field, number, text};
 
@@ -30,9 +31,36 @@ pub(super) fn rollout(kind: Kind, object: &DynamicObject) -> Rollout {
     }
 }
 
+/// Whether the newest release was rolled out once, whatever has become of its pods since: what fails of them is not the
+/// rollout's. A Deployment's controller and a StatefulSet's keep that in the status until the next release comes; a
+/// DaemonSet's does not, and there it is enough that no pod of an older release is left.
+pub(super) fn was_completed(kind: Kind, object: &DynamicObject) -> bool {
+    if number(object, "/status/observedGeneration", 0) < object.metadata.generation.unwrap_or(0) {
+        return false;
+    }
+    let status = |name: &str| number(object, &format!("/status/{name}"), 0);
+    match kind {
+        Kind::Deployment => {
+            let (wanted, updated) = (number(object, "/spec/replicas", 1), status("updatedReplicas"));
+            let reason = condition(object, "Progressing").map(|one| one.get("reason").and_then(Value::as_str));
+            let none_is_older = status("replicas") <= updated;
+            match reason {
+                Some(reason) => none_is_older && reason == Some("NewReplicaSetAvailable"),
+                // Without a progress deadline nothing is kept.
+                None => none_is_older && updated >= wanted,
+            }
+        }
+        Kind::StatefulSet => {
+            let newest = text(object, "/status/updateRevision");
+            newest.is_some() && newest == text(object, "/status/currentRevision")
+        }
+        Kind::DaemonSet => status("updatedNumberScheduled") >= status("desiredNumberScheduled"),
+    }
+}
+
 fn deployment(object: &DynamicObject) -> Rollout {
     if let Some(condition) = condition(object, "Progressing")
-        && condition.get("reason").and_then(serde_json::Value::as_str) == Some("ProgressDeadlineExceeded")
+        && condition.get("reason").and_then(Value::as_str) == Some("ProgressDeadlineExceeded")
     {
         let deadline = number(object, "/spec/progressDeadlineSeconds", 600);
         return Rollout::Failed(format!("it made no progress within {deadline} s"));
@@ -99,14 +127,14 @@ fn is_by_hand(object: &DynamicObject) -> bool {
 }
 
 /// A condition of the object's status, by its type.
-fn condition<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a serde_json::Value> {
+fn condition<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a Value> {
     let conditions = field(object, "/status/conditions")?.as_array()?;
-    conditions.iter().find(|condition| condition.get("type").and_then(serde_json::Value::as_str) == Some(name))
+    conditions.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(name))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::{super::workload::tests::object, *};
 
@@ -187,6 +215,47 @@ mod tests {
             (daemons(3, 3), "complete"),
         ] {
             assert_eq!(status(Kind::DaemonSet, json!({}), of), expected);
+        }
+    }
+
+    #[test]
+    fn a_rollout_that_was_through_stays_so_until_the_next() {
+        let of = |kind: Kind, spec: Value, status: Value| {
+            was_completed(
+                kind,
+                &object(json!({
+                    "apiVersion": "apps/v1", "kind": kind.as_str(), "metadata": {"name": "shop", "generation": 3},
+                    "spec": spec, "status": status,
+                })),
+            )
+        };
+        let deployment = |generation: i64, all: i64, updated: i64, reason: &str| {
+            let conditions =
+                if reason.is_empty() { json!([]) } else { json!([{"type": "Progressing", "reason": reason}]) };
+            json!({"observedGeneration": generation, "replicas": all, "updatedReplicas": updated,
+                "availableReplicas": updated - 1, "conditions": conditions})
+        };
+        for (status, expected) in [
+            (deployment(3, 4, 4, "NewReplicaSetAvailable"), true),
+            (deployment(3, 3, 3, "NewReplicaSetAvailable"), true),
+            (deployment(2, 4, 4, "NewReplicaSetAvailable"), false),
+            (deployment(3, 5, 4, "NewReplicaSetAvailable"), false),
+            (deployment(3, 4, 4, "ReplicaSetUpdated"), false),
+            (deployment(3, 4, 4, "ProgressDeadlineExceeded"), false),
+            (deployment(3, 4, 4, ""), true),
+            (deployment(3, 3, 3, ""), false),
+        ] {
+            assert_eq!(of(Kind::Deployment, json!({"replicas": 4}), status.clone()), expected, "{status}");
+        }
+        for (current, expected) in [("b", true), ("a", false)] {
+            let status =
+                json!({"observedGeneration": 3, "readyReplicas": 1, "updateRevision": "b", "currentRevision": current});
+            assert_eq!(of(Kind::StatefulSet, json!({"replicas": 3}), status), expected, "{current}");
+        }
+        for (updated, expected) in [(3, true), (2, false)] {
+            let status = json!({"observedGeneration": 3, "desiredNumberScheduled": 3, "updatedNumberScheduled": updated,
+                "numberAvailable": 1});
+            assert_eq!(of(Kind::DaemonSet, json!({}), status), expected, "{updated}");
         }
     }
 }

@@ -8,14 +8,15 @@ use super::{
     identity::{Identity, identify, versions},
     owner::owner,
     pods::{Count, Pod, Unready, pod},
+    restart,
     revision::{self, Revision},
-    rollout::{Rollout, rollout},
+    rollout::{self, Rollout, rollout},
     settle::Settling,
     ways::{Wanted, way_back},
     workload::{Kind, field, number},
 };
 use crate::{
-    core::release::{Hindrance, Instances, Observation, Release, WayBack, Workload},
+    core::release::{Hindrance, Instances, LiveInstances, Observation, Release, WayBack, Workload},
     target::{AVAILABLE_LIMIT, names::Names},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct Look<'a> {
     pub(super) kept: &'a Kept,
     /// Whether `ConfigMaps` go back too.
     pub(super) restores: bool,
+    /// The share of the live release's pods that one plan may delete where they fail.
+    pub(super) restart_at_most: f64,
     pub(super) now: Instant,
 }
 
@@ -45,10 +48,6 @@ pub(super) fn pods(kind: Kind, sight: &Sight) -> Vec<Pod> {
 impl Seen {
     pub(super) fn new(settling: Settling) -> Self {
         Self { unready: Unready::default(), settling }
-    }
-
-    pub(super) fn unready(&self) -> &Unready {
-        &self.unready
     }
 
     /// Whether another look would tell more, though nothing has changed.
@@ -74,6 +73,16 @@ impl Seen {
         let new = self.unready.count(pods.iter().filter(is_new), now);
         let old = self.unready.count(pods.iter().filter(is_old), now);
         let state = rollout(kind, &sight.workload);
+        let is_through = current.is_some() && rollout::was_completed(kind, &sight.workload);
+        let live_instances = is_through.then(|| {
+            let of_live: Vec<&Pod> = pods.iter().filter(is_new).collect();
+            LiveInstances {
+                all: new.ready + new.starting + new.failing,
+                ready: new.ready,
+                failing: new.failing,
+                to_restart: restart::chosen(&of_live, &self.unready, look.restart_at_most, now),
+            }
+        });
         let failing = match &state {
             Rollout::Failed(why) => Some(new.why.clone().map_or_else(|| why.clone(), |pod| format!("{why}; {pod}"))),
             _ if new.failing > 0 && new.ready == 0 => new.why.clone(),
@@ -106,6 +115,7 @@ impl Seen {
                     ready: all.ready,
                     failing: all.failing,
                     why: new.why.or(all.why),
+                    live: live_instances,
                 },
                 ways_back,
             })),

@@ -61,11 +61,7 @@ impl KubernetesTarget {
         let revisions = sight.revisions(self.kind);
         let Some(current) = revision::current(&sight.workload, &revisions) else { return Ok(()) };
         let blocking = seen::pods(self.kind, sight).into_iter().filter(|pod| pod.revision != current.pod_label);
-        let blocking = blocking.filter_map(|pod| match pod.health.clone() {
-            Health::Failing(why) => Some((pod, why)),
-            Health::Ready | Health::Unready { .. } => None,
-        });
-        self.delete_pods(blocking.collect()).await?;
-        Ok(())
+        let blocking = blocking.filter(|pod| matches!(pod.health, Health::Failing(_)));
+        self.delete_pods(blocking.collect()).await
     }
 }

@@ -18,10 +18,11 @@ use crate::core::{
     engine::State,
     entry::Entry,
     event::{Event, Reply, Request, RequestId, Sequence},
-    name::ServiceIndex,
+    name::{IncidentId, ServiceIndex},
     operation::{Attempt, HistoryRecord, Receipt, StepKey},
     page::{Page, PageKind},
     policy::{Mode, Policy, ServicePolicy},
+    release::Workload,
     time::{BootTime, MachineStart, Now, WallTime},
 };
 
@@ -64,6 +65,10 @@ pub struct Bench {
     pub tells_current: bool,
     /// Why the target does not tell what is live just now, where it is one that can.
     pub untold: Option<&'static str>,
+    /// What a platform shows of it, where it runs on one.
+    pub workload: Option<Workload>,
+    /// Incidents for which evidence was to be gathered, oldest first.
+    pub gathers: Vec<IncidentId>,
     /// Whether the probe passes; [`None`] where it is missed.
     pub ready: Option<bool>,
     /// Requests in each count, and errors among them.
@@ -162,6 +167,8 @@ impl Bench {
             live: Some("v1"),
             tells_current: true,
             untold: None,
+            workload: None,
+            gathers: Vec::new(),
             ready: Some(true),
             requests: (40, 0),
             is_slow: None,

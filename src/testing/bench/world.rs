@@ -88,8 +88,7 @@ impl Bench {
                 current: (self.tells_current && self.untold.is_none()).then(|| Release::of(live)),
                 untold: self.untold.map(str::to_owned),
                 available: ["v3", "v2", "v1"].into_iter().filter(|one| *one != live).map(Release::of).collect(),
-                rolling_out: false,
-                failing: None,
+                workload: self.workload.clone().map(Box::new),
                 ..Observation::default()
             }),
         };
@@ -127,6 +126,7 @@ impl Bench {
                     self.delivered.push_back(Event::DeliveryEnded { page: page.id.clone(), channel, outcome });
                 }
                 Action::Reply { id, reply } => self.replies.push((id, reply)),
+                Action::Gather { incident, .. } => self.gathers.push(incident),
                 Action::KeepHistory { records } => self.history.extend(records),
                 Action::SetCadence { service, every, .. } if service.get() > 0 => {
                     self.others[service.get() - 1] = (every, self.now.boot.after(every));

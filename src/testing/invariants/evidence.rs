@@ -26,6 +26,8 @@ const CLEARS_BELOW: f64 = 0.8;
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// Of a signal that is taken every two seconds nothing is known after this.
 const STALE_AFTER: Duration = Duration::from_secs(7);
+/// What a look showed is acted on for so long: the next one comes after a second, and may take six, or fail.
+const SHOWN_FOR: Duration = Duration::from_secs(20);
 /// A fault that began so long before its deploy was noticed is not put down to it.
 const NOTICE_LAG: Duration = Duration::from_secs(10);
 
@@ -110,6 +112,7 @@ impl Evidence {
         reports: &[ReportRecord],
         place: usize,
         world: &World,
+        now: BootTime,
     ) -> Result<(), Violation> {
         let name = &service.name;
         let acts_on_consider = service.consider.then == ConsiderThen::RollBack;
@@ -120,8 +123,10 @@ impl Evidence {
         let reported =
             |kind, count| reports.iter().filter(is_operators).filter(|report| report.kind == kind).count() >= count;
         let failed_since = seen.failed_probes.iter().filter(|at| **at >= world.deployed_at).count();
+        let shown = world.platform.as_ref().and_then(|platform| platform.shown_failing_at);
         let rolls_back = seen.is_down_since(world.deployed_at, down_for)
             || failed_since >= 3
+            || shown.is_some_and(|at| now.since(at) <= SHOWN_FOR)
             || seen.had_rate(0.05)
             || reported(ReportKind::DataCorruption, 1);
         let is_considered = seen.had_rate(0.01) || seen.features_failing >= 2 || reported(ReportKind::Complaint, 2);

@@ -15,12 +15,13 @@ use crate::core::{
 impl Invariants {
     pub(super) fn plan_started(&mut self, moment: &Moment<'_>) -> Result<(), Violation> {
         let &Moment { entry, before, mode, policy, .. } = moment;
-        let Fact::PlanStarted { incident, from, to, approved_by, by_hand, .. } = &entry.fact else { return Ok(()) };
+        let Fact::PlanStarted { incident, plan, from, to, approved_by, by_hand, .. } = &entry.fact else {
+            return Ok(());
+        };
         let name = moment.service()?.clone();
         self.plans.push((name.clone(), None));
         let record = before.service(&name);
         let incident = &before.incidents[incident];
-        let live = record.live().ok_or_else(|| Violation("a plan without a live release".to_owned()))?;
         // What a person overrode by name is that person's; everything else holds for people, too.
         let is_overridden = |gate: Gate| by_hand.as_ref().is_some_and(|order| order.overridden.contains(&gate));
         // Where consider is acted on, operators' reports are enough; a reporter's never are.
@@ -38,21 +39,15 @@ impl Invariants {
         if incident.active_plan().is_some() {
             return violated(format!("{name}: two plans at once"));
         }
-        // A person may try again what failed and was undone. That it was is judged by the world, where it counts hops.
-        let tries_again = by_hand.is_some() && before.was_undone(&name, live.deploy.number);
-        if (live.deploy.source == DeploySource::Rollback || (live.rolled_back && !tries_again))
-            && !is_overridden(Gate::OneRollbackForADeploy)
-        {
-            return violated(format!("{name}: a second hop, from {from} to {to}"));
+        let began = |rolls_back: bool| incident.plans.iter().any(|one| one.plan.rolls_back() == rolls_back);
+        if by_hand.is_none() && (began(true) || (!plan.rolls_back() && began(false))) {
+            return violated(format!("{name}: {plan} begins after {:?} in one incident", incident.plans));
         }
-        if matches!(record.standing(to), Standing::KnownBad | Standing::Suspect) && !is_overridden(Gate::NotKnownBad) {
-            return violated(format!("{name}: back to {to}, which is {}", record.standing(to).as_str()));
+        if plan.rolls_back() == (from == to) {
+            return violated(format!("{name}: {plan} from {from} to {to}"));
         }
-        if record.standing(to) != Standing::KnownGood && !is_overridden(Gate::KnownGood) {
-            return violated(format!("{name}: back to {to}, which is not known to be good"));
-        }
-        if record.pins.contains_key(from) && !is_overridden(Gate::NotPinned) {
-            return violated(format!("{name}: a plan leads away from {from}, which is pinned"));
+        if plan.rolls_back() {
+            Self::check_destination(moment)?;
         }
         // A pause lasts as long as it was given for, whatever the wall clock was set to meanwhile.
         let steady = before.timeline.at(entry.at, entry.boot);
@@ -78,6 +73,33 @@ impl Invariants {
             || (acts_on_consider && incident.verdict == VerdictKind::Consider);
         if mode != Mode::Act || !is_grave || incident.refused {
             return violated(format!("{name}: a plan begins and nobody approved it"));
+        }
+        Ok(())
+    }
+
+    /// Where a rollback leads to, and what it leads away from.
+    fn check_destination(moment: &Moment<'_>) -> Result<(), Violation> {
+        let &Moment { entry, before, .. } = moment;
+        let Fact::PlanStarted { from, to, by_hand, .. } = &entry.fact else { return Ok(()) };
+        let name = moment.service()?;
+        let record = before.service(name);
+        let live = record.live().ok_or_else(|| Violation("a plan without a live release".to_owned()))?;
+        let is_overridden = |gate: Gate| by_hand.as_ref().is_some_and(|order| order.overridden.contains(&gate));
+        // A person may try again what failed and was undone. That it was is judged by the world, where it counts hops.
+        let tries_again = by_hand.is_some() && before.was_undone(name, live.deploy.number);
+        if (live.deploy.source == DeploySource::Rollback || (live.rolled_back && !tries_again))
+            && !is_overridden(Gate::OneRollbackForADeploy)
+        {
+            return violated(format!("{name}: a second hop, from {from} to {to}"));
+        }
+        if matches!(record.standing(to), Standing::KnownBad | Standing::Suspect) && !is_overridden(Gate::NotKnownBad) {
+            return violated(format!("{name}: back to {to}, which is {}", record.standing(to).as_str()));
+        }
+        if record.standing(to) != Standing::KnownGood && !is_overridden(Gate::KnownGood) {
+            return violated(format!("{name}: back to {to}, which is not known to be good"));
+        }
+        if record.pins.contains_key(from) && !is_overridden(Gate::NotPinned) {
+            return violated(format!("{name}: a plan leads away from {from}, which is pinned"));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Blindness, Chaos, Fault, Outage, Scenario, VersionEndpoint};
+use super::{Blindness, Chaos, Cure, Fault, Outage, PartialFailure, Scenario, VersionEndpoint};
 use crate::{core::time::WallTime, testing::random::Random};
 
 /// Runs begin at this wall time unless they say otherwise: an afternoon.
@@ -136,6 +136,12 @@ impl Scenario {
             depends_on_first: random.per_mille(300),
             maintenance,
             starts_at: STARTS_AT,
+            // Last, so that what else happens in a run hangs on nothing of it.
+            partial: random.per_mille(250).then(|| PartialFailure {
+                after: random.between(seconds(20), seconds(150)),
+                failing: 1 + usize::try_from(random.below(2)).expect("one or two"),
+                cure: random.pick(&[Cure::Restart, Cure::Restart, Cure::Rollback, Cure::Nothing]),
+            }),
         }
     }
 
@@ -151,6 +157,7 @@ impl Scenario {
             chaos_until: seconds(41),
             ends_after: seconds(240),
             outage: None,
+            partial: None,
             blindness: None,
             store_full: None,
             clock_steps: Vec::new(),

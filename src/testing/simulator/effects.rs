@@ -7,8 +7,8 @@ use crate::{
     core::{
         action::Action,
         event::{Event, Refusal, Reply},
-        name::{ChannelName, ServiceIndex},
-        operation::{Attempt, Look, Operation, OperationOutcome, StepKey},
+        name::{ChannelName, IncidentId, ServiceIndex},
+        operation::{Attempt, Gathering, Look, Operation, OperationOutcome, StepKey},
         page::{DeliveryOutcome, Page},
         sample::Reason,
     },
@@ -33,6 +33,7 @@ impl Simulation<'_> {
             Action::Look { service, key: None } => self.look(service, None),
             Action::Look { service, key: Some(key) } => self.look_after(service, key),
             Action::Operate { service, attempt } => return self.operate(service, attempt),
+            Action::Gather { incident, .. } => self.gather(incident),
             Action::Deliver { page, channel, .. } => self.deliver(&page, channel),
             Action::Append { .. } | Action::SetCadence { .. } => unreachable!("handled by `feed`"),
             Action::Reply { reply, .. } => self.tally.count(replied(&reply)),
@@ -64,8 +65,12 @@ impl Simulation<'_> {
         let fails = self.chance(self.scenario.chaos.look_fails, "fault: look failed");
         let cannot_tell = self.chance(self.scenario.chaos.current_unknown, "fault: target cannot tell");
         let is_slow = self.chance(self.scenario.chaos.look_slow, "fault: look slow");
-        let world = &self.worlds[service.get()];
-        let mut observation = world.observation();
+        let boot = self.boot;
+        let world = &mut self.worlds[service.get()];
+        let mut observation = world.observation(boot);
+        if let Some(platform) = world.platform.as_mut().filter(|_| !fails && observation.partial_failure().is_some()) {
+            platform.shown_failing_at = Some(boot);
+        }
         if cannot_tell || self.scenario.target_is_mute {
             observation.current = None;
         }
@@ -74,6 +79,20 @@ impl Simulation<'_> {
         let takes = tenths(&mut self.random, 1, if is_slow { 6000 } else { 80 });
         let look = Look { observation, receipt, began: self.boot };
         self.plan(takes, Happening::ToCore { epoch, event: Event::Looked { service, key, look } });
+    }
+
+    fn gather(&mut self, incident: IncidentId) {
+        let epoch = self.epoch;
+        let outcome = if self.chance(self.scenario.chaos.look_fails, "fault: gathering failed") {
+            Err(Reason::new("list the nodes: timed out"))
+        } else {
+            Ok(Gathering { place: format!("/evidence/{incident}"), files: 3, seen: vec!["1 of 1 nodes".to_owned()] })
+        };
+        if self.chance(self.scenario.chaos.operation_hangs, "fault: gathering hangs") {
+            return;
+        }
+        let takes = tenths(&mut self.random, 500, 50_000);
+        self.plan(takes, Happening::ToCore { epoch, event: Event::Gathered { incident, outcome } });
     }
 
     fn deliver(&mut self, page: &Page, channel: ChannelName) {
@@ -101,8 +120,13 @@ impl Simulation<'_> {
     fn fate(&mut self, operation: &Operation) -> Fate {
         let chaos = self.scenario.chaos;
         let is_switch = matches!(operation, Operation::Switch { .. });
+        let is_restart = matches!(operation, Operation::RestartFailing { .. });
         if self.chance(chaos.operation_hangs, "fault: operation hangs") {
             Fate::Hangs
+        } else if is_restart && self.chance(chaos.operation_half, "fault: restarted by half, and failed") {
+            Fate::FailsHalfway
+        } else if is_restart && self.chance(chaos.operation_lies, "fault: target lied that it restarted") {
+            Fate::LiesThatItRestarted
         } else if is_switch && self.chance(chaos.operation_half, "fault: switched, and the restart failed") {
             Fate::FailsHalfway
         } else if is_switch && self.chance(chaos.operation_lies, "fault: target lied") {
@@ -158,7 +182,7 @@ impl Simulation<'_> {
         let Some(place) = self.flying.iter().position(is_due) else { return Ok(()) };
         let Flying { service, attempt, fate, epoch, .. } = self.flying.remove(place);
         let world = &mut self.worlds[service.get()];
-        let outcome = world.finish(&attempt.key, &attempt.operation, fate, self.boot, &mut self.random);
+        let outcome = world.finish(&attempt.key, &attempt.operation, fate, self.boot, &mut self.random)?;
         if epoch == self.epoch { self.feed(Event::OperationEnded { key: attempt.key, outcome }) } else { Ok(()) }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
         name::{IncidentId, ServiceName},
         policy::ReportKind,
         release::Mark,
+        verdict::PlanKind,
     },
     testing::invariants::Violation,
 };
@@ -100,7 +101,18 @@ impl Simulation<'_> {
                     [Gate::OneRollbackForADeploy, Gate::NotPinned, Gate::NotPaused, Gate::KnownGood, Gate::NotKnownBad];
                 let overrides = gates.into_iter().filter(|_| self.random.per_mille(400)).collect();
                 let dry_run = self.random.per_mille(200);
-                Request::RollBack { service, order: RollbackOrder { to, plan: None, dry_run, overrides, reason } }
+                // No draw where only one plan can be meant: the run must not depend on it.
+                let plan = self.scenario.partial.and_then(|_| {
+                    self.random.pick(&[
+                        None,
+                        Some(PlanKind::Quick),
+                        Some(PlanKind::RestartFailing),
+                        Some(PlanKind::Gather),
+                    ])
+                });
+                let names_a_version = plan.is_none_or(PlanKind::rolls_back);
+                let (to, overrides) = if names_a_version { (to, overrides) } else { (None, Vec::new()) };
+                Request::RollBack { service, order: RollbackOrder { to, plan, dry_run, overrides, reason } }
             }
         })
     }

@@ -5,7 +5,9 @@ use crate::{
     core::{
         durable::ApprovalState,
         entry::{Fact, PlanOutcome, StepEvent},
+        name::IncidentId,
         operation::Operation,
+        verdict::PlanKind,
     },
     testing::{invariants::Violation, policy::CHANNEL},
 };
@@ -131,11 +133,37 @@ impl Simulation<'_> {
         self.killed + self.tally.of("fault: panicked")
     }
 
+    fn is_restart(&self, incident: &IncidentId, number: u16) -> bool {
+        let plans = self.disk.incidents.get(incident).map(|incident| &incident.plans);
+        plans.is_some_and(|plans| plans.iter().any(|plan| plan.number == number && !plan.plan.rolls_back()))
+    }
+
     /// What came of it all, by name.
     fn count_outcomes(&mut self) {
         let mut seen = Vec::new();
         for (_, entry) in &self.journal {
             match &entry.fact {
+                Fact::PlanStarted { plan: PlanKind::RestartFailing, approved_by: Some(_), .. } => {
+                    seen.push("restart: approved");
+                }
+                Fact::PlanStarted { plan: PlanKind::RestartFailing, by_hand: Some(_), .. } => {
+                    seen.push("restart: ordered by hand");
+                }
+                Fact::PlanStarted { plan: PlanKind::RestartFailing, .. } => seen.push("restart: begun by itself"),
+                Fact::PlanEnded { incident, plan, outcome, .. } if self.is_restart(incident, *plan) => {
+                    seen.push(match outcome {
+                        PlanOutcome::Verified => "restart: verified",
+                        PlanOutcome::Persists => "restart: persists",
+                        PlanOutcome::Unverified => "restart: unverified",
+                        PlanOutcome::Failed => "restart: failed",
+                        PlanOutcome::Stuck => "restart: stuck",
+                        PlanOutcome::Overtaken => "restart: overtaken",
+                        PlanOutcome::Aborted => "restart: aborted",
+                    });
+                }
+                Fact::GatherBegun { by: Some(_), .. } => seen.push("gathering: ordered by hand"),
+                Fact::GatherBegun { .. } => seen.push("gathering: begun by itself"),
+                Fact::Gathered { found: Some(_), .. } => seen.push("gathering: done"),
                 Fact::PlanStarted { approved_by: Some(_), .. } => seen.push("plan: approved"),
                 Fact::PlanStarted { by_hand: Some(order), .. } if order.overridden.is_empty() => {
                     seen.push("plan: ordered by hand");

@@ -72,7 +72,7 @@ impl Simulation<'_> {
             Fact::PlanStarted { approved_by: None, by_hand: None, .. } => {
                 let service = &self.policy.services[place];
                 let reports: Vec<_> = durable.service(name).reports.iter().cloned().collect();
-                self.invariants.evidence.supports(service, &reports, place, &self.worlds[place])
+                self.invariants.evidence.supports(service, &reports, place, &self.worlds[place], self.boot)
             }
             Fact::RolloutEnded { healthy: false, .. } => self.invariants.evidence.fails_now(place, name, self.boot),
             Fact::StandingChanged { standing: Standing::KnownBad, .. } => {
@@ -185,7 +185,7 @@ impl Simulation<'_> {
                 0..=2 => {
                     let Flying { service, attempt, fate, .. } = one;
                     let world = &mut self.worlds[service.get()];
-                    let _ = world.finish(&attempt.key, &attempt.operation, fate, self.boot, &mut self.random);
+                    world.finish(&attempt.key, &attempt.operation, fate, self.boot, &mut self.random)?;
                 }
                 3..=5 if !matches!(one.attempt.operation, Operation::Record { .. }) => {
                     self.tally.count("fault: an operation outlived the process");

@@ -58,6 +58,9 @@ impl Simulation<'_> {
         if let Some(outage) = &scenario.outage {
             self.plan(outage.after, Happening::Outage);
         }
+        if let Some(partial) = scenario.partial {
+            self.plan(partial.after, Happening::PartialFailure);
+        }
         for &(after, by_seconds) in &scenario.clock_steps {
             self.plan(after, Happening::ClockStep { by_seconds });
         }
@@ -267,6 +270,13 @@ impl Simulation<'_> {
                 let services = self.scenario.outage.iter().flat_map(|outage| &outage.services);
                 for service in services {
                     self.worlds[*service].begin_outage(self.boot);
+                }
+                Ok(())
+            }
+            Happening::PartialFailure => {
+                if let Some(partial) = self.scenario.partial.filter(|_| self.is_chaos()) {
+                    self.tally.count("fault: some instances fail");
+                    self.worlds[0].begin_partial_failure(partial);
                 }
                 Ok(())
             }

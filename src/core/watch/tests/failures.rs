@@ -131,7 +131,7 @@ fn a_rollout_under_way_opens_nothing() {
     let facts = Facts { rollout: RolloutState::Failing { why }, reports: &[], operators_reports: &[], baseline: &[] };
     let verdict = bench.watch.evaluate(bench.now, facts);
     assert_eq!((verdict.kind, verdict.decided_by), (VerdictKind::RollBack, Some(1)));
-    assert_eq!(bench.watch.path(bench.now, facts).because, format!("The rollout: {why}."));
+    assert_eq!(bench.watch.path(bench.now, facts).because, format!("The live release: {why}."));
 }
 
 #[test]
