@@ -67,8 +67,13 @@ fn notice(entry: &Entry) -> Option<Notice> {
             (format!("{incident}/refused/{gate}"), "RollbackRefused", message, true)
         }
         Fact::PlanStarted { incident, number, plan, from, to, .. } => {
-            let message = format!("{incident}: rolling back from {from} to {to} (plan {plan})");
-            (format!("{incident}/{number}/started"), "RollbackStarted", message, true)
+            let (reason, what) = if plan.rolls_back() {
+                ("RollbackStarted", format!("rolling back from {from} to {to}"))
+            } else {
+                ("RestartStarted", format!("restarting what fails of {from}"))
+            };
+            let message = format!("{incident}: {what} (plan {plan})");
+            (format!("{incident}/{number}/started"), reason, message, true)
         }
         Fact::Step { incident, plan, step, event, note } => {
             let (reason, is_warning) = step_reason(*event)?;

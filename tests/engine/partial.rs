@@ -229,7 +229,22 @@ fn what_fails_again_and_again_is_not_restarted_for_ever() {
         bench.pass(5);
     }
     assert_eq!(restarts(&bench).len(), 2);
-    page(&bench, "2 of 2 restarts in the last 1h");
+}
+
+#[test]
+fn a_spent_budget_of_restarts_holds_no_rollback() {
+    let mut bench = Bench::with_v2(Mode::Act, on_platform);
+    bench.pass(20);
+    for count in 1..=2 {
+        bench.workload = Some(failing(&[2]));
+        bench.until("restarted", |bench| restarts(bench).len() == count);
+        bench.workload = Some(failing(&[]));
+        bench.until("over", |bench| !is_open(bench));
+        bench.pass(5);
+    }
+    bench.workload = Some(failing(&[3]));
+    bench.until("rolled back", |bench| !bench.switches().is_empty());
+    assert_eq!(restarts(&bench).len(), 2);
 }
 
 #[test]

@@ -97,13 +97,18 @@ impl Service {
 
     /// The tree wants a plan that this version cannot carry out: another one in its place could make things worse.
     fn leave_to_people(&mut self, turn: &mut Turn<'_>, plan: PlanKind) {
+        let detail = format!("the tree wants the plan {plan}, which this version cannot carry out: do it by hand");
+        self.leave_undone(turn, &detail);
+    }
+
+    /// What is due is left to people, whom it is told once.
+    pub(super) fn leave_undone(&mut self, turn: &mut Turn<'_>, detail: &str) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         if incident.refused {
             return;
         }
         let id = incident.id.clone();
-        let detail = format!("the tree wants the plan {plan}, which this version cannot carry out: do it by hand");
-        self.find(turn, Finding::RollbackRefused, &detail, None);
+        self.find(turn, Finding::RollbackRefused, detail, None);
         let incident = turn.incident(&id);
         let summary = format!("{}: not acted on: {detail}. {}", self.name, incident.path.because);
         let draft = Draft::about(PageKind::RollbackRefused, incident, summary).found(Finding::RollbackRefused);
@@ -222,7 +227,7 @@ impl Service {
             let is_shared = told_first(&gates).is_some_and(|held| held.gate == Gate::NoSharedCause);
             if self.watch.verdict().kind == VerdictKind::RollBack || is_shared {
                 if plan == PlanKind::RestartFailing {
-                    self.refuse_restart(turn, gates);
+                    self.refuse_restart(turn, &gates);
                 } else {
                     self.refuse_when_held(turn, plan, &gates);
                 }

@@ -37,8 +37,15 @@ impl Service {
             condition: self.deciding_condition(),
             is_out_of_sight: self.policy.on_platform && unseen.is_some(),
             is_partial: seen.is_some_and(|seen| seen.partial_failure().is_some()),
-            was_restarted: turn.open_incident(&self.name).is_some_and(IncidentRecord::was_restarted),
+            was_restarted: turn.open_incident(&self.name).is_some_and(IncidentRecord::was_restarted)
+                || self.has_spent_restarts(turn),
         })
+    }
+
+    /// Whether no further restart is allowed for now. That holds no rollback: what fails again and again goes on to it.
+    fn has_spent_restarts(&self, turn: &Turn<'_>) -> bool {
+        let gates = self.gates_before(turn, PlanKind::RestartFailing, &[]);
+        gates.iter().any(|report| report.gate == Gate::Budget && report.answer == Answer::No)
     }
 
     /// The live release and its instances, where there are some that a restart would delete.
@@ -54,17 +61,23 @@ impl Service {
         let version = self.restartable(turn).map(|(version, _)| version);
         match version {
             Some(version) if together(&gates) == Answer::Yes => self.start(turn, &Begin::of(plan, &version, &version)),
-            _ => self.refuse_restart(turn, gates),
+            _ => self.refuse_restart(turn, &gates),
         }
     }
 
     /// Tells that nothing is restarted: because a gate holds it, or because nothing is seen that could be.
-    pub(super) fn refuse_restart(&mut self, turn: &mut Turn<'_>, mut gates: Vec<GateReport>) {
-        if together(&gates) == Answer::Yes && self.restartable(turn).is_none() {
-            let why = "the plan restart_failing is due, and no instance is seen that could be restarted".to_owned();
-            gates.push(GateReport { gate: Gate::Accused, answer: Answer::Unknown, why });
+    pub(super) fn refuse_restart(&mut self, turn: &mut Turn<'_>, gates: &[GateReport]) {
+        if together(gates) == Answer::Yes && self.restartable(turn).is_none() {
+            let until = self.held_since.get_or_insert(turn.now.boot).after(UNKNOWN_HOLDS_FOR);
+            if turn.now.boot < until {
+                self.look(turn);
+                self.wake_by(until);
+                return;
+            }
+            let why = "the plan restart_failing is due, and no instance is seen that could be restarted";
+            return self.leave_undone(turn, why);
         }
-        self.refuse_when_held(turn, PlanKind::RestartFailing, &gates);
+        self.refuse_when_held(turn, PlanKind::RestartFailing, gates);
     }
 
     /// Tells people that a restart begins.

@@ -29,7 +29,6 @@ impl KubernetesTarget {
         within: Duration,
     ) -> Result<String, TargetError> {
         let until = Instant::now() + within;
-        self.lease.hold(&self.clusters.client(&self.form).await?).await?;
         let api = &self.api(&resource("", "Pod")).await?;
         let mut notes = Vec::new();
         for instance in instances {
@@ -51,6 +50,7 @@ impl KubernetesTarget {
             Decision::Leave(why) => return Ok(Try::Done(why.to_owned())),
             Decision::Delete(resource_version) => resource_version,
         };
+        self.lease.hold(&self.clusters.client(&self.form).await?).await?;
         match self.delete_pod(api, name, id, resource_version).await {
             Ok(()) => Ok(Try::Done("deleted".to_owned())),
             Err(error) if error.code() == Some(404) => is_gone(),
