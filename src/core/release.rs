@@ -233,6 +233,9 @@ pub struct LiveInstances {
     pub ready: u32,
     /// How many fail.
     pub failing: u32,
+    /// Whether those that fail are a greater share of all than one plan may restart.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub exceeds_restart: bool,
     /// Those that a restart would delete: failing ones, and no more than a bounded share of all.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub to_restart: Vec<Instance>,

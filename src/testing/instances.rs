@@ -106,7 +106,8 @@ impl Platform {
             why: "CrashLoopBackOff".to_owned(),
         });
         let all = u32::try_from(COUNT).expect("a few");
-        let live = LiveInstances { all, ready, failing, to_restart: to_restart.collect() };
+        let exceeds_restart = usize::try_from(failing).expect("a few") > RESTART_LIMIT;
+        let live = LiveInstances { all, ready, failing, exceeds_restart, to_restart: to_restart.collect() };
         let instances = Instances { wanted: all, ready, failing, why: None, live: (!rolls_out).then_some(live) };
         Workload { instances, ..Workload::default() }
     }

@@ -29,7 +29,9 @@ fn instance(number: u32) -> Instance {
 fn failing(numbers: &[u32]) -> Workload {
     let failing = u32::try_from(numbers.len()).expect("a few");
     let to_restart = numbers.iter().take(1).map(|number| instance(*number)).collect();
-    let live = LiveInstances { all: 4, ready: 4 - failing, failing, to_restart };
+    // Thirty percent of four are one.
+    let exceeds_restart = failing > 1;
+    let live = LiveInstances { all: 4, ready: 4 - failing, failing, exceeds_restart, to_restart };
     let instances = Instances { wanted: 4, ready: 4 - failing, failing, why: None, live: Some(live) };
     Workload { instances, ..Workload::default() }
 }
@@ -94,7 +96,7 @@ fn what_fails_of_an_old_release_is_restarted_and_its_standing_stays() {
 fn where_it_persists_the_rollback_follows_under_its_own_gates() {
     let mut bench = Bench::with_v2(Mode::Act, on_platform);
     bench.pass(20);
-    bench.workload = Some(failing(&[2]));
+    bench.workload = Some(failing(&[2, 3]));
     bench.until("rolled back", |bench| !bench.switches().is_empty());
     bench.workload = Some(failing(&[]));
     bench.until("over", |bench| !is_open(bench));
@@ -134,7 +136,7 @@ fn a_restart_that_fails_gives_way_to_the_rollback() {
     for (ends, attempts) in [(Ends::Failing, 2), (Ends::Silent, 2)] {
         let mut bench = Bench::with_v2(Mode::Act, on_platform);
         bench.pass(20);
-        bench.workload = Some(failing(&[2]));
+        bench.workload = Some(failing(&[2, 3]));
         bench.ends = [ends.clone(), ends].into();
         bench.until("rolled back", |bench| !bench.switches().is_empty());
         assert_eq!(plans(&bench)[0].0, PlanKind::RestartFailing);
@@ -231,6 +233,61 @@ fn what_fails_again_and_again_is_not_restarted_for_ever() {
     assert_eq!(restarts(&bench).len(), 2);
 }
 
+/// What comes after a restart that did not help: how many of four fail, whether the release is known to be good, what else
+/// fails, and whether Backstop rolls back without asking.
+#[test]
+fn few_instances_of_a_proven_release_are_no_ground_for_a_rollback_unasked() {
+    let errors: fn(&mut Bench) = |bench| bench.requests = (40, 20);
+    let nothing: fn(&mut Bench) = |_| {};
+    for (instances, is_proven, beside, rolls_back) in [
+        (&[2][..], true, nothing, false),
+        (&[2, 3], true, nothing, true),
+        (&[2], false, nothing, true),
+        (&[2, 3], false, nothing, true),
+        (&[2], true, errors, true),
+    ] {
+        let mut bench = Bench::with_v2(Mode::Act, on_platform);
+        if is_proven {
+            bench.pass(30);
+        }
+        let standing = bench.record().standing(&"v2".into());
+        assert_eq!(standing == Standing::KnownGood, is_proven, "{instances:?}");
+        bench.workload = Some(failing(instances));
+        beside(&mut bench);
+        let is_decided = |bench: &Bench| !bench.switches().is_empty() || bench.was_told(PageKind::ApprovalRequested);
+        bench.until("decided", is_decided);
+        let case = format!("{instances:?}, proven: {is_proven}, rolls back: {rolls_back}");
+        assert_eq!(plans(&bench)[0], (PlanKind::RestartFailing, Some(PlanOutcome::Persists)), "{case}");
+        assert_eq!(!bench.switches().is_empty(), rolls_back, "{case}");
+        let persists = page(&bench, "was restarted, and the issue persists");
+        if rolls_back {
+            assert_eq!(persists.action, "A rollback comes next, if every gate allows it.", "{case}");
+            continue;
+        }
+        assert_eq!(persists.action, "Approval for a rollback is asked for next, if every gate allows it.");
+        let opened = bench.pages.iter().find(|page| page.kind == PageKind::IncidentOpened).expect("it was told");
+        assert!(opened.action.contains("and asks for approval to roll back if that does not help"), "{}", opened.action);
+        bench.pass(60);
+        assert!(bench.switches().is_empty(), "nobody has answered");
+        bench.ask(Request::Approve { incident: "shop-0-1".into(), approval: Some(1) }).expect("approved");
+        bench.until("rolled back", |bench| !bench.switches().is_empty());
+    }
+}
+
+/// Where the tree wants a rollback by name, that was decided by whoever wrote it.
+#[test]
+fn a_rollback_that_the_tree_names_is_not_asked_for() {
+    let names_it = |policy: &mut ServicePolicy| {
+        policy.on_platform = true;
+        policy.tree[1].plan = Some(PlanKind::Quick);
+    };
+    let mut bench = Bench::with_v2(Mode::Act, names_it);
+    bench.pass(30);
+    bench.workload = Some(failing(&[2]));
+    bench.until("rolled back", |bench| !bench.switches().is_empty());
+    assert!(restarts(&bench).is_empty());
+}
+
 #[test]
 fn a_spent_budget_of_restarts_holds_no_rollback() {
     let mut bench = Bench::with_v2(Mode::Act, on_platform);
@@ -242,7 +299,7 @@ fn a_spent_budget_of_restarts_holds_no_rollback() {
         bench.until("over", |bench| !is_open(bench));
         bench.pass(5);
     }
-    bench.workload = Some(failing(&[3]));
+    bench.workload = Some(failing(&[2, 3]));
     bench.until("rolled back", |bench| !bench.switches().is_empty());
     assert_eq!(restarts(&bench).len(), 2);
 }
@@ -343,18 +400,36 @@ fn when_the_system_is_down_evidence_is_gathered_beside_the_rollback() {
     assert_eq!(plans(&bench), [(PlanKind::Quick, Some(PlanOutcome::Verified))]);
 }
 
+fn ended_gathering(bench: &Bench, because: &str) -> usize {
+    let ended = |fact: &Fact| matches!(fact, Fact::Gathered { why_not: Some(why), .. } if why.contains(because));
+    bench.journal.iter().filter(|(_, entry)| ended(&entry.fact)).count()
+}
+
+/// It may be what ended the process: however often that is started, gathering is not begun again.
 #[test]
-fn what_was_being_gathered_when_the_daemon_was_killed_is_gathered_again_and_what_hangs_ends() {
+fn what_was_being_gathered_when_the_daemon_was_killed_is_not_begun_again() {
     let mut bench = Bench::new(Mode::Observe, on_platform);
     bench.ready = Some(false);
     bench.until("gathering", |bench| bench.gathers.len() == 1);
-    bench.restart(5);
-    bench.until("again", |bench| bench.gathers.len() == 2);
+    for _ in 0..3 {
+        bench.restart(5);
+        bench.pass(30);
+    }
+    assert_eq!((bench.gathers.len(), ended_gathering(&bench, "Backstop was started anew")), (1, 1));
+    page(&bench, "nothing could be gathered");
+    // A person may want it all the same.
+    ask(&mut bench, order(PlanKind::Gather)).expect("begun");
+    assert_eq!(bench.gathers.len(), 2);
+}
+
+#[test]
+fn gathering_that_hangs_ends() {
+    let mut bench = Bench::new(Mode::Observe, on_platform);
+    bench.ready = Some(false);
+    bench.until("gathering", |bench| bench.gathers.len() == 1);
     bench.pass(100);
     page(&bench, "nothing could be gathered");
-    assert_eq!(bench.gathers.len(), 2);
-    let ended = |fact: &Fact| matches!(fact, Fact::Gathered { why_not: Some(why), .. } if why.contains("no answer"));
-    assert_eq!(bench.journal.iter().filter(|(_, entry)| ended(&entry.fact)).count(), 1);
+    assert_eq!((bench.gathers.len(), ended_gathering(&bench, "no answer")), (1, 1));
 }
 
 #[test]

@@ -245,8 +245,10 @@ async fn only_pods_that_fail_are_deleted_and_no_more_than_a_share() {
         seen.workload.as_ref().map(|one| &one.instances).is_some_and(|all| (all.ready, all.failing) == (2, 2))
     };
     let seen = until(&target, "two fail", two_fail).await;
-    let live = seen.partial_failure().expect("its rollout is through");
-    assert_eq!((live.all, live.ready, live.failing), (4, 2, 2));
+    assert_eq!(seen.partial_failure(), None, "one pause before the next start is no failure yet");
+    let seen = until(&target, "two go on failing", |seen| seen.partial_failure().is_some()).await;
+    let live = seen.partial_failure().expect("it was just there");
+    assert_eq!((live.all, live.ready, live.failing, live.exceeds_restart), (4, 2, 2, true));
     // Thirty percent of four.
     let [first] = &live.to_restart[..] else { panic!("{live:?}") };
     assert!(first.why.contains("CrashLoopBackOff"), "{first}");

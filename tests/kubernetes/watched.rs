@@ -25,7 +25,7 @@ use super::{
 };
 
 /// Far longer than anything here takes, so that a test that fails ends.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A daemon that watches the bed's `shop`. Ended when it goes out of scope.
 pub(crate) struct Watch {

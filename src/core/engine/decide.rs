@@ -91,6 +91,7 @@ impl Service {
             (plan, _) if !plan.is_available() => self.leave_to_people(turn, plan),
             (plan, Due::Ask) => self.ask(turn, plan),
             (PlanKind::RestartFailing, _) => self.restart_if_allowed(turn),
+            (plan, _) if self.leaves_rollback_to_people(turn) => self.ask(turn, plan),
             _ => self.roll_back_if_allowed(turn),
         }
     }

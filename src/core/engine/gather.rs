@@ -19,6 +19,8 @@ use crate::core::{
 pub const GATHER_DEADLINE: Duration = Duration::from_secs(60);
 /// This much later the core stops waiting for it.
 const LOST_AFTER_DEADLINE: Duration = Duration::from_secs(30);
+/// Why nothing came of what an earlier process began.
+const CUT_SHORT: &str = "end it: Backstop was started anew meanwhile; `backstop rollback SERVICE --plan gather` gathers again";
 /// The condition with which evidence is gathered beside, once in an incident.
 const SYSTEM_DOWN: &str = "system_down";
 
@@ -38,8 +40,8 @@ impl Service {
             Some(_) => match self.gathering_until {
                 Some(until) if turn.now.boot < until => self.wake_by(until),
                 Some(_) => self.gathered(turn, &id, Err(Reason::new("hear what was gathered: no answer came back"))),
-                // An earlier process began it. It changes nothing, so it is just done again.
-                None => self.gather(turn, &id),
+                // An earlier process began it, and may have ended by it: nothing is begun again by itself.
+                None => self.gathered(turn, &id, Err(Reason::new(CUT_SHORT))),
             },
             None if incident.fired.iter().any(|condition| condition.as_str() == SYSTEM_DOWN) => {
                 self.begin_gather(turn, &id, "the system is down", None);
@@ -51,10 +53,6 @@ impl Service {
     fn begin_gather(&mut self, turn: &mut Turn<'_>, id: &IncidentId, why: &str, by: Option<&str>) {
         let (why, by) = (why.to_owned(), by.map(str::to_owned));
         turn.append(Some(&self.name), Fact::GatherBegun { incident: id.clone(), why, by });
-        self.gather(turn, id);
-    }
-
-    fn gather(&mut self, turn: &mut Turn<'_>, id: &IncidentId) {
         let until: BootTime = turn.now.boot.after(GATHER_DEADLINE + LOST_AFTER_DEADLINE);
         self.gathering_until = Some(until);
         self.wake_by(until);

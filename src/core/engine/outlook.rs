@@ -201,10 +201,12 @@ impl Service {
             let done = if restarts { "restarted" } else { "rolled back" };
             return format!("As it is now nothing is {done}: {}.", held.why);
         }
+        let asks = self.leaves_rollback_to_people(turn);
         let (to_do, does) = if restarts {
             let count = self.restartable(turn).map_or(0, |(_, live)| live.to_restart.len());
             let what = format!("{count} of the instances that fail");
-            (format!("restart {what}"), format!("restarts {what}, and rolls back if that does not help"))
+            let then = if asks { "asks for approval to roll back" } else { "rolls back" };
+            (format!("restart {what}"), format!("restarts {what}, and {then} if that does not help"))
         } else {
             (format!("roll back to {to}"), format!("rolls back to {to}"))
         };
@@ -214,7 +216,7 @@ impl Service {
             (Mode::Act | Mode::Ask, _) if denied.is_some_and(|at| at == verdict || verdict < VerdictKind::RollBack) => {
                 "What was asked for this deploy was denied, so Backstop does not ask again: decide by hand.".to_owned()
             }
-            (Mode::Act, _) if is_refused || denied.is_some() => {
+            (Mode::Act, _) if is_refused || denied.is_some() || (asks && !restarts) => {
                 format!("Backstop asks for approval to {to_do}, if every gate allows it.")
             }
             (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to {to_do}."),

@@ -20,12 +20,14 @@ use crate::core::{
     page::PageKind,
     plan::{Circumstances, choose},
     policy::{Finding, Severity},
-    release::LiveInstances,
+    release::{LiveInstances, Observation, Standing},
     verdict::PlanKind,
 };
 
 /// What follows where a restart did not help.
 const THEN: &str = "A rollback comes next, if every gate allows it.";
+/// The same where the release is proven, and few of its instances fail.
+const THEN_ASKED: &str = "Approval for a rollback is asked for next, if every gate allows it.";
 
 impl Service {
     /// The plan that the open incident gets now, or one that opened now would.
@@ -40,6 +42,26 @@ impl Service {
             was_restarted: turn.open_incident(&self.name).is_some_and(IncidentRecord::was_restarted)
                 || self.has_spent_restarts(turn),
         })
+    }
+
+    /// Whether a rollback is for people to decide, though what fails was restarted and goes on failing: a few instances of a
+    /// release that is known to be good fail, no more than a plan may restart, and nothing else accuses it. A node that is ill
+    /// looks like that, and the release is not exchanged for it everywhere. Where the tree wants a rollback by name it has been
+    /// decided.
+    pub(super) fn leaves_rollback_to_people(&self, turn: &Turn<'_>) -> bool {
+        let Some(live) = self.sight.observation().and_then(Observation::partial_failure) else { return false };
+        let record = turn.record(&self.name);
+        let is_proven =
+            record.live().is_some_and(|live| record.standing(&live.deploy.release.version) == Standing::KnownGood);
+        is_proven
+            && !live.exceeds_restart
+            && !self.watch.stands_without_instances()
+            && self.watch.verdict().plan != Some(PlanKind::Quick)
+    }
+
+    /// What follows where a restart does not help, in words.
+    fn then(&self, turn: &Turn<'_>) -> &'static str {
+        if self.leaves_rollback_to_people(turn) { THEN_ASKED } else { THEN }
     }
 
     /// Whether no further restart is allowed for now. That holds no rollback: what fails again and again goes on to it.
@@ -102,7 +124,7 @@ impl Service {
                 format!(
                     "Action: deleting {count} of the instances that fail; the platform makes others in their place"
                 ),
-                format!("{version} stays live. If that does not help: {THEN}"),
+                format!("{version} stays live. If that does not help: {}", self.then(turn)),
             ])
             .details(approved_by.map(|by| format!("Approved by {by}.")))
             .details(by_hand.map(|order| format!("It was {}.", order.words())));
@@ -117,7 +139,8 @@ impl Service {
         let version = &current.from;
         let summary = format!("{}: the restart of what fails of {version} failed: {note}", self.name);
         let draft = Draft::about(PageKind::IncidentEscalated, turn.incident(&current.incident), summary);
-        turn.page(draft.action(THEN));
+        let draft = draft.action(self.then(turn));
+        turn.page(draft);
     }
 
     /// What the restart came to. The release stands as it stood.
@@ -132,7 +155,7 @@ impl Service {
         let incident = turn.incident(&current.incident);
         let plan = incident.active_plan().expect("the plan under way");
         let (lasted, whose) = (words(turn.ago(plan.started)), outlook::whose(plan));
-        let version = &current.from;
+        let (version, then) = (&current.from, self.then(turn));
         let about = |summary| Draft::about(PageKind::IncidentEscalated, incident, summary);
         let draft = match event {
             StepEvent::Succeeded => {
@@ -144,14 +167,14 @@ impl Service {
             }
             StepEvent::Failed => {
                 about(format!("{}: what failed of {version} was restarted, and the issue persists: {note}", self.name))
-                    .action(THEN)
+                    .action(then)
                     .ended(PlanOutcome::Persists)
             }
             _ => about(format!(
                 "{}: what failed of {version} was restarted, and whether that helped could not be verified: {note}",
                 self.name
             ))
-            .action(THEN)
+            .action(then)
             .ended(PlanOutcome::Unverified),
         };
         let draft = draft.details([format!("Duration: {lasted}")]).details(whose);
@@ -166,7 +189,11 @@ impl Service {
         turn.append(Some(&self.name), Fact::PlanEnded { incident: id.clone(), plan: number, outcome, detail });
         let summary = format!("{}: the restart of what fails of {version} is not gone on with: {why}", self.name);
         let draft = Draft::about(PageKind::IncidentEscalated, turn.incident(&id), summary)
-            .action(if self.page_only { "Backstop does nothing more in this incident: people decide." } else { THEN })
+            .action(if self.page_only {
+                "Backstop does nothing more in this incident: people decide."
+            } else {
+                self.then(turn)
+            })
             .details([format!("{version} is live, as before; some of its instances may have been restarted.")]);
         turn.page(draft);
         self.left(turn, &id, number);

@@ -9,6 +9,22 @@ use crate::core::{
     verdict::Verdict,
 };
 
+/// What a verdict stands on, as far as it matters to what is done about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Support {
+    /// It stands on what was seen last, and on what operators say.
+    pub(super) may_act: bool,
+    /// It would stand if reporters had said nothing.
+    pub(super) without_reporters: bool,
+    /// It would stand if the platform had shown no instance that fails.
+    pub(super) without_instances: bool,
+}
+
+impl Support {
+    /// That of a verdict that leads to nothing.
+    pub(super) const NONE: Self = Self { may_act: false, without_reporters: true, without_instances: true };
+}
+
 /// The answers that a verdict was made of, to be asked what it would be without some of them.
 pub(super) struct Grounds<'a> {
     pub(super) policy: &'a ServicePolicy,
@@ -29,6 +45,14 @@ impl Grounds<'_> {
         self.decide_by(|atom, state| match state.answer {
             Answer::Yes if !state.is_seen => Answer::Unknown,
             _ => self.confirmed(atom, state),
+        })
+    }
+
+    /// What it says without what the platform shows of the live release's instances.
+    pub(super) fn without_instances(&self) -> Verdict {
+        self.decide_by(|atom, state| match atom {
+            Atom::RolloutFailing => Answer::No,
+            _ => state.answer,
         })
     }
 

@@ -30,7 +30,7 @@ use std::{sync::Arc, time::Duration};
 
 use self::{
     atom::{AtomState, NEVER},
-    authority::Grounds,
+    authority::{Grounds, Support},
     signal::Signal,
     sustained::Sustained,
     tree::Inputs,
@@ -80,8 +80,7 @@ pub struct Watch {
     sustained: Box<[Sustained]>,
     conditions: Box<[Answer]>,
     verdict: Verdict,
-    may_act: bool,
-    stands_without_reporters: bool,
+    support: Support,
     /// When time alone could change an answer.
     due: BootTime,
     /// Whose samples changed something since the last evaluation.
@@ -146,8 +145,7 @@ impl Watch {
                 held_back: false,
                 unconfirmed: false,
             },
-            may_act: false,
-            stands_without_reporters: true,
+            support: Support::NONE,
             due: BootTime::START,
             dirty: Dirty::Several,
             counting: false,
@@ -225,7 +223,7 @@ impl Watch {
             tree::answer_conditions(policy, &mut inputs, conditions);
             self.verdict = tree::decide(&policy.tree, conditions, || is_held_back(policy, atoms, &facts));
         }
-        (self.stands_without_reporters, self.may_act) = (true, false);
+        self.support = Support::NONE;
         if self.verdict.kind >= VerdictKind::Consider {
             let inputs = Inputs { atoms, sustained, now: now.boot, trusted: self.trusted };
             let grounds = Grounds { policy, inputs, conditions, facts: &facts, now };
@@ -236,9 +234,12 @@ impl Watch {
                     let considered = Verdict { kind: VerdictKind::Consider, unconfirmed: true, ..self.verdict };
                     self.verdict = if without.kind == VerdictKind::RollBack { without } else { considered };
                 }
-                self.stands_without_reporters = without.kind >= self.verdict.kind;
+                self.support.without_reporters = without.kind >= self.verdict.kind;
             }
-            self.may_act = grounds.to_act_on().kind >= self.verdict.kind;
+            if let RolloutState::InstancesFailing { .. } = facts.rollout {
+                self.support.without_instances = grounds.without_instances().kind >= self.verdict.kind;
+            }
+            self.support.may_act = grounds.to_act_on().kind >= self.verdict.kind;
         }
         self.counting = sustained.iter().any(Sustained::is_counting);
         if self.counting {
@@ -262,13 +263,19 @@ impl Watch {
     /// Whether that verdict may be acted on without asking anybody: it stands on what was seen last, not only on what was
     /// seen before and is not surely over, and on what operators say, not only reporters.
     pub fn may_act(&self) -> bool {
-        self.may_act
+        self.support.may_act
     }
 
     /// Whether that verdict would stand if reporters had said nothing. Nothing is done without asking that stands on their
     /// word alone.
     pub fn stands_without_reporters(&self) -> bool {
-        self.stands_without_reporters
+        self.support.without_reporters
+    }
+
+    /// Whether that verdict would stand if the platform had shown no instance of the live release that fails: if what users
+    /// see, or what people say, leads as far.
+    pub fn stands_without_instances(&self) -> bool {
+        self.support.without_instances
     }
 
     /// Windows cut at the end of a rollout: samples from before `now` neither blame nor acquit, and streaks begin anew.

@@ -179,13 +179,27 @@ impl Unready {
         }
     }
 
+    /// The same of a release that was rolled out while others of its pods serve: one pause before the next start is no partial
+    /// failure yet, and one that has lasted is.
+    pub(super) fn lasting_failure(&self, pod: &Pod, now: Instant) -> Option<String> {
+        let since = self.0.get(&pod.uid)?.since;
+        self.failure(pod, now).filter(|_| now.saturating_duration_since(since) >= UNREADY_FOR)
+    }
+
     /// Counts the pods of one side of a rollout.
     pub(super) fn count<'a>(&self, pods: impl Iterator<Item = &'a Pod>, now: Instant) -> Count {
-        let mut count = Count::default();
+        Count::of(pods, |pod| self.failure(pod, now))
+    }
+}
+
+impl Count {
+    /// Counts pods, of which those fail that are told why.
+    pub(super) fn of<'a>(pods: impl Iterator<Item = &'a Pod>, fails: impl Fn(&Pod) -> Option<String>) -> Self {
+        let mut count = Self::default();
         for pod in pods {
             if pod.health == Health::Ready {
                 count.ready += 1;
-            } else if let Some(why) = self.failure(pod, now) {
+            } else if let Some(why) = fails(pod) {
                 count.failing += 1;
                 count.why.get_or_insert_with(|| format!("pod {}: {why}", pod.name));
             } else {
@@ -268,6 +282,33 @@ mod tests {
         unready.see(&[], after(36));
         unready.see(&pods, after(37));
         assert_eq!(unready.failure(&pods[0], after(60)), None);
+    }
+
+    #[tokio::test]
+    async fn one_pause_before_the_next_start_is_no_lasting_failure() {
+        let waiting = json!({"containerStatuses": [{"name": "shop", "restartCount": 1,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
+        let runs = json!({"containerStatuses": [{"name": "shop", "restartCount": 1, "state": {"running": {}}}]});
+        let serves = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        let pods = |status: &Value| [read(status.clone(), json!({})).expect("a pod")];
+        let began = Instant::now();
+        for (seen, expected) in [
+            (vec![(0, &waiting), (29, &waiting)], false),
+            (vec![(0, &waiting), (30, &waiting)], true),
+            // It runs in between, and does not serve.
+            (vec![(0, &waiting), (10, &runs), (30, &waiting)], true),
+            (vec![(0, &waiting), (10, &runs), (30, &runs)], true),
+            (vec![(0, &waiting), (10, &serves), (20, &waiting), (30, &waiting)], false),
+            (vec![(0, &serves), (30, &serves)], false),
+        ] {
+            let (mut unready, mut fails) = (Unready::default(), false);
+            for (seconds, status) in &seen {
+                let now = began + Duration::from_secs(*seconds);
+                unready.see(&pods(status), now);
+                fails = unready.lasting_failure(&pods(status)[0], now).is_some();
+            }
+            assert_eq!(fails, expected, "{seen:?}");
+        }
     }
 
     #[test]

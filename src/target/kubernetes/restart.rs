@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     KubernetesError, KubernetesTarget,
-    pods::{Health, Pod, Unready, pod},
+    pods::{Health, Pod, pod},
     server::ask,
     workload::resource,
     write::{Try, until_written},
@@ -92,14 +92,14 @@ impl KubernetesTarget {
 
 /// Which pods would be deleted, and why: the first of those that fail, by name, no more than `share` of all of them and at
 /// least one.
-pub(super) fn chosen(pods: &[&Pod], unready: &Unready, share: f64, now: Instant) -> Vec<Instance> {
+pub(super) fn chosen(pods: &[&Pod], fails: impl Fn(&Pod) -> Option<String>, share: f64) -> Vec<Instance> {
     // Rounded down: of three pods, thirty percent are none, and then it is one.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
     let limit = ((pods.len() as f64 * share.clamp(0.0, 1.0)) as usize).clamp(1, PODS_LIMIT);
     pods.iter()
         .filter(|pod| pod.health != Health::Ready)
         .filter_map(|pod| {
-            let why = unready.failure(pod, now)?;
+            let why = fails(pod)?;
             Some(Instance { name: pod.name.clone(), id: pod.uid.clone(), why })
         })
         .take(limit)
@@ -150,6 +150,7 @@ mod tests {
         let of = |healths: &[Health]| -> Vec<Pod> {
             healths.iter().enumerate().map(|(place, health)| pod(&format!("p{place}"), health.clone())).collect()
         };
+        let fails = |pod: &Pod| if let Health::Failing(why) = &pod.health { Some(why.clone()) } else { None };
         let starting = Health::Unready { why: "not ready", patience: std::time::Duration::ZERO };
         for (healths, share, expected) in [
             (vec![Health::Ready, failing(), failing()], 0.3, vec!["p1"]),
@@ -159,15 +160,12 @@ mod tests {
             (vec![failing(), failing()], 1.0, vec!["p0", "p1"]),
         ] {
             let pods = of(&healths);
-            let chosen = chosen(&pods.iter().collect::<Vec<_>>(), &Unready::default(), share, Instant::now());
+            let chosen = chosen(&pods.iter().collect::<Vec<_>>(), fails, share);
             assert_eq!(chosen.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), expected);
         }
         let many = vec![failing(); 3 * PODS_LIMIT];
         let pods = of(&many);
-        assert_eq!(
-            chosen(&pods.iter().collect::<Vec<_>>(), &Unready::default(), 1.0, Instant::now()).len(),
-            PODS_LIMIT
-        );
+        assert_eq!(chosen(&pods.iter().collect::<Vec<_>>(), fails, 1.0).len(), PODS_LIMIT);
     }
 
     #[test]

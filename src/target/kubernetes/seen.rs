@@ -7,7 +7,7 @@ use super::{
     configuration::Kept,
     identity::{Identity, identify, versions},
     owner::owner,
-    pods::{Count, Pod, Unready, pod},
+    pods::{Count, Health, Pod, Unready, pod},
     restart,
     revision::{self, Revision},
     rollout::{self, Rollout, rollout},
@@ -76,12 +76,7 @@ impl Seen {
         let is_through = current.is_some() && rollout::was_completed(kind, &sight.workload);
         let live_instances = is_through.then(|| {
             let of_live: Vec<&Pod> = pods.iter().filter(is_new).collect();
-            LiveInstances {
-                all: new.ready + new.starting + new.failing,
-                ready: new.ready,
-                failing: new.failing,
-                to_restart: restart::chosen(&of_live, &self.unready, look.restart_at_most, now),
-            }
+            of_live_release(&of_live, &self.unready, look.restart_at_most, now)
         });
         let failing = match &state {
             Rollout::Failed(why) => Some(new.why.clone().map_or_else(|| why.clone(), |pod| format!("{why}; {pod}"))),
@@ -121,6 +116,21 @@ impl Seen {
             })),
         };
         (observation, live)
+    }
+}
+
+/// The pods of a release that was rolled out. Where none serves any more, that is no partial failure, and nothing is waited for.
+fn of_live_release(pods: &[&Pod], unready: &Unready, restart_at_most: f64, now: Instant) -> LiveInstances {
+    let some_serve = pods.iter().any(|pod| pod.health == Health::Ready);
+    let fails = |pod: &Pod| if some_serve { unready.lasting_failure(pod, now) } else { unready.failure(pod, now) };
+    let count = Count::of(pods.iter().copied(), fails);
+    let all = count.ready + count.starting + count.failing;
+    LiveInstances {
+        all,
+        ready: count.ready,
+        failing: count.failing,
+        exceeds_restart: f64::from(count.failing) > f64::from(all) * restart_at_most,
+        to_restart: restart::chosen(pods, fails, restart_at_most),
     }
 }
 
@@ -193,4 +203,51 @@ fn available(
         }
     }
     (available, ways)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn pod(name: &str, health: Health) -> Pod {
+        Pod {
+            name: name.to_owned(),
+            uid: format!("uid-{name}"),
+            resource_version: None,
+            revision: "a".to_owned(),
+            health,
+            restarts: 0,
+            images: Vec::new(),
+        }
+    }
+
+    /// So many of so many fail since so long; so many of them are told to fail, and whether that is more than may be restarted.
+    #[tokio::test]
+    async fn few_that_fail_count_once_they_have_failed_for_a_while() {
+        for (failing, all, seconds, told, exceeds) in [
+            (1, 101, 29, 0, false),
+            (1, 101, 30, 1, false),
+            (30, 100, 30, 30, false),
+            (31, 100, 30, 31, true),
+            (1, 2, 30, 1, true),
+            (1, 4, 30, 1, false),
+            (2, 4, 30, 2, true),
+            // None serves any more.
+            (2, 2, 0, 2, true),
+        ] {
+            let health = |place: usize| {
+                if place < failing { Health::Failing("CrashLoopBackOff".to_owned()) } else { Health::Ready }
+            };
+            let pods: Vec<Pod> = (0..all).map(|place| pod(&format!("p{place:03}"), health(place))).collect();
+            let (mut unready, began) = (Unready::default(), Instant::now());
+            unready.see(&pods, began);
+            let seen =
+                of_live_release(&pods.iter().collect::<Vec<_>>(), &unready, 0.3, began + Duration::from_secs(seconds));
+            assert_eq!((seen.failing, seen.exceeds_restart), (told, exceeds), "{failing} of {all}, {seconds} s");
+            assert_eq!(seen.to_restart.is_empty(), told == 0);
+            assert_eq!(usize::try_from(seen.all), Ok(all));
+        }
+    }
 }

@@ -139,7 +139,7 @@ impl Scenario {
             // Last, so that what else happens in a run hangs on nothing of it.
             partial: random.per_mille(250).then(|| PartialFailure {
                 after: random.between(seconds(20), seconds(150)),
-                failing: 1 + usize::try_from(random.below(2)).expect("one or two"),
+                failing: 1 + usize::try_from(random.below(3)).expect("a few"),
                 cure: random.pick(&[Cure::Restart, Cure::Restart, Cure::Rollback, Cure::Nothing]),
             }),
         }
