@@ -7,9 +7,11 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     core::{
+        durable::{Durable, IncidentRecord},
         entry::{Entry, Fact, PlanOutcome, StepEvent},
         name::ServiceName,
         policy::Finding,
+        verdict::PlanKind,
     },
     target::{Notice, Target},
 };
@@ -19,41 +21,61 @@ const QUEUE_LIMIT: usize = 64;
 
 /// Where notices go, for each service whose target has a place for them.
 #[derive(Debug, Default)]
-pub(super) struct Announcer(Vec<(Arc<ServiceName>, mpsc::Sender<Notice>)>);
+pub(super) struct Announcer(Vec<Place>);
+
+/// Where it is told what is done to one service's target.
+#[derive(Debug)]
+struct Place {
+    service: Arc<ServiceName>,
+    notices: mpsc::Sender<Notice>,
+    /// The plan that was begun last: the entries about it do not say which kind it is.
+    plan: Option<PlanKind>,
+}
 
 impl Announcer {
-    /// Begins to tell at this target, if it takes notices.
-    pub(super) fn add(&mut self, watchers: &mut JoinSet<()>, service: &Arc<ServiceName>, target: &Arc<Target>) {
+    /// Begins to tell at this target, if it takes notices. The journal knows of a plan that is under way.
+    pub(super) fn add(
+        &mut self,
+        watchers: &mut JoinSet<()>,
+        service: &Arc<ServiceName>,
+        target: &Arc<Target>,
+        journal: &Durable,
+    ) {
         if !target.takes_notices() {
             return;
         }
-        let (sender, mut notices) = mpsc::channel::<Notice>(QUEUE_LIMIT);
+        let (sender, mut waiting) = mpsc::channel::<Notice>(QUEUE_LIMIT);
         let target = Arc::clone(target);
         let name = Arc::clone(service);
         watchers.spawn(async move {
-            while let Some(notice) = notices.recv().await {
+            while let Some(notice) = waiting.recv().await {
                 if let Err(reason) = target.announce(&notice).await {
                     tracing::warn!(service = %name, notice = notice.reason, "not told at the target: failed to {reason}");
                 }
             }
         });
-        self.0.push((Arc::clone(service), sender));
+        let plan = journal.open_incident(service).and_then(IncidentRecord::active_plan).map(|plan| plan.plan);
+        self.0.push(Place { service: Arc::clone(service), notices: sender, plan });
     }
 
     /// Tells of an entry, if it is of interest there.
-    pub(super) fn tell(&self, entry: &Entry) {
+    pub(super) fn tell(&mut self, entry: &Entry) {
         let Some(service) = &entry.service else { return };
-        let Some((_, queue)) = self.0.iter().find(|(name, _)| **name == *service) else { return };
-        if let Some(notice) = notice(entry)
-            && queue.try_send(notice).is_err()
+        let Some(place) = self.0.iter_mut().find(|place| *place.service == *service) else { return };
+        if let Fact::PlanStarted { plan, .. } = &entry.fact {
+            place.plan = Some(*plan);
+        }
+        if let Some(notice) = notice(entry, place.plan.unwrap_or(PlanKind::Quick))
+            && place.notices.try_send(notice).is_err()
         {
             tracing::warn!(%service, "not told at the target: {QUEUE_LIMIT} notices wait already");
         }
     }
 }
 
-/// What an entry says to whoever looks at the target.
-fn notice(entry: &Entry) -> Option<Notice> {
+/// What an entry says to whoever looks at the target. `under_way` is the kind of plan that it may be about.
+fn notice(entry: &Entry, under_way: PlanKind) -> Option<Notice> {
+    let rolls_back = under_way.rolls_back();
     let (id, reason, message, is_warning) = match &entry.fact {
         Fact::IncidentOpened { incident, path, .. } => {
             (format!("{incident}/opened"), "IncidentOpened", format!("{incident}: {}", path.because), true)
@@ -63,7 +85,7 @@ fn notice(entry: &Entry) -> Option<Notice> {
         }
         Fact::Found { incident: Some(incident), finding: Finding::RollbackRefused, detail, gate, .. } => {
             let gate = gate.map_or("", |gate| gate.as_str());
-            let message = format!("{incident}: a rollback was due and is not made: {detail}");
+            let message = format!("{incident}: what was due is not done: {detail}");
             (format!("{incident}/refused/{gate}"), "RollbackRefused", message, true)
         }
         Fact::PlanStarted { incident, number, plan, from, to, .. } => {
@@ -76,14 +98,14 @@ fn notice(entry: &Entry) -> Option<Notice> {
             (format!("{incident}/{number}/started"), reason, message, true)
         }
         Fact::Step { incident, plan, step, event, note } => {
-            let (reason, is_warning) = step_reason(*event)?;
+            let (reason, is_warning) = step_reason(*event, rolls_back)?;
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
             // People count steps from 1.
             let message = format!("{incident}: step {} of plan {plan}{note}", step + 1);
             (format!("{incident}/{plan}/{step}/{reason}"), reason, message, is_warning)
         }
         Fact::PlanEnded { incident, plan, outcome, detail } => {
-            let (reason, is_warning) = outcome_reason(*outcome);
+            let (reason, is_warning) = outcome_reason(*outcome, rolls_back);
             (format!("{incident}/{plan}/ended"), reason, format!("{incident}: {detail}"), is_warning)
         }
         _ => return None,
@@ -92,25 +114,36 @@ fn notice(entry: &Entry) -> Option<Notice> {
 }
 
 /// Only how steps end: that they begin is told by the one before.
-const fn step_reason(event: StepEvent) -> Option<(&'static str, bool)> {
-    Some(match event {
-        StepEvent::Succeeded => ("RollbackStep", false),
-        StepEvent::Failed => ("RollbackStepFailed", true),
-        StepEvent::Undone => ("RollbackStepUndone", true),
-        StepEvent::UndoFailed => ("RollbackStepStuck", true),
-        StepEvent::Started | StepEvent::BecameUnknown | StepEvent::Skipped | StepEvent::UndoStarted => return None,
+const fn step_reason(event: StepEvent, rolls_back: bool) -> Option<(&'static str, bool)> {
+    Some(match (event, rolls_back) {
+        (StepEvent::Succeeded, true) => ("RollbackStep", false),
+        (StepEvent::Succeeded, false) => ("RestartStep", false),
+        (StepEvent::Failed, true) => ("RollbackStepFailed", true),
+        (StepEvent::Failed, false) => ("RestartStepFailed", true),
+        // What a restart has done is not undone.
+        (StepEvent::Undone, _) => ("RollbackStepUndone", true),
+        (StepEvent::UndoFailed, _) => ("RollbackStepStuck", true),
+        (StepEvent::Started | StepEvent::BecameUnknown | StepEvent::Skipped | StepEvent::UndoStarted, _) => {
+            return None;
+        }
     })
 }
 
-const fn outcome_reason(outcome: PlanOutcome) -> (&'static str, bool) {
-    match outcome {
-        PlanOutcome::Verified => ("RollbackVerified", false),
-        PlanOutcome::Persists => ("RollbackPersists", true),
-        PlanOutcome::Unverified => ("RollbackUnverified", true),
-        PlanOutcome::Failed => ("RollbackFailed", true),
-        PlanOutcome::Stuck => ("RollbackStuck", true),
-        PlanOutcome::Overtaken => ("RollbackOvertaken", true),
-        PlanOutcome::Aborted => ("RollbackAborted", true),
+const fn outcome_reason(outcome: PlanOutcome, rolls_back: bool) -> (&'static str, bool) {
+    match (outcome, rolls_back) {
+        (PlanOutcome::Verified, true) => ("RollbackVerified", false),
+        (PlanOutcome::Verified, false) => ("RestartVerified", false),
+        (PlanOutcome::Persists, true) => ("RollbackPersists", true),
+        (PlanOutcome::Persists, false) => ("RestartPersists", true),
+        (PlanOutcome::Unverified, true) => ("RollbackUnverified", true),
+        (PlanOutcome::Unverified, false) => ("RestartUnverified", true),
+        (PlanOutcome::Failed, true) => ("RollbackFailed", true),
+        (PlanOutcome::Failed, false) => ("RestartFailed", true),
+        (PlanOutcome::Stuck, _) => ("RollbackStuck", true),
+        (PlanOutcome::Overtaken, true) => ("RollbackOvertaken", true),
+        (PlanOutcome::Overtaken, false) => ("RestartOvertaken", true),
+        (PlanOutcome::Aborted, true) => ("RollbackAborted", true),
+        (PlanOutcome::Aborted, false) => ("RestartAborted", true),
     }
 }
 
@@ -125,9 +158,13 @@ mod tests {
         verdict::PlanKind,
     };
 
+    fn entry(fact: Fact) -> Entry {
+        Entry { at: WallTime::from_millis(7), boot: None, service: Some(ServiceName::from("shop")), fact }
+    }
+
     fn told(fact: Fact) -> Option<(String, &'static str, String, bool)> {
-        let entry = Entry { at: WallTime::from_millis(7), boot: None, service: Some(ServiceName::from("shop")), fact };
-        let notice = notice(&entry)?;
+        let entry = entry(fact);
+        let notice = notice(&entry, PlanKind::Quick)?;
         assert_eq!(notice.at, entry.at);
         Some((notice.id, notice.reason, notice.message, notice.is_warning))
     }
@@ -200,7 +237,7 @@ mod tests {
                 Some((
                     "shop-1/refused/budget",
                     "RollbackRefused",
-                    "shop-1: a rollback was due and is not made: two rollbacks within the hour",
+                    "shop-1: what was due is not done: two rollbacks within the hour",
                     true,
                 )),
             ),
@@ -213,5 +250,64 @@ mod tests {
             let words = expected.map(|(id, reason, message, warns)| (id.to_owned(), reason, message.to_owned(), warns));
             assert_eq!(told(fact), words);
         }
+    }
+
+    fn begun(plan: PlanKind, to: &str) -> Fact {
+        Fact::PlanStarted {
+            incident: incident(),
+            number: 1,
+            plan,
+            from: Version::from("v2"),
+            to: Version::from(to),
+            deploy: 2,
+            steps: Vec::new(),
+            approved_by: None,
+            by_hand: None,
+        }
+    }
+
+    fn ended(plan: u16, outcome: PlanOutcome) -> Fact {
+        Fact::PlanEnded { incident: incident(), plan, outcome, detail: "so it ended".to_owned() }
+    }
+
+    /// The reasons that are told of these facts, one after another.
+    fn reasons(known: Option<PlanKind>, facts: Vec<Fact>) -> Vec<&'static str> {
+        let (notices, mut waiting) = mpsc::channel(QUEUE_LIMIT);
+        let place = Place { service: Arc::new(ServiceName::from("shop")), notices, plan: known };
+        let mut announcer = Announcer(vec![place]);
+        for fact in facts {
+            announcer.tell(&entry(fact));
+        }
+        std::iter::from_fn(|| waiting.try_recv().ok()).map(|notice| notice.reason).collect()
+    }
+
+    #[test]
+    fn a_restart_is_told_as_one_and_the_rollback_after_it_as_a_rollback() {
+        let failed = Fact::Step {
+            incident: incident(),
+            plan: 1,
+            step: 0,
+            event: StepEvent::Failed,
+            note: "forbidden".to_owned(),
+        };
+        let restart = || begun(PlanKind::RestartFailing, "v2");
+        for (facts, expected) in [
+            (vec![restart(), ended(1, PlanOutcome::Verified)], vec!["RestartStarted", "RestartVerified"]),
+            (
+                vec![
+                    restart(),
+                    failed,
+                    ended(1, PlanOutcome::Failed),
+                    begun(PlanKind::Quick, "v1"),
+                    ended(2, PlanOutcome::Verified),
+                ],
+                vec!["RestartStarted", "RestartStepFailed", "RestartFailed", "RollbackStarted", "RollbackVerified"],
+            ),
+            (vec![restart(), ended(1, PlanOutcome::Persists)], vec!["RestartStarted", "RestartPersists"]),
+        ] {
+            assert_eq!(reasons(None, facts), expected);
+        }
+        // Begun by an earlier process.
+        assert_eq!(reasons(Some(PlanKind::RestartFailing), vec![ended(1, PlanOutcome::Aborted)]), ["RestartAborted"]);
     }
 }

@@ -122,7 +122,7 @@ impl Prepared {
                 form::Target::Releases(_) | form::Target::Kubernetes(_) => LOOK_AT_RELEASES_EVERY,
                 form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,
             };
-            announcer.add(&mut watchers, name, &target);
+            announcer.add(&mut watchers, name, &target, journal);
             let (name, completions) = (Arc::clone(name), completions.clone());
             lookers.push(looks::watch_target(
                 &mut watchers,

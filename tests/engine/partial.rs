@@ -2,6 +2,7 @@
 
 use backstop::{
     core::{
+        answer::Answer,
         entry::{Fact, PlanOutcome},
         event::{Event, Refusal, Request, RollbackOrder},
         gate::Gate,
@@ -79,6 +80,7 @@ fn what_fails_of_an_old_release_is_restarted_and_its_standing_stays() {
     assert!(opened.action.contains("Backstop restarts 1 of the instances that fail"), "{}", opened.action);
     bench.workload = Some(failing(&[]));
     bench.until("over", |bench| !is_open(bench));
+    assert_eq!(bench.state.service_view(bench.now, ServiceIndex(0)).now.restart_gates, []);
     assert_eq!(plans(&bench), [(PlanKind::RestartFailing, Some(PlanOutcome::Verified))]);
     let (_, how) = bench.incident(1).resolved.clone().expect("it is over");
     assert_eq!(how, "what failed was restarted, and verified");
@@ -210,6 +212,9 @@ fn a_pause_holds_a_restart_and_it_is_told_so() {
     bench.ask(pause).expect("paused");
     bench.workload = Some(failing(&[2]));
     bench.until("told", |bench| bench.was_told(PageKind::RollbackRefused));
+    let shown = bench.state.service_view(bench.now, ServiceIndex(0)).now.restart_gates;
+    let held: Vec<Gate> = shown.iter().filter(|one| one.answer == Answer::No).map(|one| one.gate).collect();
+    assert_eq!((held, shown.len()), (vec![Gate::NotPaused], 9));
     let told = page(&bench, "what fails is not restarted: paused by");
     assert!(told.action.starts_with("A restart of what fails was due"), "{}", told.action);
     assert!(restarts(&bench).is_empty());
@@ -266,7 +271,11 @@ fn few_instances_of_a_proven_release_are_no_ground_for_a_rollback_unasked() {
         }
         assert_eq!(persists.action, "Approval for a rollback is asked for next, if every gate allows it.");
         let opened = bench.pages.iter().find(|page| page.kind == PageKind::IncidentOpened).expect("it was told");
-        assert!(opened.action.contains("and asks for approval to roll back if that does not help"), "{}", opened.action);
+        assert!(
+            opened.action.contains("and asks for approval to roll back if that does not help"),
+            "{}",
+            opened.action
+        );
         bench.pass(60);
         assert!(bench.switches().is_empty(), "nobody has answered");
         bench.ask(Request::Approve { incident: "shop-0-1".into(), approval: Some(1) }).expect("approved");

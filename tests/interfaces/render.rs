@@ -211,6 +211,27 @@ fn a_plan_under_way_in_every_state() {
 }
 
 #[test]
+fn where_a_restart_comes_first_its_gates_are_shown() {
+    let mut view = views::partly_failing();
+    let explained = render::explain(&(&view).into(), PLAIN());
+    let (_, restart) = explained.split_once("Restart of what fails, which comes before a rollback").expect("a heading");
+    let (restart, rollback) = restart.split_once("\nRollback").expect("the rollback's own gates");
+    assert!(restart.contains("paused by oncall") && !restart.contains("cooldown"), "{restart}");
+    assert!(rollback.contains("cooldown"), "{rollback}");
+    let status = |view| {
+        let services = Services { services: vec![ServiceSummary::from(view)], daemon: DaemonView::default() };
+        render::status(&services, PLAIN())
+    };
+    let told = status(&view);
+    assert!(
+        told.contains("a restart of what fails is held by: not_paused") && told.contains("after a restart"),
+        "{told}"
+    );
+    view.now.restart_gates.truncate(1);
+    assert!(status(&view).contains("what fails is to be restarted"), "{}", status(&view));
+}
+
+#[test]
 fn a_rollback_by_hand_with_nothing_to_go_back_to() {
     insta::assert_snapshot!(render::rollback(&views::preview_of_nothing(), PLAIN()));
 }

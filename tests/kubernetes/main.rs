@@ -294,6 +294,28 @@ async fn what_a_human_would_look_at_first_is_gathered() {
     assert!(seen.iter().any(|line| line.contains("pods of all namespaces are ready; not ready: ")), "{seen:?}");
 }
 
+/// Events come in the order of their names, page by page: the newest one may be the last of all.
+#[tokio::test]
+async fn what_is_gathered_goes_beyond_the_first_page() {
+    let bed = Bed::new("pages").await;
+    let event = |name: String, kind: &str, second: u32| {
+        json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name}, "type": kind, "reason": "Told",
+            "message": format!("this is {name}"), "lastTimestamp": format!("2026-01-07T10:00:{second:02}Z"),
+            "involvedObject": {"kind": "Pod", "name": "shop-1", "namespace": bed.namespace}})
+    };
+    bed.create("", event("a000".to_owned(), "Warning", 1)).await;
+    for number in 1..=120 {
+        bed.create("", event(format!("a{number:03}"), "Normal", 0)).await;
+    }
+    bed.create("", event("z".to_owned(), "Warning", 2)).await;
+    let files = bed.target("Deployment").gather(Duration::from_secs(30)).await.expect("files");
+    let events = files.iter().find(|file| file.name == "events.txt").expect("the events");
+    let told: Vec<&str> = events.content.lines().filter(|line| line.contains("this is ")).collect();
+    assert_eq!(told.len(), 122, "{events:?}");
+    assert!(told[121].ends_with("this is z") && told[120].ends_with("this is a000"), "{told:?}");
+    assert_eq!(events.seen, ["last warning: Told Pod/shop-1 1 this is z"]);
+}
+
 /// Where no node serves logs, that is said in each file, and the others come all the same.
 #[tokio::test]
 async fn logs_that_nobody_serves_are_told_in_their_files() {
@@ -309,7 +331,7 @@ async fn logs_that_nobody_serves_are_told_in_their_files() {
     // What the time does not suffice for is said, too.
     let files = target.gather(Duration::ZERO).await.expect("files");
     let late = files.iter().filter(|file| file.content.contains("the time for gathering was over")).count();
-    assert_eq!(late, 4, "two logs of each pod: {files:#?}");
+    assert_eq!(late, 3 + 4, "three lists, and two logs of each pod: {files:#?}");
 }
 
 #[tokio::test]

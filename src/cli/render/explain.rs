@@ -147,6 +147,13 @@ fn rollback(out: &mut String, view: &Explanation, layout: Layout) {
 }
 
 fn gates(out: &mut String, view: &Explanation, layout: Layout) {
+    let widest = |all: &[GateReport]| all.iter().map(|report| report.gate.as_str().len()).max().unwrap_or(0);
+    if !view.now.restart_gates.is_empty() {
+        layout.heading(out, "Restart of what fails, which comes before a rollback");
+        for report in &view.now.restart_gates {
+            gate(out, report, widest(&view.now.restart_gates), layout);
+        }
+    }
     let to = view.now.rollback_to.as_ref().map_or_else(String::new, |to| format!(" to {}", plain(to.as_str())));
     let number = |answer| view.gates.iter().map(|report| u64::from(report.answer == answer)).sum::<u64>();
     let (refusing, unknown) = (number(Answer::No), number(Answer::Unknown));
@@ -183,9 +190,8 @@ fn gates(out: &mut String, view: &Explanation, layout: Layout) {
     } else {
         let _infallible = writeln!(out, "  {summary}");
     }
-    let widest = view.gates.iter().map(|report| report.gate.as_str().len()).max().unwrap_or(0);
     for report in &view.gates {
-        gate(out, report, widest, layout);
+        gate(out, report, widest(&view.gates), layout);
     }
 }
 

@@ -126,6 +126,9 @@ fn rollback(service: &ServiceSummary) -> String {
     if left_to_people(service).is_some() {
         return "by people".to_owned();
     }
+    if !service.now.restart_gates.is_empty() {
+        return "after a restart".to_owned();
+    }
     match (service.rollback_possible, &service.now.rollback_to) {
         (Answer::Yes, Some(to)) => format!("to {to}"),
         (Answer::Yes, None) => "possible".to_owned(),
@@ -149,6 +152,14 @@ fn standing(lines: &mut Vec<String>, service: &ServiceSummary) {
         lines.extend(under_way::deciding(incident, approval).map(|command| format!("-> {command}")));
     } else if let Some(plan) = left_to_people(service) {
         lines.push(under_way::left_to_people(plan, service.verdict, service.now.mode));
+    } else if !service.now.restart_gates.is_empty() {
+        let held = service.now.restart_gates.iter().filter(|report| report.answer != Answer::Yes);
+        let held: Vec<_> = held.map(|report| report.gate.to_string()).collect();
+        lines.push(if held.is_empty() {
+            "what fails is to be restarted".to_owned()
+        } else {
+            format!("a restart of what fails is held by: {}", held.join(", "))
+        });
     } else if (service.verdict != VerdictKind::Healthy || service.rollback_possible == Answer::No)
         && !service.held_by.is_empty()
     {

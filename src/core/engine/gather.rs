@@ -20,7 +20,8 @@ pub const GATHER_DEADLINE: Duration = Duration::from_secs(60);
 /// This much later the core stops waiting for it.
 const LOST_AFTER_DEADLINE: Duration = Duration::from_secs(30);
 /// Why nothing came of what an earlier process began.
-const CUT_SHORT: &str = "end it: Backstop was started anew meanwhile; `backstop rollback SERVICE --plan gather` gathers again";
+const CUT_SHORT: &str =
+    "end it: Backstop was started anew meanwhile; `backstop rollback SERVICE --plan gather` gathers again";
 /// The condition with which evidence is gathered beside, once in an incident.
 const SYSTEM_DOWN: &str = "system_down";
 

@@ -40,7 +40,7 @@ impl Service {
             is_out_of_sight: self.policy.on_platform && unseen.is_some(),
             is_partial: seen.is_some_and(|seen| seen.partial_failure().is_some()),
             was_restarted: turn.open_incident(&self.name).is_some_and(IncidentRecord::was_restarted)
-                || self.has_spent_restarts(turn),
+                || (self.policy.on_platform && self.has_spent_restarts(turn)),
         })
     }
 
@@ -62,6 +62,12 @@ impl Service {
     /// What follows where a restart does not help, in words.
     fn then(&self, turn: &Turn<'_>) -> &'static str {
         if self.leaves_rollback_to_people(turn) { THEN_ASKED } else { THEN }
+    }
+
+    /// What is asked before a restart of what fails, where that would come now or comes; nothing otherwise.
+    pub(super) fn gates_of_restart(&self, turn: &Turn<'_>) -> Vec<GateReport> {
+        let comes = self.policy.on_platform && self.chosen(turn) == PlanKind::RestartFailing;
+        if comes { self.gates_before(turn, PlanKind::RestartFailing, &[]) } else { Vec::new() }
     }
 
     /// Whether no further restart is allowed for now. That holds no rollback: what fails again and again goes on to it.

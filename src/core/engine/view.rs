@@ -43,6 +43,7 @@ impl State {
             service_says: service.contradiction(&turn).cloned(),
             paused: pause.filter(|pause| !pause.is_over(situation.steady)).map(pause_view),
             rollback_to: situation.candidate(),
+            restart_gates: service.gates_of_restart(&turn),
             at: now.wall,
         };
         let view = ServiceView {

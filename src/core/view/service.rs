@@ -88,6 +88,9 @@ pub struct ServiceState {
     /// Where a rollback would go back to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rollback_to: Option<Version>,
+    /// What is asked before a restart of what fails, gate by gate, while that is what would come first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub restart_gates: Vec<GateReport>,
     /// When this was so.
     pub at: WallTime,
 }

@@ -14,7 +14,7 @@ use kube::{
     core::{ApiResource, DynamicObject},
 };
 use tokio::{
-    sync::OnceCell,
+    sync::{OnceCell, OwnedSemaphorePermit},
     time::{Instant, timeout_at},
 };
 
@@ -25,6 +25,7 @@ use super::{
     mirror::{Copying, LIST_WITHIN, Mirror, Scope},
     revision::{Revision, Template, revisions, template},
     server::ask,
+    turns::Turns,
     workload::{Kind, field, resource},
 };
 use crate::{
@@ -42,6 +43,7 @@ pub struct Clusters {
     mirrors: Mutex<HashMap<(Address, Scope), Mirror>>,
     /// What of configuration each target has watched: what no target does any more is let go of.
     claims: Mutex<HashMap<u64, HashSet<(Address, Scope)>>>,
+    gathering: Turns,
     key: OnceCell<Key>,
     /// Where the key is, if it is to outlive the process.
     key_path: Option<PathBuf>,
@@ -82,6 +84,7 @@ impl Clusters {
             connections: Mutex::default(),
             mirrors: Mutex::default(),
             claims: Mutex::default(),
+            gathering: Turns::default(),
             key: OnceCell::new(),
             key_path: directory.map(|directory| directory.join(".key")),
             calls: OneAtATime::new(blocking::LIMIT, calls),
@@ -101,6 +104,16 @@ impl Clusters {
             connections.entry(address.clone()).or_default().clone()
         };
         connection.client(&address).await
+    }
+
+    /// Waits until nothing else is gathered in that cluster: when all is down every service wants it at once. Whoever holds
+    /// what it gives gathers alone.
+    pub(super) async fn gathers_alone(
+        &self,
+        form: &form::KubernetesTarget,
+        until: Instant,
+    ) -> Result<OwnedSemaphorePermit, KubernetesError> {
+        self.gathering.wait(address(form), until).await
     }
 
     /// What the copies show; begins to keep them where nobody does yet. `target` tells apart who asks.

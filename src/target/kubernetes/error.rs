@@ -41,6 +41,12 @@ pub enum KubernetesError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// So much is gathered in this cluster that the time was over before it was this one's turn.
+    #[error("wait for what is gathered for other services of this cluster: not done within {limit:?}")]
+    Gathering {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// The local copies cannot be relied on just now.
     #[error("see the {plural} of namespace {namespace}: {why}")]
     NotSeen {

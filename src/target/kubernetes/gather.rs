@@ -13,7 +13,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    KubernetesError,
     server::ask,
     workload::{field, number, resource, text},
 };
@@ -26,8 +25,11 @@ const LOG_LINES: i64 = 500;
 const LOG_BYTES: i64 = 256 * 1024;
 /// Objects that are not ready and named for people; the others are counted.
 const NAMED_LIMIT: usize = 8;
-/// Objects of one list; a cluster that is down is not asked for more.
-const LIST_LIMIT: u32 = 1_000;
+/// Objects of one page: a pod takes some kilobytes, and several times as much once it is read.
+const PAGE: u32 = 100;
+/// Pages of one list. Five thousand rows are some hundred kilobytes, and more than anyone reads when all is down.
+const PAGES_LIMIT: u32 = 50;
+const TIME_IS_OVER: &str = "the time for gathering was over";
 
 /// A file for the evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,34 +44,30 @@ pub struct Gathered {
 
 /// Gathers what there is until then. `pods` are the workload's own, the failing ones first.
 pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String], until: Instant) -> Vec<Gathered> {
-    let all = |group: &str, kind: &str| -> Api<DynamicObject> { Api::all_with(client.clone(), &resource(group, kind)) };
-    let (nodes, every_pod, events) = tokio::join!(
-        list("list the nodes", all("", "Node")),
-        list("list the pods of all namespaces", all("", "Pod")),
-        list("list the namespace's events", Api::namespaced_with(client.clone(), namespace, &resource("", "Event")),),
-    );
+    let all = |kind: &str| -> Api<DynamicObject> { Api::all_with(client.clone(), &resource("", kind)) };
+    // One list after the other: no more than one page is held at a time.
+    let nodes = list("list the nodes", &all("Node"), until, |one| (node(one), readiness(one))).await;
+    let every_pod = list("list the pods of all namespaces", &all("Pod"), until, |one| (pod(one), readiness(one))).await;
+    let of_namespace = Api::namespaced_with(client.clone(), namespace, &resource("", "Event"));
+    let events = list("list the namespace's events", &of_namespace, until, |one| (event(one), is_warning(one))).await;
     let mut files = vec![
-        file(
-            "nodes.txt",
-            nodes.map(|all| {
-                let rows = all.iter().map(node);
-                (table(&["NAME", "READY", "VERSION"], rows), ready_of("nodes", &all))
-            }),
-        ),
+        file("nodes.txt", nodes.map(|all| all.rendered(&["NAME", "READY", "VERSION"], |rows| ready_of("nodes", rows)))),
         file(
             "pods.txt",
             every_pod.map(|all| {
                 let headings = ["NAMESPACE", "NAME", "PHASE", "READY", "RESTARTS", "NODE", "WHY"];
-                (table(&headings, all.iter().map(pod)), ready_of("pods of all namespaces", &all))
+                all.rendered(&headings, |rows| ready_of("pods of all namespaces", rows))
             }),
         ),
         file(
             "events.txt",
             events.map(|mut all| {
-                all.sort_by_key(|event| when(event).to_owned());
-                let warning = all.iter().rfind(|event| text(event, "/type") == Some("Warning"));
-                let seen = warning.map(|last| format!("last warning: {}", event(last)[2..].join(" ")));
-                (table(&["LAST", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"], all.iter().map(event)), seen)
+                // By when they were last seen, which is their first column.
+                all.rows.sort_by(|(one, _), (other, _)| one[0].cmp(&other[0]));
+                all.rendered(&["LAST", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"], |rows| {
+                    let last = rows.iter().rfind(|(_, is_warning)| *is_warning)?;
+                    Some(format!("last warning: {}", last.0[2..].join(" ")))
+                })
             }),
         ),
     ];
@@ -87,9 +85,9 @@ pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String], un
             };
             let what = format!("read the {which} log of pod {name}");
             let log = match tokio::time::timeout_at(until, ask(&what, own.logs(name, &parameters))).await {
-                Ok(log) => file(&name_of_file, log.map(|text| (text, None))),
+                Ok(log) => file(&name_of_file, log.map(|text| (text, None)).map_err(|error| error.to_string())),
                 Err(_) => {
-                    let content = format!("failed to {what}: no answer before the time for gathering was over\n");
+                    let content = format!("failed to {what}: no answer before {TIME_IS_OVER}\n");
                     Gathered { name: name_of_file, content, seen: Vec::new() }
                 }
             };
@@ -100,20 +98,85 @@ pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String], un
     files
 }
 
-fn file(name: &str, content: Result<(String, Option<String>), KubernetesError>) -> Gathered {
-    let (content, seen) = content.unwrap_or_else(|error| {
-        let said = format!("failed to {error}");
+fn file(name: &str, content: Result<(String, Option<String>), String>) -> Gathered {
+    let (content, seen) = content.unwrap_or_else(|why| {
+        let said = format!("failed to {why}");
         (format!("{said}\n"), Some(said))
     });
     Gathered { name: name.to_owned(), content, seen: seen.into_iter().collect() }
 }
 
+/// What was read of a list: rows for people, and of each what is said of all of them.
+#[derive(Debug)]
+struct Listed<T> {
+    rows: Vec<(Vec<String>, T)>,
+    /// Why there may be more.
+    cut: Option<String>,
+}
+
+impl<T> Listed<T> {
+    /// As a file, and what it shows.
+    fn rendered(
+        self,
+        headings: &[&str],
+        shows: impl FnOnce(&[(Vec<String>, T)]) -> Option<String>,
+    ) -> (String, Option<String>) {
+        let seen = shows(&self.rows);
+        let count = self.rows.len();
+        let mut text = table(headings, self.rows.into_iter().map(|(cells, _)| cells));
+        let Some(why) = self.cut else { return (text, seen) };
+        let _ = writeln!(text, "These are the first {count}; there may be more: {why}");
+        (text, seen.map(|seen| format!("{seen} (of the first {count})")))
+    }
+}
+
+/// Lists page by page, and keeps of each object no more than is told of it: there may be thousands, and each is large.
+///
+/// # Errors
+/// Why not even the first page came.
+async fn list<T>(
+    what: &str,
+    api: &Api<DynamicObject>,
+    until: Instant,
+    row: impl Fn(&DynamicObject) -> (Vec<String>, T),
+) -> Result<Listed<T>, String> {
+    let mut listed = Listed { rows: Vec::new(), cut: None };
+    let mut parameters = ListParams::default().limit(PAGE);
+    for _ in 0..PAGES_LIMIT {
+        let page = match tokio::time::timeout_at(until, ask(what, api.list(&parameters))).await {
+            Ok(page) => page.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("{what}: no answer before {TIME_IS_OVER}")),
+        };
+        let page = match page {
+            Ok(page) => page,
+            Err(why) if listed.rows.is_empty() => return Err(why),
+            Err(why) => {
+                listed.cut = Some(format!("failed to {why}"));
+                return Ok(listed);
+            }
+        };
+        listed.rows.extend(page.items.iter().map(&row));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = ListParams::default().limit(PAGE).continue_token(&token),
+            None => return Ok(listed),
+        }
+    }
+    listed.cut = Some("no more are asked for".to_owned());
+    Ok(listed)
+}
+
+/// What counts of one object where it is told how many are ready: its name, and whether it is; nothing of what has run to
+/// its end, which is no trouble.
+type Readiness = Option<(String, bool)>;
+
+fn readiness(object: &DynamicObject) -> Readiness {
+    (text(object, "/status/phase") != Some("Succeeded")).then(|| (name(object), ready(object) == "True"))
+}
+
 /// How many of them are ready, and which are not.
-fn ready_of(what: &str, all: &[DynamicObject]) -> Option<String> {
-    // What has run to its end is no trouble.
-    let counts = |object: &&DynamicObject| text(object, "/status/phase") != Some("Succeeded");
-    let all: Vec<&DynamicObject> = all.iter().filter(counts).collect();
-    let others: Vec<String> = all.iter().filter(|one| ready(one) != "True").map(|one| name(one)).collect();
+fn ready_of(what: &str, rows: &[(Vec<String>, Readiness)]) -> Option<String> {
+    let all: Vec<&(String, bool)> = rows.iter().filter_map(|(_, readiness)| readiness.as_ref()).collect();
+    let others: Vec<&str> = all.iter().filter(|(_, is_ready)| !is_ready).map(|(name, _)| name.as_str()).collect();
     let named = others[..others.len().min(NAMED_LIMIT)].join(", ");
     let more = match others.len().saturating_sub(NAMED_LIMIT) {
         0 => String::new(),
@@ -121,10 +184,6 @@ fn ready_of(what: &str, all: &[DynamicObject]) -> Option<String> {
     };
     let which = if others.is_empty() { String::new() } else { format!("; not ready: {named}{more}") };
     Some(format!("{} of {} {what} are ready{which}", all.len() - others.len(), all.len()))
-}
-
-async fn list(what: &str, api: Api<DynamicObject>) -> Result<Vec<DynamicObject>, KubernetesError> {
-    Ok(ask(what, api.list(&ListParams::default().limit(LIST_LIMIT))).await?.items)
 }
 
 fn name(object: &DynamicObject) -> String {
@@ -160,6 +219,10 @@ fn pod(object: &DynamicObject) -> Vec<String> {
 
 fn when(object: &DynamicObject) -> &str {
     text(object, "/lastTimestamp").or_else(|| text(object, "/eventTime")).unwrap_or_default()
+}
+
+fn is_warning(event: &DynamicObject) -> bool {
+    text(event, "/type") == Some("Warning")
 }
 
 fn event(object: &DynamicObject) -> Vec<String> {
@@ -215,5 +278,14 @@ mod tests {
             "NAMESPACE   NAME     PHASE     READY     RESTARTS   NODE     WHY\n\
              prod        shop-1   Running   Unknown   3          node-1   CrashLoopBackOff\n"
         );
+    }
+
+    #[test]
+    fn what_was_cut_off_is_said() {
+        let rows = vec![(vec!["shop-1".to_owned()], Some(("shop-1".to_owned(), false)))];
+        let listed = Listed { rows, cut: Some("no more are asked for".to_owned()) };
+        let (content, seen) = listed.rendered(&["NAME"], |rows| ready_of("pods", rows));
+        assert_eq!(content, "NAME\nshop-1\nThese are the first 1; there may be more: no more are asked for\n");
+        assert_eq!(seen.as_deref(), Some("0 of 1 pods are ready; not ready: shop-1 (of the first 1)"));
     }
 }

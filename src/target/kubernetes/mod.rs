@@ -25,6 +25,7 @@ mod server;
 mod settle;
 mod switch;
 mod traffic;
+mod turns;
 mod undo;
 mod wait;
 mod ways;
@@ -184,6 +185,7 @@ impl KubernetesTarget {
     /// Gathers what a human would look at first.
     pub(super) async fn gather(&self, within: Duration) -> Result<Vec<Gathered>, TargetError> {
         let until = Instant::now() + within;
+        let _alone = self.clusters.gathers_alone(&self.form, until).await?;
         let client = self.clusters.client(&self.form).await?;
         // While nothing can be seen, what can be gathered without names comes all the same.
         let pods = match self.clusters.sight(&self.form, self.kind, self.number).await {

@@ -164,6 +164,9 @@ impl Simulation<'_> {
                 Fact::GatherBegun { by: Some(_), .. } => seen.push("gathering: ordered by hand"),
                 Fact::GatherBegun { .. } => seen.push("gathering: begun by itself"),
                 Fact::Gathered { found: Some(_), .. } => seen.push("gathering: done"),
+                Fact::Gathered { why_not: Some(why), .. } if why.contains("started anew") => {
+                    seen.push("gathering: cut short");
+                }
                 Fact::PlanStarted { approved_by: Some(_), .. } => seen.push("plan: approved"),
                 Fact::PlanStarted { by_hand: Some(order), .. } if order.overridden.is_empty() => {
                     seen.push("plan: ordered by hand");

@@ -10,7 +10,8 @@ use backstop::core::{time::WallTime, view::DaemonView};
 pub(crate) use incident::{aborted_incident, open_incident, resolved_incident};
 pub(crate) use rollback::{preview, preview_of_nothing};
 pub(crate) use service::{
-    deploys, healthy, left_to_people, refused, rolling_back, to_be_approved, under_way, unseen, verifying,
+    deploys, healthy, left_to_people, partly_failing, refused, rolling_back, to_be_approved, under_way, unseen,
+    verifying,
 };
 pub(crate) use tree::path;
 

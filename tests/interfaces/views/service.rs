@@ -37,6 +37,7 @@ fn state(mode: Mode, live: &str, standing: Standing, rollback_to: &str) -> Servi
         service_says: None,
         paused: None,
         rollback_to: Some(rollback_to.into()),
+        restart_gates: Vec::new(),
         at: at(0),
     }
 }
@@ -104,6 +105,14 @@ pub(crate) fn rolling_back() -> ServiceView {
             gate(Gate::Cooldown, Answer::No, "the last rollback was 2m ago, 10m are needed"),
         ],
     }
+}
+
+/// One of which some instances fail, so that a restart of those comes first; a pause holds it.
+pub(crate) fn partly_failing() -> ServiceView {
+    let mut view = rolling_back();
+    view.now.restart_gates =
+        vec![gate(Gate::Accused, Answer::Yes, "v1.2.4 is live"), gate(Gate::NotPaused, Answer::No, "paused by oncall")];
+    view
 }
 
 /// A healthy one, paused.
