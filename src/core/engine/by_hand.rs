@@ -95,7 +95,7 @@ impl Service {
             return Err(Refusal::Gate(refused(&preview)));
         };
         if preview.plan == PlanKind::Gather {
-            return self.gather_by_hand(turn, order.reason, by);
+            return Ok(self.gather_by_hand(turn, order.reason, by));
         }
         let overridden = preview.gates.iter().filter(|gate| gate.overridden && gate.answer != Answer::Yes);
         let by_hand =

@@ -6,7 +6,7 @@ use super::{incident::write_evidence, page::Draft, service::Service, turn::Turn}
 use crate::core::{
     action::Action,
     entry::{ByHand, Fact},
-    event::{Refusal, Reply, RollbackOrder},
+    event::{Refusal, RollbackOrder},
     name::IncidentId,
     operation::Gathering,
     page::PageKind,
@@ -142,7 +142,7 @@ impl Service {
     }
 
     /// Gathers because a person wants it.
-    pub(super) fn gather_by_hand(&mut self, turn: &mut Turn<'_>, reason: Option<String>, by: &str) -> Reply {
+    pub(super) fn gather_by_hand(&mut self, turn: &mut Turn<'_>, reason: Option<String>, by: &str) -> String {
         if turn.open_incident(&self.name).is_none() {
             let order = ByHand { by: by.to_owned(), reason: reason.clone(), overridden: Vec::new() };
             self.open_by_hand(turn, &order, "gathering evidence", "Backstop gathers, and changes nothing.");
@@ -150,9 +150,6 @@ impl Service {
         let id = turn.open_incident(&self.name).expect("it is open").id.clone();
         let why = reason.unwrap_or_else(|| "somebody wants it".to_owned());
         self.begin_gather(turn, &id, &why, Some(by));
-        Ok(format!(
-            "{}: gathering into the evidence of {id}; `backstop incident show {id}` tells where it is",
-            self.name
-        ))
+        format!("{}: gathering into the evidence of {id}; `backstop incident show {id}` tells where it is", self.name)
     }
 }

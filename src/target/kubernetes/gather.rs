@@ -51,12 +51,15 @@ pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String], un
     let of_namespace = Api::namespaced_with(client.clone(), namespace, &resource("", "Event"));
     let events = list("list the namespace's events", &of_namespace, until, |one| (event(one), is_warning(one))).await;
     let mut files = vec![
-        file("nodes.txt", nodes.map(|all| all.rendered(&["NAME", "READY", "VERSION"], |rows| ready_of("nodes", rows)))),
+        file(
+            "nodes.txt",
+            nodes.map(|all| all.rendered(&["NAME", "READY", "VERSION"], |rows| Some(ready_of("nodes", rows)))),
+        ),
         file(
             "pods.txt",
             every_pod.map(|all| {
                 let headings = ["NAMESPACE", "NAME", "PHASE", "READY", "RESTARTS", "NODE", "WHY"];
-                all.rendered(&headings, |rows| ready_of("pods of all namespaces", rows))
+                all.rendered(&headings, |rows| Some(ready_of("pods of all namespaces", rows)))
             }),
         ),
         file(
@@ -84,13 +87,10 @@ pub(super) async fn gather(client: &Client, namespace: &str, pods: &[String], un
                 ..LogParams::default()
             };
             let what = format!("read the {which} log of pod {name}");
-            let log = match tokio::time::timeout_at(until, ask(&what, own.logs(name, &parameters))).await {
-                Ok(log) => file(&name_of_file, log.map(|text| (text, None)).map_err(|error| error.to_string())),
-                Err(_) => {
-                    let content = format!("failed to {what}: no answer before {TIME_IS_OVER}\n");
-                    Gathered { name: name_of_file, content, seen: Vec::new() }
-                }
-            };
+            let late = || Err(format!("{what}: no answer before {TIME_IS_OVER}"));
+            let asked = tokio::time::timeout_at(until, ask(&what, own.logs(name, &parameters))).await;
+            let log = asked.map_or_else(|_| late(), |log| log.map_err(|error| error.to_string()));
+            let log = file(&name_of_file, log.map(|text| (text, None)));
             // That a log is not there is no news of its own.
             files.push(Gathered { seen: Vec::new(), ..log });
         }
@@ -174,7 +174,7 @@ fn readiness(object: &DynamicObject) -> Readiness {
 }
 
 /// How many of them are ready, and which are not.
-fn ready_of(what: &str, rows: &[(Vec<String>, Readiness)]) -> Option<String> {
+fn ready_of(what: &str, rows: &[(Vec<String>, Readiness)]) -> String {
     let all: Vec<&(String, bool)> = rows.iter().filter_map(|(_, readiness)| readiness.as_ref()).collect();
     let others: Vec<&str> = all.iter().filter(|(_, is_ready)| !is_ready).map(|(name, _)| name.as_str()).collect();
     let named = others[..others.len().min(NAMED_LIMIT)].join(", ");
@@ -183,7 +183,7 @@ fn ready_of(what: &str, rows: &[(Vec<String>, Readiness)]) -> Option<String> {
         more => format!(" and {more} more"),
     };
     let which = if others.is_empty() { String::new() } else { format!("; not ready: {named}{more}") };
-    Some(format!("{} of {} {what} are ready{which}", all.len() - others.len(), all.len()))
+    format!("{} of {} {what} are ready{which}", all.len() - others.len(), all.len())
 }
 
 fn name(object: &DynamicObject) -> String {
@@ -284,7 +284,7 @@ mod tests {
     fn what_was_cut_off_is_said() {
         let rows = vec![(vec!["shop-1".to_owned()], Some(("shop-1".to_owned(), false)))];
         let listed = Listed { rows, cut: Some("no more are asked for".to_owned()) };
-        let (content, seen) = listed.rendered(&["NAME"], |rows| ready_of("pods", rows));
+        let (content, seen) = listed.rendered(&["NAME"], |rows| Some(ready_of("pods", rows)));
         assert_eq!(content, "NAME\nshop-1\nThese are the first 1; there may be more: no more are asked for\n");
         assert_eq!(seen.as_deref(), Some("0 of 1 pods are ready; not ready: shop-1 (of the first 1)"));
     }
