@@ -213,7 +213,7 @@ fn a_plan_under_way_in_every_state() {
 #[test]
 fn where_a_restart_comes_first_its_gates_are_shown() {
     let mut view = views::partly_failing();
-    let explained = render::explain(&(&view).into(), PLAIN());
+    let explained = render::explanation(&Explanation::from(&view), PLAIN());
     let (_, restart) = explained.split_once("Restart of what fails, which comes before a rollback").expect("a heading");
     let (restart, rollback) = restart.split_once("\nRollback").expect("the rollback's own gates");
     assert!(restart.contains("paused by oncall") && !restart.contains("cooldown"), "{restart}");
