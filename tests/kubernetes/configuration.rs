@@ -7,7 +7,7 @@ use backstop::{
     core::{
         name::Version,
         operation::{Operation, OperationOutcome},
-        release::{Observation, Release, WayBack},
+        release::{Hindrance, Observation, Release, WayBack},
     },
     target::Target,
 };
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     bed::{Bed, current, switch, until},
-    done, failed, image, is_settled_at,
+    done, failed, image, is_settled_at, two_releases,
 };
 
 /// The ConfigMap goes back too.
@@ -271,4 +271,39 @@ async fn what_may_not_be_read_is_told_with_what_mends_it() {
     let (second, _) = next(&target, "1.4.2").await;
     done(bed.operate(&target, switch(second.as_str(), "1.4.2"), 20).await);
     assert_eq!(config(&bed).await["data"]["limit"], "5");
+}
+
+#[tokio::test]
+async fn what_keeps_no_way_back_says_so_as_soon_as_it_is_there() {
+    let why = |seen: &Observation| match seen.hindrances() {
+        [Hindrance::NotUndoable { why }] => why.clone(),
+        other => format!("{other:?}"),
+    };
+    for (kind, spec, expected) in [
+        ("Deployment", json!({"revisionHistoryLimit": 0}), "revisionHistoryLimit is 0"),
+        ("StatefulSet", json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}), "OnDelete"),
+        ("DaemonSet", json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}), "OnDelete"),
+    ] {
+        let bed = Bed::new(&format!("no-way-{}", kind.to_lowercase())).await;
+        let target = two_releases(&bed, kind, "1.4.3").await;
+        bed.change("apps", kind, "shop", json!({"spec": spec})).await;
+        until(&target, expected, |seen| why(seen).contains(expected)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_is_gone_is_no_way_back() {
+    let bed = Bed::new("gone").await;
+    bed.workload("Deployment", "shop:1.4.1").await;
+    bed.change("apps", "Deployment", "shop", json!({"spec": {"revisionHistoryLimit": 1}})).await;
+    let target = bed.target("Deployment");
+    for version in ["1.4.1", "1.4.2", "1.4.3"] {
+        bed.deploy("Deployment", &format!("shop:{version}")).await;
+        until(&target, version, is_settled_at(version)).await;
+    }
+    let only =
+        |seen: &Observation| seen.available.iter().map(|one| one.version.as_str().to_owned()).collect::<Vec<_>>();
+    until(&target, "the first one gone", |seen| only(seen) == ["1.4.2"]).await;
+    let outcome = bed.operate(&target, Operation::EnsureAvailable { version: "1.4.1".into() }, 10).await;
+    assert!(failed(&outcome).contains("its revision is gone"), "{outcome:?}");
 }

@@ -21,6 +21,7 @@ pub(crate) mod times;
 use super::{
     bed::{Bed, until},
     image, is_settled_at,
+    nodes::Fate,
     proxy::Proxy,
 };
 
@@ -238,6 +239,22 @@ async fn what_another_controller_owns_is_left_to_people() {
     let refused = |watch: &Watch| watch.incident("shop-1").filter(|one| one.to_string().contains("rollback_refused"));
     let incident = watch.wait("it is refused", refused).await;
     assert!(incident.to_string().contains("the Helm release shop owns it"), "{incident:#}");
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3-crash");
+}
+
+#[tokio::test]
+async fn where_the_older_pods_fail_as_well_the_deploy_is_not_to_blame() {
+    let bed = Bed::new("both-fail").await;
+    bed.workload("Deployment", "shop:1.4.2").await;
+    until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
+    let watch = Watch::begin(&bed, "Deployment");
+    watch.trusts("1.4.2").await;
+    let pods = bed.api("", "Pod").list(&kube::api::ListParams::default()).await.expect("a list").items;
+    bed.nodes.decide(&pods[0].metadata.name.clone().expect("a name"), Fate::CrashLooping);
+    bed.deploy("Deployment", "shop:1.4.3-crash").await;
+    let refused = |watch: &Watch| watch.incident("shop-1").filter(|one| one.to_string().contains("no_deploy_to_blame"));
+    let incident = watch.wait("the deploy is not blamed", refused).await.to_string();
+    assert!(incident.contains("only_the_new_fails") && incident.contains("the older release fails as well"), "{incident}");
     assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3-crash");
 }
 

@@ -253,7 +253,9 @@ impl Service {
     /// The finding that tells of a plan that a gate holds.
     pub(super) fn held_as(plan: PlanKind, gate: Gate) -> Finding {
         match gate {
-            Gate::DeployedRecently | Gate::FaultAfterDeploy if plan.rolls_back() => Finding::NoDeployToBlame,
+            Gate::DeployedRecently | Gate::FaultAfterDeploy | Gate::OnlyTheNewFails if plan.rolls_back() => {
+                Finding::NoDeployToBlame
+            }
             _ => Finding::RollbackRefused,
         }
     }

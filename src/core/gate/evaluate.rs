@@ -225,6 +225,14 @@ impl<'a> Situation<'a> {
         }
         match self.observation {
             None => (Answer::Unknown, self.not_seen()),
+            Some(observation) if let Some(gone) = self.known_good_and_gone(observation) => {
+                let service = &self.policy.name;
+                let why = format!(
+                    "{gone} is known to be good, and is no longer at the target: let another one soak, or say `backstop \
+                     deploys mark {service} VERSION good`"
+                );
+                (Answer::No, why)
+            }
             Some(observation) if observation.available.is_empty() => {
                 (Answer::No, "the target has no other release".to_owned())
             }
@@ -244,6 +252,17 @@ impl<'a> Situation<'a> {
                 (Answer::No, why)
             }
         }
+    }
+
+    /// The last release before this one that is known to be good, where it cannot be gone back to since the target does not
+    /// have it any more.
+    fn known_good_and_gone(&self, observation: &Observation) -> Option<&'a Version> {
+        let live = &self.live()?.deploy.release.version;
+        let is_there = |version: &Version| observation.available.iter().any(|release| release.version == *version);
+        let mut before = self.record.deploys.iter().rev().map(|record| &record.deploy.release.version);
+        before.find(|version| {
+            *version != live && self.record.standing(version) == Standing::KnownGood && !is_there(version)
+        })
     }
 
     /// What is known of a release that is no place to go back to.

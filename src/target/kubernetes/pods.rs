@@ -12,6 +12,11 @@ use super::workload::{field, label, text};
 /// cluster's may go wrong.
 pub(super) const UNREADY_FOR: Duration = Duration::from_secs(30);
 
+/// Restarts are counted within this time: long enough that a container which is started again after growing pauses shows.
+const RESTARTS_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// A pod that restarted so often fails, whatever it is between two restarts. One restart may be a node's doing.
+const RESTARTS_FAIL: i64 = 2;
+
 /// Reasons for which a container waits and will go on waiting until somebody changes something.
 const STUCK: &[&str] = &[
     "CrashLoopBackOff",
@@ -133,9 +138,12 @@ fn condition<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a Value> {
     all.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(name))
 }
 
-/// What was seen of pods that do not serve.
+/// What was seen of pods that do not serve, and how often each has restarted.
 #[derive(Debug, Default)]
-pub(super) struct Unready(BTreeMap<String, Before>);
+pub(super) struct Unready {
+    before: BTreeMap<String, Before>,
+    restarts: BTreeMap<String, (Instant, i64)>,
+}
 
 /// What was seen of one that does not serve.
 #[derive(Debug, Clone)]
@@ -149,8 +157,8 @@ struct Before {
 impl Unready {
     /// Takes in what is seen now: all pods of the workload. Those that are not among them any more are forgotten.
     pub(super) fn see(&mut self, pods: &[Pod], now: Instant) {
-        let before = std::mem::take(&mut self.0);
-        self.0 = pods
+        let before = std::mem::take(&mut self.before);
+        self.before = pods
             .iter()
             .filter(|pod| pod.health != Health::Ready)
             .map(|pod| {
@@ -161,6 +169,25 @@ impl Unready {
                 (pod.uid.clone(), seen)
             })
             .collect();
+        let is_recent = |(from, _): &&(Instant, i64)| now.saturating_duration_since(*from) < RESTARTS_WITHIN;
+        self.restarts = pods
+            .iter()
+            .map(|pod| {
+                let from = self.restarts.get(&pod.uid).filter(is_recent).copied();
+                (pod.uid.clone(), from.unwrap_or((now, pod.restarts)))
+            })
+            .collect();
+    }
+
+    /// Why one of these pods fails by restarting again and again, though it may serve in between; the first that does.
+    pub(super) fn restarting<'a>(&self, mut pods: impl Iterator<Item = &'a Pod>, now: Instant) -> Option<String> {
+        pods.find_map(|pod| {
+            let (from, before) = self.restarts.get(&pod.uid)?;
+            let restarts = pod.restarts - before;
+            let within = now.saturating_duration_since(*from).as_secs();
+            (restarts >= RESTARTS_FAIL)
+                .then(|| format!("pod {}: it restarted {restarts} times within {within} s", pod.name))
+        })
     }
 
     /// Why a pod fails, if it does.
@@ -169,7 +196,7 @@ impl Unready {
             Health::Ready => None,
             Health::Failing(why) => Some(why.clone()),
             Health::Unready { why, patience } => {
-                let before = self.0.get(&pod.uid)?;
+                let before = self.before.get(&pod.uid)?;
                 if before.failed.is_some() {
                     return before.failed.clone();
                 }
@@ -182,7 +209,7 @@ impl Unready {
     /// The same of a release that was rolled out while others of its pods serve: one pause before the next start is no partial
     /// failure yet, and one that has lasted is.
     pub(super) fn lasting_failure(&self, pod: &Pod, now: Instant) -> Option<String> {
-        let since = self.0.get(&pod.uid)?.since;
+        let since = self.before.get(&pod.uid)?.since;
         self.failure(pod, now).filter(|_| now.saturating_duration_since(since) >= UNREADY_FOR)
     }
 
@@ -309,6 +336,28 @@ mod tests {
             }
             assert_eq!(fails, expected, "{seen:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_restarts_again_and_again_fails_though_it_serves_in_between() {
+        let began = Instant::now();
+        let after = |minutes: u64| began + Duration::from_secs(minutes * 60);
+        let pods = |restarts: i64| {
+            let status = json!({"conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "shop", "restartCount": restarts}]});
+            [read(status, json!({})).expect("a pod")]
+        };
+        let mut seen = Unready::default();
+        let mut restarting = |minutes: u64, restarts: i64| {
+            seen.see(&pods(restarts), after(minutes));
+            seen.restarting(pods(restarts).iter(), after(minutes))
+        };
+        // What it did before it was first seen, and one restart, say nothing.
+        assert_eq!(restarting(0, 40), None);
+        assert_eq!(restarting(1, 41), None);
+        assert_eq!(restarting(5, 42).as_deref(), Some("pod shop-1: it restarted 2 times within 300 s"));
+        assert_eq!(restarting(11, 42), None, "it has calmed down");
+        assert_eq!(restarting(12, 44).as_deref(), Some("pod shop-1: it restarted 2 times within 60 s"));
     }
 
     #[test]

@@ -72,6 +72,9 @@ impl Seen {
         let all = self.unready.count(pods.iter(), now);
         let new = self.unready.count(pods.iter().filter(is_new), now);
         let old = self.unready.count(pods.iter().filter(is_old), now);
+        // The newer release is not to blame for what the older one does as well.
+        let old_fails = old.why.clone().filter(|_| old.failing > 0);
+        let old_fails = old_fails.or_else(|| self.unready.restarting(pods.iter().filter(is_old), now));
         let state = rollout(kind, &sight.workload);
         let is_through = current.is_some() && rollout::was_completed(kind, &sight.workload);
         let live_instances = is_through.then(|| {
@@ -104,7 +107,7 @@ impl Seen {
             rolling_out: matches!(state, Rollout::UnderWay(_)),
             failing,
             workload: Some(Box::new(Workload {
-                hindrances: hindrances(kind, sight, &state, &old, &revisions),
+                hindrances: hindrances(kind, sight, &state, old_fails, &revisions),
                 instances: Instances {
                     wanted: wanted(kind, sight),
                     ready: all.ready,
@@ -143,7 +146,13 @@ fn wanted(kind: Kind, sight: &Sight) -> u32 {
 }
 
 /// What speaks against a rollback, known as soon as the release is there.
-fn hindrances(kind: Kind, sight: &Sight, state: &Rollout, old: &Count, revisions: &[Revision]) -> Vec<Hindrance> {
+fn hindrances(
+    kind: Kind,
+    sight: &Sight,
+    state: &Rollout,
+    old_fails: Option<String>,
+    revisions: &[Revision],
+) -> Vec<Hindrance> {
     let mut all = Vec::new();
     if let Some(owner) = owner(&sight.workload) {
         all.push(Hindrance::Owned { by: owner.to_string(), always: !owner.can_be_acted_past() });
@@ -159,11 +168,8 @@ fn hindrances(kind: Kind, sight: &Sight, state: &Rollout, old: &Count, revisions
     if number(&sight.workload, "/spec/revisionHistoryLimit", 10) == 0 {
         not_undoable("it keeps no revisions: revisionHistoryLimit is 0".to_owned());
     }
-    if old.failing > 0
-        && let Some(why) = &old.why
-        && revisions.len() > 1
-    {
-        all.push(Hindrance::OlderFailsToo { why: why.clone() });
+    if let Some(why) = old_fails.filter(|_| revisions.len() > 1) {
+        all.push(Hindrance::OlderFailsToo { why });
     }
     all
 }

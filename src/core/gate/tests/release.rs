@@ -113,6 +113,10 @@ fn the_deploy_and_the_fault() {
     ]);
 }
 
+fn clear(case: &mut Case, version: &str) {
+    case.fact(MINUTE, Fact::Marked { version: v(version), mark: Mark::Clear, by: "ann".into() });
+}
+
 #[test]
 fn the_release_to_go_back_to() {
     check(&[
@@ -122,12 +126,25 @@ fn the_release_to_go_back_to() {
             "not there any more",
             |case| case.observation = Some(observation(Some("v2"), &["v0"])),
             No,
+            "v1 is known to be good, and is no longer at the target",
+        ),
+        (
+            Gate::KnownGood,
+            "none is known to be good",
+            |case| {
+                clear(case, "v1");
+                case.observation = Some(observation(Some("v2"), &["v0"]));
+            },
+            No,
             "backstop deploys mark shop VERSION good",
         ),
         (
             Gate::KnownGood,
             "none at all",
-            |case| case.observation = Some(observation(Some("v2"), &[])),
+            |case| {
+                clear(case, "v1");
+                case.observation = Some(observation(Some("v2"), &[]));
+            },
             No,
             "no other release",
         ),
@@ -135,6 +152,7 @@ fn the_release_to_go_back_to() {
             Gate::KnownGood,
             "only what is live",
             |case| {
+                clear(case, "v1");
                 case.fact(MINUTE, Fact::Marked { version: v("v2"), mark: Mark::Good, by: "ann".into() });
                 case.observation = Some(observation(Some("v2"), &["v0"]));
             },
@@ -147,7 +165,7 @@ fn the_release_to_go_back_to() {
             "whatever ran before",
             |case| {
                 case.policies[0].gates.known_good = KnownGoodPolicy::Previous;
-                case.fact(MINUTE, Fact::Marked { version: v("v1"), mark: Mark::Clear, by: "ann".into() });
+                clear(case, "v1");
             },
             Yes,
             "it ran before",
