@@ -254,7 +254,10 @@ async fn where_the_older_pods_fail_as_well_the_deploy_is_not_to_blame() {
     bed.deploy("Deployment", "shop:1.4.3-crash").await;
     let refused = |watch: &Watch| watch.incident("shop-1").filter(|one| one.to_string().contains("no_deploy_to_blame"));
     let incident = watch.wait("the deploy is not blamed", refused).await.to_string();
-    assert!(incident.contains("only_the_new_fails") && incident.contains("the older release fails as well"), "{incident}");
+    assert!(
+        incident.contains("only_the_new_fails") && incident.contains("the older release fails as well"),
+        "{incident}"
+    );
     assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3-crash");
 }
 
