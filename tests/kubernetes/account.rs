@@ -38,7 +38,7 @@ pub(crate) async fn token(bed: &Bed, account: &str) -> String {
 }
 
 /// A kubeconfig for an account, beside the one of the bed.
-async fn kubeconfig(bed: &Bed, directory: &Path, account: &str) -> std::path::PathBuf {
+pub(crate) async fn kubeconfig(bed: &Bed, directory: &Path, account: &str) -> std::path::PathBuf {
     let token = token(bed, account).await;
     let own = std::env::var("KUBECONFIG").expect("a cluster");
     let mut config: Value = serde_saphyr::from_str(&fs::read_to_string(own).expect("a file")).expect("YAML");
@@ -52,7 +52,7 @@ async fn kubeconfig(bed: &Bed, directory: &Path, account: &str) -> std::path::Pa
 }
 
 /// The bed's `shop` as that account sees it.
-fn form(bed: &Bed, kind: &str, kubeconfig: &Path) -> KubernetesTarget {
+pub(crate) fn form(bed: &Bed, kind: &str, kubeconfig: &Path) -> KubernetesTarget {
     KubernetesTarget {
         kubeconfig: Some(kubeconfig.to_owned()),
         traffic_service: Some("shop".to_owned()),
@@ -332,7 +332,7 @@ fn is_tried_with(kind: &str, permission: &Permission) -> bool {
 }
 
 /// A target that shares nothing with the bed's others, so that it asks by its own account.
-fn alone(bed: &Bed, form: &KubernetesTarget) -> Target {
+pub(crate) fn alone(bed: &Bed, form: &KubernetesTarget) -> Target {
     let shared = backstop::target::Shared::new(&bed.namespace, Some(std::env::temp_dir().join(&bed.namespace)));
     let form = backstop::config::form::Target::Kubernetes(form.clone());
     Target::new(&form, "shop".into(), std::env::temp_dir(), &shared, &[])

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use backstop::{
     config::form::Target as Form,
-    core::operation::OperationOutcome,
+    core::{
+        operation::OperationOutcome,
+        release::{Hindrance, Observation},
+    },
     target::{Shared, Target},
 };
 use kube::api::ListParams;
@@ -61,8 +64,16 @@ async fn who_holds_the_lease_writes_and_nobody_else() {
     done(bed.operate(&other, switch("1.4.3", "1.4.2"), 10).await);
     let taken = lease(&bed).await;
     assert_eq!((&taken["holderIdentity"], &taken["leaseTransitions"]), (&"installation-other".into(), &1.into()));
+    let hindrances = |seen: &Observation| seen.hindrances().to_vec();
+    assert_eq!(hindrances(&one.observe().await.expect("it is seen")), []);
     let outcome = one.stop_traffic(&key(4), WITHIN).await;
     assert!(failed(&outcome).contains("installation-other"), "{outcome:?}");
+    // From then on a gate says so.
+    let known = hindrances(&one.observe().await.expect("it is seen"));
+    assert!(
+        matches!(known.as_slice(), [Hindrance::NotUndoable { why }] if why.contains("installation-other")),
+        "{known:?}"
+    );
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod nodes;
 mod partial;
 mod proxy;
 mod watched;
+mod withdrawn;
 
 use std::time::Duration;
 

@@ -42,14 +42,14 @@ impl Drop for Watch {
 }
 
 /// The service as its users see it, on a port of its own.
-struct Service {
+pub(crate) struct Service {
     port: u16,
     is_well: Arc<AtomicBool>,
 }
 
 impl Service {
     /// Answers every request with 200: the older pods, which go on serving.
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let is_well = Arc::new(AtomicBool::new(true));
@@ -94,7 +94,7 @@ impl Watch {
     }
 
     /// With more words about the target.
-    fn of(bed: &Bed, service: &Service, target: &str) -> Self {
+    pub(crate) fn of(bed: &Bed, service: &Service, target: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().display();
         let configuration = format!(
@@ -133,6 +133,10 @@ impl Watch {
         self.daemon.kill().expect("killed");
         self.daemon.wait().expect("reaped");
         self.daemon = Self::start(self.directory.path());
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     pub(crate) fn ask(&self, arguments: &[&str]) -> Option<String> {

@@ -19,7 +19,7 @@ use kube::{
     core::{DynamicObject, response::Status},
 };
 use serde_json::{Value, json};
-use tokio::task::AbortHandle;
+use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
     KubernetesError,
@@ -79,6 +79,8 @@ pub(super) struct Lease {
     name: String,
     holder: Holder,
     keeper: Mutex<Option<AbortHandle>>,
+    /// What the last try was refused with, and until when that holds.
+    refused: Mutex<Option<(String, Instant)>>,
 }
 
 impl Drop for Lease {
@@ -102,12 +104,18 @@ enum Take {
 
 impl Lease {
     pub(super) fn new(kind: Kind, namespace: &str, workload: &str, holder: Holder) -> Self {
-        Self { namespace: namespace.to_owned(), name: name(kind, workload), holder, keeper: Mutex::default() }
+        let (namespace, name) = (namespace.to_owned(), name(kind, workload));
+        Self { namespace, name, holder, keeper: Mutex::default(), refused: Mutex::default() }
     }
 
     /// Makes sure that it is ours for a while longer than one write takes, and keeps it so for [`KEPT_FOR`].
     pub(super) async fn hold(&self, client: &Client) -> Result<(), KubernetesError> {
-        take(client, &self.namespace, &self.name, &self.holder).await?;
+        let taken = take(client, &self.namespace, &self.name, &self.holder).await;
+        *self.refused() = match &taken {
+            Err(error @ KubernetesError::Held { .. }) => Some((error.to_string(), Instant::now() + HOLDS_FOR)),
+            _ => None,
+        };
+        taken?;
         let (client, holder) = (client.clone(), self.holder.clone());
         let (namespace, name) = (self.namespace.clone(), self.name.clone());
         let keeping = tokio::spawn(async move {
@@ -123,6 +131,16 @@ impl Lease {
             before.abort();
         }
         Ok(())
+    }
+
+    /// Why nothing could be written here when that was last tried, while it may be so still.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let refused = self.refused();
+        refused.as_ref().filter(|(_, until)| Instant::now() < *until).map(|(why, _)| format!("failed to {why}"))
+    }
+
+    fn refused(&self) -> std::sync::MutexGuard<'_, Option<(String, Instant)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keeper(&self) -> std::sync::MutexGuard<'_, Option<AbortHandle>> {

@@ -67,7 +67,7 @@ use crate::{
     config::form,
     core::{
         operation::{Attempt, Operation},
-        release::{Observation, Release},
+        release::{Hindrance, Observation, Release},
     },
 };
 
@@ -133,7 +133,10 @@ impl KubernetesTarget {
         if let Err(error) = self.kept.load().await {
             tracing::warn!(%error, "the configuration of earlier releases is not at hand");
         }
-        let (observation, live) = self.understand(&sight);
+        let (mut observation, live) = self.understand(&sight);
+        if let (Some(why), Some(workload)) = (self.lease.refusal(), &mut observation.workload) {
+            workload.hindrances.push(Hindrance::NotUndoable { why });
+        }
         if let Some(live) = live.filter(|live| live.switching.is_none())
             && let Err(error) = self.kept.keep(&live.manifest, &sight.configuration).await
         {
