@@ -29,11 +29,25 @@ impl Release {
     /// Whether both may be the same. What one of the two does not know is no difference, and the schema's version moves by
     /// itself.
     pub fn agrees_with(&self, other: &Self) -> bool {
-        let agree = |one: &Option<String>, other: &Option<String>| one.is_none() || other.is_none() || one == other;
+        let agree = |one: &Option<String>, other: &Option<String>, is_same: fn(&str, &str) -> bool| {
+            one.as_deref().zip(other.as_deref()).is_none_or(|(one, other)| is_same(one, other))
+        };
         self.version == other.version
-            && agree(&self.digest, &other.digest)
-            && agree(&self.configuration, &other.configuration)
+            && agree(&self.digest, &other.digest, |one, other| one == other)
+            && agree(&self.configuration, &other.configuration, may_be_same)
     }
+}
+
+/// What a configuration runs, whatever else is known of it. A configuration is one text, or three with a dot between them:
+/// what tells it from every other one, what it runs, and how that is configured.
+pub(crate) fn base(configuration: &str) -> &str {
+    configuration.split('.').nth(1).unwrap_or(configuration)
+}
+
+/// Where one of the two tells only what it runs (as before more of it was looked at), that is what is compared.
+fn may_be_same(one: &str, other: &str) -> bool {
+    let is_bare = |configuration: &str| base(configuration) == configuration;
+    one == other || ((is_bare(one) || is_bare(other)) && base(one) == base(other))
 }
 
 impl std::fmt::Display for Release {
@@ -264,5 +278,31 @@ pub struct Instance {
 impl std::fmt::Display for Instance {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}: {}", self.name, self.why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_that_more_is_told_of_by_now_is_the_same() {
+        let release = |version: &str, configuration: Option<&str>| Release {
+            configuration: configuration.map(str::to_owned),
+            ..Release::of(version)
+        };
+        for (one, other, agree) in [
+            (("v1", None), ("v1", Some("k1.base.c1")), true),
+            // As an older Backstop wrote it, or while no configuration counts.
+            (("v1", Some("base")), ("v1", Some("k1.base.c1")), true),
+            (("v1", Some("base")), ("v1", Some("base")), true),
+            (("v1", Some("base")), ("v1", Some("other")), false),
+            (("v1", Some("base")), ("v1", Some("k1.other.c1")), false),
+            (("v1", Some("k1.base.c1")), ("v1", Some("k2.base.c2")), false),
+            (("v1", Some("base")), ("v2", Some("k1.base.c1")), false),
+        ] {
+            let (one, other) = (release(one.0, one.1), release(other.0, other.1));
+            assert_eq!((one.agrees_with(&other), other.agrees_with(&one)), (agree, agree), "{one:?} {other:?}");
+        }
     }
 }

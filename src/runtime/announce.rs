@@ -1,14 +1,16 @@
 //! Tells at the targets themselves what is done to them, one after another for each, and waits for nothing: what a
 //! platform does not take in time is left out, and the log says so.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     core::{
         durable::{Durable, IncidentRecord},
+        engine::UNCOMMITTED_LIMIT,
         entry::{Entry, Fact, PlanOutcome, StepEvent},
+        event::Sequence,
         name::ServiceName,
         policy::Finding,
         verdict::PlanKind,
@@ -18,6 +20,33 @@ use crate::{
 
 /// Notices of one target that may wait: a few plans with all their steps.
 const QUEUE_LIMIT: usize = 64;
+
+/// Entries of interest that are not durable yet: what a crash takes back was never told to anybody. As many as the core
+/// leaves uncommitted, and no more.
+#[derive(Debug, Default)]
+pub(super) struct Uncommitted(VecDeque<(Sequence, Arc<Entry>)>);
+
+impl Uncommitted {
+    /// Holds an entry back, if there is anything to tell of it.
+    pub(super) fn hold(&mut self, sequence: Sequence, entry: &Arc<Entry>) {
+        if entry.service.is_none() || notice(entry, PlanKind::Quick).is_none() {
+            return;
+        }
+        if (self.0.len() as u64) < UNCOMMITTED_LIMIT {
+            self.0.push_back((sequence, Arc::clone(entry)));
+        } else {
+            tracing::warn!(
+                sequence = sequence.0,
+                "not told at the target: {UNCOMMITTED_LIMIT} entries wait to be written"
+            );
+        }
+    }
+
+    /// The next of those that are durable now that all up to `committed` are.
+    pub(super) fn next(&mut self, committed: Sequence) -> Option<Arc<Entry>> {
+        self.0.pop_front_if(|(sequence, _)| *sequence <= committed).map(|(_, entry)| entry)
+    }
+}
 
 /// Where notices go, for each service whose target has a place for them.
 #[derive(Debug, Default)]
@@ -309,5 +338,34 @@ mod tests {
         }
         // Begun by an earlier process.
         assert_eq!(reasons(Some(PlanKind::RestartFailing), vec![ended(1, PlanOutcome::Aborted)]), ["RestartAborted"]);
+    }
+
+    #[test]
+    fn what_is_not_durable_is_told_to_nobody() {
+        let entry = |service: Option<&str>, fact: Fact| {
+            let at = WallTime::from_millis(7);
+            Arc::new(Entry { at, boot: None, service: service.map(ServiceName::from), fact })
+        };
+        let resolved = |how: &str| Fact::IncidentResolved { incident: incident(), how: how.to_owned() };
+        let mut waiting = Uncommitted::default();
+        for (sequence, entry) in [
+            (3, entry(Some("shop"), resolved("first"))),
+            (4, entry(None, Fact::Resumed { by: "ann".to_owned() })),
+            (5, entry(Some("shop"), resolved("second"))),
+        ] {
+            waiting.hold(Sequence(sequence), &entry);
+        }
+        let (sender, mut told) = mpsc::channel(QUEUE_LIMIT);
+        let mut announcer =
+            Announcer(vec![Place { service: Arc::new(ServiceName::from("shop")), notices: sender, plan: None }]);
+        let mut committed = |sequence: u64| {
+            while let Some(entry) = waiting.next(Sequence(sequence)) {
+                announcer.tell(&entry);
+            }
+            std::iter::from_fn(|| told.try_recv().ok()).map(|notice| notice.message).collect::<Vec<_>>()
+        };
+        assert_eq!(committed(2), Vec::<String>::new());
+        assert_eq!(committed(4), ["shop-1: first"]);
+        assert_eq!(committed(9), ["shop-1: second"]);
     }
 }

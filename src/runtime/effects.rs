@@ -9,6 +9,7 @@ use std::{
 use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
+    announce::Uncommitted,
     child::{KILL_WAIT, TERMINATE_GRACE},
     clock::Clock,
     completions::Completions,
@@ -42,6 +43,7 @@ pub(super) struct Hands {
     pub(super) edges: Edges,
     pub(super) history: Arc<History>,
     pub(super) files: Files,
+    pub(super) uncommitted: Uncommitted,
     pub(super) metrics: Arc<Metrics>,
     pub(super) completions: Completions,
     pub(super) replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
@@ -64,7 +66,7 @@ impl Hands {
             for (sequence, entry) in &entries {
                 tracing::debug!(sequence = sequence.0, service = ?entry.service, fact = ?entry.fact, "append");
                 log::entry(entry);
-                self.edges.announcer.tell(entry);
+                self.uncommitted.hold(*sequence, entry);
                 self.metrics.entry_appended(entry);
             }
             if let Err(error) = self.store.append(entries) {
@@ -77,6 +79,13 @@ impl Hands {
         }
         // Results are events; what is left here are only the empty ends of tasks.
         while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Entries up to this one are durable: what waited for that leaves.
+    pub(super) fn committed(&mut self, committed: Sequence) {
+        while let Some(entry) = self.uncommitted.next(committed) {
+            self.edges.announcer.tell(&entry);
+        }
     }
 
     fn carry_out_one(&mut self, action: Action) {

@@ -197,8 +197,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (trouble, trouble_seen) = watch::channel(None);
     let manager = Manager::from_environment();
     let known = known_incidents(state.durable(), &board);
-    let evidence = config.evidence.clone();
-    let files = Files::start(evidence.directory, installation.clone(), evidence.keep, clock.clone(), known);
+    let files = files(config, &installation, &clock, known);
     let register = Register::new(&config.policy);
     let steps = steps(config, &installation, state.durable(), &clock);
     let edges = prepared.begin(&sample_sender, &completion_sender, (&installation, &steps), state.durable());
@@ -217,6 +216,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         edges,
         history,
         files,
+        uncommitted: super::announce::Uncommitted::default(),
         metrics: Arc::clone(&metrics),
         completions: completion_sender,
         replies: std::collections::BTreeMap::new(),
@@ -243,6 +243,17 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         panicked: false,
     };
     Ok(Parts { address, board, turning, server, reloader })
+}
+
+/// The evidence folders.
+fn files(
+    config: &Config,
+    installation: &str,
+    clock: &Clock,
+    known: impl FnMut() -> BTreeSet<IncidentId> + Send + 'static,
+) -> Files {
+    let form = &config.evidence;
+    Files::start(form.directory.clone(), installation.to_owned(), form.keep, clock.clone(), known)
 }
 
 /// The journal as it was found.

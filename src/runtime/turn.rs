@@ -203,6 +203,7 @@ impl Loop {
         }
         if let Some(sequence) = committed {
             self.press.committed(sequence);
+            self.hands.committed(sequence);
         }
         if let Some(stood) = self.state.stood_still(now) {
             tracing::warn!(?stood, "the watchdog stood still; what was not seen meanwhile is missed");
@@ -275,6 +276,7 @@ impl Loop {
         let durable = SqliteStore::open_read_only(&self.hands.edges.config.store)?.recover()?;
         // Everything that was queued is written by now.
         self.press.committed(durable.last);
+        self.hands.committed(durable.last);
         let now = self.hands.clock.now();
         let mut actions = Actions::new();
         let policy = &self.hands.edges.config.policy;

@@ -95,6 +95,20 @@ pub enum TargetError {
         /// What is live.
         live: Version,
     },
+    /// Something else is live by now, and parts of the older one came back before.
+    #[error("switch from {from} to {to}: {live} is live by now, with {maps} as {older} had it")]
+    OvertakenHalfway {
+        /// The accused version.
+        from: Version,
+        /// The older one.
+        to: Version,
+        /// What is live.
+        live: Version,
+        /// Whose parts they are.
+        older: Version,
+        /// Which they are, in words.
+        maps: String,
+    },
     /// What is live cannot be told, so that a human's deploy might be undone.
     #[error("switch from {from} to {to}: what is live cannot be told: failed to {why}")]
     Unseen {

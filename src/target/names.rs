@@ -7,11 +7,14 @@
 //!
 //! A content is one text, or three with a dot between them: what tells it from every other content, what it runs, and how
 //! that is configured. What runs may be known before its configuration is; the first configuration that it is seen with
-//! then has its name.
+//! then has its name. A name stands for the content that was last live under it: that is what going back to it means.
 
 use std::collections::BTreeMap;
 
-use crate::core::{name::Version, release::Release};
+use crate::core::{
+    name::Version,
+    release::{self, Release},
+};
 
 /// Hexadecimal digits of a content in a name.
 const DIGITS: usize = 6;
@@ -26,12 +29,15 @@ pub(super) struct Names {
     contents: BTreeMap<Version, String>,
     /// The names by what they run, oldest first.
     by_base: BTreeMap<String, Vec<Version>>,
-    last: Option<Version>,
+    /// What the journal knows to have been live last, until something is told.
+    inherited: Option<(Version, String)>,
+    /// What the journal calls contents that were told apart in another way when it was written.
+    known_as: BTreeMap<String, String>,
 }
 
 /// What a content runs, whatever its configuration is.
 pub(super) fn base(content: &str) -> &str {
-    content.split('.').nth(1).unwrap_or(content)
+    release::base(content)
 }
 
 impl Names {
@@ -41,7 +47,7 @@ impl Names {
         for release in releases {
             if let Some(content) = &release.configuration {
                 names.keep(content, release.version.clone());
-                names.last = Some(release.version.clone());
+                names.inherited = Some((release.version.clone(), content.clone()));
             }
         }
         names
@@ -82,9 +88,27 @@ impl Names {
         self.by_base.get(base).map_or(&[], Vec::as_slice)
     }
 
-    /// The last name that the journal knows.
-    pub(super) const fn last(&self) -> Option<&Version> {
-        self.last.as_ref()
+    /// What the journal knows to have been live last, by name and content; until something is told.
+    pub(super) fn inherited(&self) -> Option<(&Version, &str)> {
+        self.inherited.as_ref().map(|(version, content)| (version, content.as_str()))
+    }
+
+    /// Whether exactly this content has a name.
+    pub(super) fn is_named(&self, content: &str) -> bool {
+        self.by_content.contains_key(content)
+    }
+
+    /// What the journal calls that content.
+    pub(super) fn known_as<'a>(&'a self, content: &'a str) -> &'a str {
+        self.known_as.get(content).map_or(content, String::as_str)
+    }
+
+    /// A content is told, as the journal calls it: what is otherwise from here on is another release.
+    pub(super) fn told(&mut self, content: &str, known_as: &str) {
+        self.inherited = None;
+        if content != known_as && self.known_as.len() < LIMIT {
+            self.known_as.insert(content.to_owned(), known_as.to_owned());
+        }
     }
 
     /// From now on this content is called so, whatever else it was called.
@@ -103,8 +127,8 @@ impl Names {
             }
             self.by_content.entry(content.to_owned()).or_insert_with(|| version.clone());
             let known = self.contents.entry(version).or_insert_with(|| content.to_owned());
-            // It was known without its configuration.
-            if known == base(content) {
+            // What is told without its configuration says nothing of that.
+            if content != base(content) || base(known) != content {
                 content.clone_into(known);
             }
         }
@@ -137,7 +161,11 @@ mod tests {
         assert_eq!(names.of_base("bbbb").len(), 2, "the name was not given away");
         names.also("k3.bbbb.c3", &"1.4.3".into());
         assert_eq!(names.name("1.4.3", "k3.bbbb.c3").as_str(), "1.4.3");
-        assert_eq!(names.content(&"1.4.3".into()), Some("k1k1k1k1.bbbb.c1"));
+        assert_eq!(names.content(&"1.4.3".into()), Some("k3.bbbb.c3"), "as it was last live");
+        names.also("bbbb", &"1.4.3".into());
+        assert_eq!(names.content(&"1.4.3".into()), Some("k3.bbbb.c3"), "nothing is said of its configuration");
+        assert_eq!(names.name("1.4.3", "k1k1k1k1.bbbb.c1").as_str(), "1.4.3");
+        assert_eq!(names.content(&"1.4.3".into()), Some("k1k1k1k1.bbbb.c1"), "and live again as it was first");
         // Said of one that was known without its configuration, it is that one's.
         assert_eq!(names.name("1.4.2", "aaaa").as_str(), "1.4.2");
         names.also("k4.aaaa.c1", &"1.4.2".into());
@@ -155,5 +183,19 @@ mod tests {
         assert_eq!(names.name("1.4.3", "bbbbbbbbbb").as_str(), "1.4.3+bbbbbb");
         assert_eq!(names.name("1.4.3", "cccccccccc").as_str(), "1.4.3+cccccc");
         assert_eq!(names.name("1.4.2", "dddddddddd").as_str(), "1.4.2");
+    }
+
+    #[test]
+    fn a_journal_says_what_a_name_was_last_live_as() {
+        let release =
+            |version: &str, content: &str| Release { configuration: Some(content.to_owned()), ..Release::of(version) };
+        let journal = [release("1.4.2", "k1.aaaa.c1"), release("1.4.3", "k2.bbbb.c2"), release("1.4.2", "k3.aaaa.c2")];
+        let mut names = Names::known(journal.iter());
+        assert_eq!(names.content(&"1.4.2".into()), Some("k3.aaaa.c2"));
+        assert_eq!(names.would_be("1.4.2", "k1.aaaa.c1").as_str(), "1.4.2");
+        assert_eq!(names.inherited(), Some((&"1.4.2".into(), "k3.aaaa.c2")));
+        names.told("k4.aaaa.c4", "k3.aaaa.c2");
+        assert_eq!((names.inherited(), names.known_as("k4.aaaa.c4")), (None, "k3.aaaa.c2"));
+        assert_eq!(names.known_as("k1.aaaa.c1"), "k1.aaaa.c1");
     }
 }

@@ -156,3 +156,26 @@ fn a_new_deploy_closes_the_incident_of_the_old_one_and_is_watched_for_itself() {
     bench.until("opened anew", |bench| bench.was_told(PageKind::IncidentOpened));
     assert_eq!(bench.incident(2).accused.as_ref().map(|(_, version)| version.as_str()), Some("v3"));
 }
+
+#[test]
+fn what_fails_while_a_deploy_settles_is_not_put_down_to_the_release_before() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    bench.pass(60);
+    // A rollout that lets the older instances go first: nothing answers, and the target sees the deploy come in parts.
+    bench.ready = Some(false);
+    bench.untold = Some("see it settled: the template or its configuration has just changed");
+    bench.pass(6);
+    assert!(!bench.was_told(PageKind::IncidentOpened), "{:?}", bench.told());
+    bench.untold = None;
+    bench.live = Some("v2");
+    bench.pass(2);
+    bench.ready = Some(true);
+    bench.pass(60);
+    assert!(!bench.was_told(PageKind::IncidentOpened), "{:?}", bench.told());
+    // What never tells holds nothing back for long.
+    bench.ready = Some(false);
+    bench.untold = Some("see the Secret login (403)");
+    bench.pass(12);
+    assert!(bench.was_told(PageKind::IncidentOpened), "{:?}", bench.told());
+    assert!(bench.switches().is_empty(), "nobody knows what is live");
+}

@@ -7,7 +7,7 @@ use backstop::{
         operation::Look,
         page::PageKind,
         policy::Mode,
-        release::{DeploySource, Mark, Observation, Release},
+        release::{DeploySource, Mark, Observation, Release, Standing},
     },
     testing::{Bench, SERVICE},
 };
@@ -131,4 +131,27 @@ fn a_look_from_before_a_switch_shows_what_was_however_late_it_is_taken_in() {
     assert_eq!(look(before), known, "it was queued all the while");
     let now = look(before.after(std::time::Duration::from_secs(3600)));
     assert_eq!(now.last(), Some(&("v2".to_owned(), DeploySource::Target)), "one that began since is believed");
+}
+
+#[test]
+fn a_target_that_tells_more_by_now_of_what_is_live_has_no_deploy() {
+    let mut bench = Bench::new(Mode::Act, as_it_is);
+    bench.live = Some("v2");
+    bench.configuration = Some("base");
+    bench.until("known to be good", |bench| bench.record().standing(&"v2".into()) == Standing::KnownGood);
+    let known = deploys(&bench);
+    // Days later another Backstop begins, which looks at ConfigMaps as well.
+    bench.restart(3 * 24 * 60 * 60);
+    bench.configuration = Some("whole.base.one");
+    bench.pass(60);
+    assert_eq!(deploys(&bench), known);
+    // A fault is not put down to a release that is days old.
+    bench.ready = Some(false);
+    bench.pass(60);
+    assert!(bench.switches().is_empty(), "{:?}", bench.told());
+    bench.ready = Some(true);
+    bench.pass(60);
+    bench.configuration = Some("other.changed.one");
+    bench.pass(2);
+    assert_eq!(deploys(&bench).len(), known.len() + 1, "another template is a deploy");
 }

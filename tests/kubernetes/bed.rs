@@ -110,7 +110,8 @@ impl Bed {
     pub(crate) async fn configured(&self, kind: &str, image: &str) {
         self.create(
             "",
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop-config"},
+            json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "shop-config", "annotations": {"example.com/team": "shop"}},
                 "data": {"fate": "ready", "limit": "5"}, "binaryData": {"logo": "AAEC"}}),
         )
         .await;
@@ -122,6 +123,23 @@ impl Bed {
         .await;
         let both = json!([{"configMapRef": {"name": "shop-config"}}, {"secretRef": {"name": "login"}}]);
         self.workload_of(kind, image, both).await;
+    }
+
+    /// Makes a Deployment that has these ConfigMaps, which are made where they are not there yet.
+    pub(crate) async fn configured_by(&self, name: &str, image: &str, maps: &[&str]) {
+        for map in maps {
+            let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": map},
+                "data": {"limit": "5"}});
+            if self.api("", "ConfigMap").get_opt(map).await.expect("asked").is_none() {
+                self.create("", object).await;
+            }
+        }
+        let from: Vec<Value> = maps.iter().map(|map| json!({"configMapRef": {"name": map}})).collect();
+        let spec = json!({"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": {
+            "metadata": {"labels": {"app": name}},
+            "spec": {"containers": [{"name": "shop", "image": image, "envFrom": from}]}}});
+        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec});
+        self.create("apps", object).await;
     }
 
     /// Changes what the ConfigMap holds.
@@ -204,6 +222,12 @@ impl Bed {
     /// A target as after a restart of the daemon, whose journal knows these releases.
     pub(crate) fn target_after(&self, form: KubernetesTarget, known: &[Release]) -> Target {
         Target::new(&Form::Kubernetes(form), "shop".into(), self.directory.path().to_owned(), &self.shared, known)
+    }
+
+    /// The same with nothing but what is on disk and in the cluster.
+    pub(crate) fn target_anew(&self, form: KubernetesTarget, known: &[Release]) -> Target {
+        let shared = Shared::new(&self.namespace, Some(self.directory.path().join("configuration")));
+        Target::new(&Form::Kubernetes(form), "shop".into(), self.directory.path().to_owned(), &shared, known)
     }
 
     /// Carries an operation out, within a deadline.

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The ConfigMap goes back too.
-fn restoring(bed: &Bed) -> KubernetesTarget {
+pub(crate) fn restoring(bed: &Bed) -> KubernetesTarget {
     KubernetesTarget { restore_config: true, ..bed.form("Deployment") }
 }
 
@@ -29,7 +29,7 @@ async fn first_release(bed: &Bed, target: &Target) {
 }
 
 /// The release that follows a change: how it is called, and what was seen of it.
-async fn next(target: &Target, before: &str) -> (Version, Observation) {
+pub(crate) async fn next(target: &Target, before: &str) -> (Version, Observation) {
     let seen = until(target, "another release", |seen| current(seen) != before && !current(seen).is_empty()).await;
     (seen.current.clone().expect("a release").version, seen)
 }
@@ -38,7 +38,7 @@ fn way<'a>(seen: &'a Observation, to: &str) -> Option<&'a WayBack> {
     seen.way_back(&to.into())
 }
 
-fn hindered<'a>(seen: &'a Observation, to: &str) -> &'a str {
+pub(crate) fn hindered<'a>(seen: &'a Observation, to: &str) -> &'a str {
     way(seen, to).and_then(|way| way.hindered.as_deref()).unwrap_or_default()
 }
 
@@ -148,6 +148,9 @@ async fn a_changed_config_map_is_put_back_and_the_pods_restarted_and_all_of_it_u
     let now = config(&bed).await;
     assert_eq!((&now["data"], &now["binaryData"]), (&before["data"], &before["binaryData"]));
     assert!(restarted(&bed).await);
+    let annotations = bed.get("", "ConfigMap", "shop-config").await.metadata.annotations.expect("annotations");
+    assert_eq!(annotations["example.com/team"], "shop", "what others wrote stays");
+    assert_eq!(annotations["backstop.io/incident"], "shop-1");
     done(bed.operate(&target, Operation::WaitRollout { version: "1.4.2".into() }, 30).await);
     until(&target, "the older release", is_settled_at("1.4.2")).await;
 
@@ -206,6 +209,23 @@ async fn template_and_configuration_go_back_together() {
     let workload = bed.get("apps", "Deployment", "shop").await;
     let annotations = workload.metadata.annotations.expect("annotations");
     assert!(!annotations.contains_key("backstop.io/switching"), "{annotations:?}");
+    until(&target, "the older release", is_settled_at("1.4.2")).await;
+}
+
+#[tokio::test]
+async fn where_somebody_put_the_config_map_back_the_pods_are_restarted_all_the_same() {
+    let bed = Bed::new("put-back").await;
+    let target = bed.target_of(restoring(&bed));
+    first_release(&bed, &target).await;
+    bed.configure(json!({"limit": "0"})).await;
+    let (second, _) = next(&target, "1.4.2").await;
+    bed.configure(json!({"limit": "5"})).await;
+    assert!(!restarted(&bed).await);
+    for expected in ["pods are restarted", "already"] {
+        let note = done(bed.operate(&target, switch(second.as_str(), "1.4.2"), 20).await);
+        assert!(note.contains(expected), "{note}");
+        assert!(restarted(&bed).await);
+    }
     until(&target, "the older release", is_settled_at("1.4.2")).await;
 }
 

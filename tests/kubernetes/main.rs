@@ -9,6 +9,7 @@ mod inside;
 mod kubelet;
 mod nodes;
 mod partial;
+mod parts;
 mod proxy;
 mod watched;
 mod withdrawn;

@@ -1,12 +1,9 @@
-//! Stands between Backstop and the API server, and can hold one write back: what is killed then is killed between two
-//! writes.
+//! Stands between Backstop and the API server, and can hold a write back or refuse it: what is killed then is killed
+//! between two writes, and what is refused stops there.
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use axum::{
@@ -18,20 +15,39 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use kube::Client;
+use serde_json::json;
 use tokio::{sync::Notify, task::JoinHandle};
 
 /// Largest body of a write here.
 const BODY_LIMIT: usize = 1024 * 1024;
 
+/// One write of a rollback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Template,
+    /// The ConfigMap of that name.
+    Map(&'static str),
+}
+
+impl Part {
+    fn is(self, path: &str, body: &[u8]) -> bool {
+        match self {
+            Self::Template => String::from_utf8_lossy(body).contains("/spec/template"),
+            Self::Map(name) => path.ends_with(&format!("/configmaps/{name}")),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
-struct Hold {
-    is_on: AtomicBool,
+struct Stops {
+    held: Mutex<Option<Part>>,
     holds: Notify,
+    refused: Mutex<Vec<Part>>,
 }
 
 /// Forwards plain HTTP on loopback to the cluster.
 pub(crate) struct Proxy {
-    hold: Arc<Hold>,
+    stops: Arc<Stops>,
     task: JoinHandle<()>,
     port: u16,
 }
@@ -46,10 +62,10 @@ impl Proxy {
     pub(crate) async fn begin(client: &Client) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let hold = Arc::new(Hold::default());
-        let routes = Router::new().fallback(forward).with_state((client.clone(), Arc::clone(&hold)));
+        let stops = Arc::new(Stops::default());
+        let routes = Router::new().fallback(forward).with_state((client.clone(), Arc::clone(&stops)));
         let task = tokio::spawn(async move { axum::serve(listener, routes).await.expect("it serves") });
-        Self { hold, task, port }
+        Self { stops, task, port }
     }
 
     /// A kubeconfig that leads through it.
@@ -65,30 +81,42 @@ impl Proxy {
         path
     }
 
-    /// From now on no pod template is written.
-    pub(crate) fn hold_templates(&self) {
-        self.hold.is_on.store(true, Ordering::Release);
+    /// From now on this is not written.
+    pub(crate) fn hold(&self, part: Part) {
+        *self.stops.held.lock().expect("what is held") = Some(part);
     }
 
     /// Waits until one would have been.
     pub(crate) async fn holds(&self) {
-        self.hold.holds.notified().await;
+        self.stops.holds.notified().await;
     }
 
-    /// Lets them pass again.
+    /// Lets it pass again.
     pub(crate) fn let_go(&self) {
-        self.hold.is_on.store(false, Ordering::Release);
+        *self.stops.held.lock().expect("what is held") = None;
+    }
+
+    /// From now on these are refused, and nothing else.
+    pub(crate) fn refuse(&self, parts: &[Part]) {
+        *self.stops.refused.lock().expect("what is refused") = parts.to_vec();
     }
 }
 
-async fn forward(State((client, hold)): State<(Client, Arc<Hold>)>, request: Request) -> Response {
+async fn forward(State((client, stops)): State<(Client, Arc<Stops>)>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, BODY_LIMIT).await.expect("a body");
-    let is_template = parts.method == http::Method::PATCH && String::from_utf8_lossy(&body).contains("/spec/template");
-    if is_template && hold.is_on.load(Ordering::Acquire) {
-        hold.holds.notify_one();
+    let is_write = parts.method == http::Method::PATCH;
+    let is = |part: Part| is_write && part.is(parts.uri.path(), &body);
+    let is_held = stops.held.lock().expect("what is held").is_some_and(is);
+    if is_held {
+        stops.holds.notify_one();
         // Whoever waits for it is killed or gives up.
         std::future::pending::<()>().await;
+    }
+    if stops.refused.lock().expect("what is refused").iter().copied().any(is) {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "no", "reason": "Forbidden", "code": 403});
+        return (StatusCode::FORBIDDEN, axum::Json(status)).into_response();
     }
     for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, HeaderName::from_static("keep-alive")] {
         parts.headers.remove(name);

@@ -22,7 +22,7 @@ use super::{
     bed::{Bed, until},
     image, is_settled_at,
     nodes::Fate,
-    proxy::Proxy,
+    proxy::{Part, Proxy},
 };
 
 /// Far longer than anything here takes, so that a test that fails ends.
@@ -307,7 +307,7 @@ async fn killed_between_config_map_and_template_it_goes_on() {
     let target = format!("deployment: shop, restore_config: true, kubeconfig: '{}'", kubeconfig.display());
     let mut watch = Watch::of(&bed, &service, &target);
     watch.trusts("1.4.2").await;
-    proxy.hold_templates();
+    proxy.hold(Part::Template);
     bed.configure(json!({"limit": "0"})).await;
     tokio::time::timeout(PATIENCE, proxy.holds()).await.expect("it is being rolled back");
     watch.daemon.kill().expect("killed");

@@ -18,8 +18,9 @@ use crate::core::{
 };
 
 /// An incident is not opened before the target has been looked at since things turned bad: a deploy that just began
-/// explains it. If the look does not come back within this time, the incident is opened without it.
-const LOOK_FIRST_FOR: Duration = Duration::from_secs(5);
+/// explains it. If no look that tells what is live comes back within this time, the incident is opened without it. Longer
+/// than a target takes to tell of a deploy that it sees come in parts.
+pub(crate) const LOOK_FIRST_FOR: Duration = Duration::from_secs(8);
 
 /// Lost signals are looked for so often; they are lost over many seconds.
 const LOST_CHECKED_EVERY: Duration = Duration::from_secs(1);
@@ -68,11 +69,12 @@ impl Service {
         }
     }
 
-    /// Whether the target has not been looked at since the verdict turned bad.
+    /// Whether the target has not been looked at since the verdict turned bad; a look that does not tell what is live does
+    /// not count.
     fn must_look_first(&mut self, turn: &mut Turn<'_>) -> bool {
         let since = self.suspected_since.unwrap_or(turn.now.boot);
         let until = since.after(LOOK_FIRST_FOR);
-        if self.sight.looked_at() > Some(since) || turn.now.boot >= until {
+        if self.sight.told_at() > Some(since) || turn.now.boot >= until {
             return false;
         }
         self.look(turn);

@@ -21,6 +21,8 @@ pub(super) struct Sight {
     asked_at: Option<BootTime>,
     seen: Option<(BootTime, Observation)>,
     looked_at: Option<BootTime>,
+    /// When the last look began that told what is live, or could not see the target at all.
+    told_at: Option<BootTime>,
     trouble: Option<Reason>,
     /// Why instances of the live release fail, in the last look that saw the target.
     instances: Option<String>,
@@ -56,6 +58,10 @@ impl Sight {
             _ => true,
         };
         self.looked_at = Some(began);
+        // Where it does not tell, a deploy may have begun of which it will.
+        if observation.as_ref().map_or(true, |seen| seen.untold.is_none()) {
+            self.told_at = Some(began);
+        }
         match observation {
             Ok(observation) => {
                 self.tells_current |= observation.current.is_some();
@@ -184,6 +190,11 @@ impl Sight {
     /// When the last look at the target began, whatever came of it.
     pub(super) fn looked_at(&self) -> Option<BootTime> {
         self.looked_at
+    }
+
+    /// When the last look began that did not leave open what is live, whatever came of it.
+    pub(super) fn told_at(&self) -> Option<BootTime> {
+        self.told_at
     }
 
     /// What the version endpoint said after `since`.

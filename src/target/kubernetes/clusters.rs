@@ -42,12 +42,20 @@ pub struct Clusters {
     connections: Mutex<HashMap<Address, Connection>>,
     mirrors: Mutex<HashMap<(Address, Scope), Mirror>>,
     /// What of configuration each target has watched: what no target does any more is let go of.
-    claims: Mutex<HashMap<u64, HashSet<(Address, Scope)>>>,
+    claims: Mutex<HashMap<u64, Claim>>,
     gathering: Turns,
     key: OnceCell<Key>,
     /// Where the key is, if it is to outlive the process.
     key_path: Option<PathBuf>,
     calls: OneAtATime,
+}
+
+/// What of configuration one target has watched.
+#[derive(Debug, Default)]
+struct Claim {
+    /// For which workload, in words.
+    whose: String,
+    watched: HashSet<(Address, Scope)>,
 }
 
 impl std::fmt::Debug for Clusters {
@@ -67,6 +75,8 @@ pub(super) struct Sight {
     pub(super) pods: Vec<Arc<DynamicObject>>,
     /// The configuration that its template names.
     pub(super) configuration: Configuration,
+    /// What of it another watched workload has too; with that, in words.
+    pub(super) shared: BTreeMap<Named, String>,
 }
 
 impl Sight {
@@ -136,8 +146,9 @@ impl Clusters {
         let pods =
             self.read(form, &pods, |objects| objects.values().filter(|pod| chosen.matches(pod)).cloned().collect())?;
         let wanted = wanted(form, template(&workload).as_ref());
-        let configuration = self.watched(form, &client, &wanted, target, until).await;
-        Ok(Sight { workload, keepers, pods, configuration })
+        let configuration = self.watched(form, &client, &wanted, (target, whose(form, kind)), until).await;
+        let shared = self.shared(form, kind, wanted.keys());
+        Ok(Sight { workload, keepers, pods, configuration, shared })
     }
 
     /// Begins to keep copies where nobody does yet, and waits for the first ones.
@@ -167,16 +178,17 @@ impl Clusters {
         form: &form::KubernetesTarget,
         client: &Client,
         wanted: &BTreeMap<Named, Need>,
-        target: u64,
+        (target, whose): (u64, String),
         until: Instant,
     ) -> Configuration {
         if let Some(why) = too_many(wanted) {
-            self.claim(target, HashSet::new());
+            self.claim(target, Claim { whose, watched: HashSet::new() });
             return wanted.keys().map(|named| (named.clone(), Held::Untold(why.clone()))).collect();
         }
         let copying = self.copyings(wanted).await;
         let scope = |named: &Named| named_scope(form, named);
-        self.claim(target, wanted.keys().map(|named| (address(form), scope(named))).collect());
+        let claimed = wanted.keys().map(|named| (address(form), scope(named))).collect();
+        self.claim(target, Claim { whose, watched: claimed });
         let begun = wanted.keys().filter_map(|named| Some((scope(named), copying(named).ok()?)));
         self.begin(form, client, begun, until).await;
         let held = |(named, need): (&Named, &Need)| {
@@ -217,17 +229,34 @@ impl Clusters {
     }
 
     /// Notes what a target has watched, and lets go of what none has any more.
-    fn claim(&self, target: u64, wanted: HashSet<(Address, Scope)>) {
+    fn claim(&self, target: u64, wanted: Claim) {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let before = claims.insert(target, wanted).unwrap_or_default();
-        let is_claimed = |one: &(Address, Scope)| claims.values().any(|claimed| claimed.contains(one));
-        let gone: Vec<_> = before.into_iter().filter(|one| !is_claimed(one)).collect();
+        let is_claimed = |one: &(Address, Scope)| claims.values().any(|claim| claim.watched.contains(one));
+        let gone: Vec<_> = before.watched.into_iter().filter(|one| !is_claimed(one)).collect();
         if !gone.is_empty() {
             let mut mirrors = self.lock();
             for one in &gone {
                 mirrors.remove(one);
             }
         }
+    }
+
+    /// What of this another workload has too, as far as it is watched.
+    fn shared<'a>(
+        &self,
+        form: &form::KubernetesTarget,
+        kind: Kind,
+        wanted: impl Iterator<Item = &'a Named>,
+    ) -> BTreeMap<Named, String> {
+        let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = whose(form, kind);
+        let other = |named: &Named| {
+            let one = (address(form), named_scope(form, named));
+            let others = claims.values().filter(|claim| claim.whose != own && claim.watched.contains(&one));
+            others.map(|claim| claim.whose.clone()).min()
+        };
+        wanted.filter_map(|named| Some((named.clone(), other(named)?))).collect()
     }
 
     /// The same, asked for now, without pods.
@@ -243,8 +272,10 @@ impl Clusters {
         let what = format!("list the revisions of {} {}/{name}", kind.word(), form.namespace);
         let keepers = ask(&what, api(&kind.revisions()).list(&labels)).await?;
         let keepers = keepers.items.into_iter().map(Arc::new).collect();
-        let configuration = self.fresh_configuration(form, &wanted(form, template(&workload).as_ref())).await;
-        Ok(Sight { workload: Arc::new(workload), keepers, pods: Vec::new(), configuration })
+        let wanted = wanted(form, template(&workload).as_ref());
+        let configuration = self.fresh_configuration(form, &wanted).await;
+        let shared = self.shared(form, kind, wanted.keys());
+        Ok(Sight { workload: Arc::new(workload), keepers, pods: Vec::new(), configuration, shared })
     }
 
     /// Objects of configuration, asked for now: by lists of one, so that a Role needs no more than the watches do.
@@ -290,7 +321,7 @@ impl Clusters {
     /// Other than before where anything of what [`Self::sight`] reads has changed.
     pub(super) fn changes(&self, form: &form::KubernetesTarget, kind: Kind, target: u64) -> u64 {
         let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        let claimed: Vec<_> = claims.get(&target).into_iter().flatten().cloned().collect();
+        let claimed: Vec<_> = claims.get(&target).into_iter().flat_map(|claim| &claim.watched).cloned().collect();
         drop(claims);
         let mirrors = self.lock();
         let own = scopes(form, kind).into_iter().map(|scope| (address(form), scope));
@@ -324,6 +355,11 @@ impl Clusters {
 
 fn address(form: &form::KubernetesTarget) -> Address {
     (form.kubeconfig.clone(), form.context.clone())
+}
+
+/// A target's workload, in words.
+fn whose(form: &form::KubernetesTarget, kind: Kind) -> String {
+    format!("{} {}/{}", kind.word(), form.namespace, form.workload.name())
 }
 
 fn absent(form: &form::KubernetesTarget, kind: Kind) -> KubernetesError {

@@ -183,6 +183,8 @@ fn to_take(found: Option<&DynamicObject>, now: Timestamp, holder: &Holder) -> Ta
     let Some(found) = found else { return Take::Write(spec(None, now, holder)) };
     let theirs = text(found, "/spec/holderIdentity").unwrap_or_default();
     let renewed = text(found, "/spec/renewTime").and_then(|at| at.parse::<Timestamp>().ok());
+    // Whoever wrote a time that is to come has another clock than the API server, and it would hold until then.
+    let renewed = renewed.filter(|renewed| renewed.duration_since(now) <= signed(HOLDS_FOR));
     let holds_for = field(found, "/spec/leaseDurationSeconds").and_then(Value::as_i64);
     if theirs == &*holder.installation {
         let is_young = renewed.is_some_and(|renewed| now.duration_since(renewed).abs() < signed(RENEWED_AFTER));
@@ -276,7 +278,11 @@ fn by(holder: &str, host: Option<&str>) -> String {
 
 fn still(left: Option<SignedDuration>) -> String {
     left.map_or_else(
-        || "until somebody deletes it, since it says neither when it was renewed nor for how long it holds".to_owned(),
+        || {
+            "until somebody deletes it, since it does not say for how long it holds, or when it was renewed, or says a time \
+             that is still to come"
+                .to_owned()
+        },
         |left| format!("for another {} s", left.as_secs().max(1)),
     )
 }
@@ -322,6 +328,13 @@ mod tests {
         let mut timeless = lease("them", -900);
         timeless.data["spec"]["renewTime"] = Value::Null;
         assert!(matches!(ours(&timeless), Take::Theirs { left: None, .. }), "nobody knows when it ends");
+        // By a clock that is a little ahead, and by one that is far.
+        let ahead = |seconds: i64| match ours(&lease("them", seconds)) {
+            Take::Theirs { left, .. } => left.map(|left| left.as_secs()),
+            other => panic!("it is another's: {other:?}"),
+        };
+        assert_eq!((ahead(60), ahead(61), ahead(86_400)), (Some(120), None, None));
+        assert!(matches!(ours(&lease("us", 86_400)), Take::Write(_)), "ours is put right");
         let Take::Write(first) = to_take(None, at(0), &us()) else { panic!("it is to be made") };
         assert_eq!((&first["holderIdentity"], &first["leaseTransitions"]), (&"us".into(), &0.into()));
     }

@@ -102,7 +102,7 @@ impl KubernetesTarget {
         let holder = Holder::new(clusters.installation());
         let lease = Lease::new(kind, &form.namespace, form.workload.name(), holder);
         let names = Names::known(known);
-        let last = names.last().and_then(|last| Some((last.clone(), base(names.content(last)?).to_owned())));
+        let last = names.inherited().map(|(last, content)| (last.clone(), base(content).to_owned()));
         Self {
             form,
             kind,
@@ -130,9 +130,7 @@ impl KubernetesTarget {
         // Before anything is read: what changes meanwhile is noticed by the next glance.
         let changes = self.changes();
         let sight = self.clusters.sight(&self.form, self.kind, self.number).await?;
-        if let Err(error) = self.kept.load().await {
-            tracing::warn!(%error, "the configuration of earlier releases is not at hand");
-        }
+        self.load_kept().await;
         let (mut observation, live) = self.understand(&sight);
         if let (Some(why), Some(workload)) = (self.lease.refusal(), &mut observation.workload) {
             workload.hindrances.push(Hindrance::NotUndoable { why });
@@ -144,6 +142,14 @@ impl KubernetesTarget {
         }
         self.taken_in.store(changes, Ordering::Release);
         Ok(observation)
+    }
+
+    /// Reads what is kept of earlier releases. Without it their templates can still be gone back to, and what takes more
+    /// is refused by name.
+    async fn load_kept(&self) {
+        if let Err(error) = self.kept.load().await {
+            tracing::warn!(%error, "the configuration of earlier releases is not at hand");
+        }
     }
 
     fn understand(&self, sight: &Sight) -> (Observation, Option<Identity>) {

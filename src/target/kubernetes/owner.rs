@@ -1,8 +1,29 @@
 //! Who else believes to own a workload: a controller that would undo what Backstop does, or be confused by it.
 
+use std::collections::BTreeMap;
+
 use kube::core::DynamicObject;
 
 use super::workload::{annotation, label};
+
+/// What tells of owners among an object's labels and annotations.
+const TRACES: [&str; 9] = [
+    "argocd.argoproj.io/tracking-id",
+    "argocd.argoproj.io/instance",
+    "helm.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/namespace",
+    "kustomize.toolkit.fluxcd.io/name",
+    "kustomize.toolkit.fluxcd.io/namespace",
+    "meta.helm.sh/release-name",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/instance",
+];
+
+/// Of labels or annotations, those that tell of an owner.
+pub(super) fn traces(mut all: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    all.retain(|name, _| TRACES.contains(&name.as_str()));
+    all
+}
 
 /// Who owns a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +77,7 @@ impl std::fmt::Display for Owner {
     }
 }
 
-/// Who owns a workload by its own labels, annotations and owner references. The first that fits: who reconciles comes
+/// Who owns a workload, or a ConfigMap, by its own labels, annotations and owner references. The first that fits: who reconciles comes
 /// before who only installed.
 pub(super) fn owner(workload: &DynamicObject) -> Option<Owner> {
     if let Some(tracking) = annotation(workload, "argocd.argoproj.io/tracking-id") {
@@ -146,6 +167,12 @@ mod tests {
             (reference("example.com/v1", "Shop"), Some("the Shop shop; true")),
         ] {
             assert_eq!(owned(metadata.clone()).as_deref(), expected, "{metadata}");
+            // A copy without the rest tells the same.
+            let mut traced = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}));
+            traced.metadata.labels = traced.metadata.labels.map(traces);
+            traced.metadata.annotations = traced.metadata.annotations.map(traces);
+            let said = owner(&traced).map(|owner| format!("{owner}; {}", owner.can_be_acted_past()));
+            assert_eq!(said.as_deref(), expected);
         }
     }
 }

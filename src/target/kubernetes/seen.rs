@@ -16,7 +16,10 @@ use super::{
     workload::{Kind, field, number},
 };
 use crate::{
-    core::release::{Hindrance, Instances, LiveInstances, Observation, Release, WayBack, Workload},
+    core::{
+        name::Version,
+        release::{Hindrance, Instances, LiveInstances, Observation, Release, WayBack, Workload},
+    },
     target::{AVAILABLE_LIMIT, names::Names},
 };
 
@@ -48,6 +51,11 @@ pub(super) fn pods(kind: Kind, sight: &Sight) -> Vec<Pod> {
 impl Seen {
     pub(super) fn new(settling: Settling) -> Self {
         Self { unready: Unready::default(), settling }
+    }
+
+    /// The release that was told last.
+    pub(super) fn told(&self) -> Option<&Version> {
+        self.settling.told()
     }
 
     /// Whether another look would tell more, though nothing has changed.
@@ -202,7 +210,7 @@ fn available(
             if let Some(live) = live {
                 let is_same_template = revision.template.content() == live.template.content();
                 let wanted = Wanted { version: &version, content, is_same_template };
-                ways.extend(way_back(wanted, live, &look.sight.configuration, look.kept, look.restores));
+                ways.extend(way_back(wanted, live, look.sight, look.kept, look.restores));
             }
             let configuration = Some(content.to_owned());
             available.push(Release { configuration, ..Release::of(version) });

@@ -10,14 +10,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::identity::Identity;
-use crate::core::name::Version;
+use crate::core::{engine::LOOK_FIRST_FOR, gate::NOTICE_LAG, name::Version};
 
-/// Nothing has changed for so long: one `kubectl apply` writes its objects within a second. Shorter than an incident takes
-/// to open, which would accuse the release before.
+/// Nothing has changed for so long: one `kubectl apply` writes its objects within a second.
 const SETTLE_FOR: Duration = Duration::from_secs(2);
 /// So long after the first change it is told though it goes on changing. Shorter than the time by which a fault may come
-/// before the notice of the deploy that it is put down to ([`crate::core::gate::NOTICE_LAG`]).
+/// before the notice of the deploy that it is put down to ([`NOTICE_LAG`]), and, with a glance (one a second) before and after it, than an
+/// incident waits for it ([`LOOK_FIRST_FOR`]), which would accuse the release before.
 const SETTLE_WITHIN: Duration = Duration::from_secs(6);
+const _: () = assert!(SETTLE_WITHIN.as_secs() + 2 <= LOOK_FIRST_FOR.as_secs());
+const _: () = assert!(SETTLE_WITHIN.as_secs() < NOTICE_LAG.as_secs());
 
 /// What was told last, and what is to be told next.
 #[derive(Debug, Default)]
@@ -80,6 +82,11 @@ impl Settling {
         Ok(())
     }
 
+    /// What was told last.
+    pub(super) fn told(&self) -> Option<&Version> {
+        self.told.as_ref().map(|told| &told.version)
+    }
+
     /// It cannot be seen now: what was coming is looked at anew.
     pub(super) fn lost(&mut self) {
         self.coming = None;
@@ -110,6 +117,7 @@ mod tests {
         let manifest = Manifest([(named, Some(configuration.to_owned()))].into());
         Identity {
             version: version.into(),
+            known_as: content(&template, &manifest),
             content: content(&template, &manifest),
             template,
             manifest,

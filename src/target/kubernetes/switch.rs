@@ -2,9 +2,10 @@
 //!
 //! Every part is written after a fresh look, tests whom it changes, and may be repeated: whoever goes on after a crash
 //! finds on the workload that it is between two releases, and between which. The template comes last, and with it pods are
-//! made anew: none starts with half of a configuration that was put back.
+//! made anew: no pod of the release that is gone back to starts with half of a configuration that was put back. Pods of the
+//! one that is left may: those that are started again meanwhile, and those that have a ConfigMap as files.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::PoisonError};
 
 use serde_json::Value;
 
@@ -15,12 +16,12 @@ use super::{
     identity::{self, Identity, MadeToBe, Switching},
     revision::{Revision, Template},
     undo,
-    ways::{self, Wanted},
+    ways::{self, Restoring, Wanted},
     write::{Try, tried, until_written},
 };
 use crate::{
     core::{name::Version, operation::Attempt},
-    target::TargetError,
+    target::{TargetError, names::base},
 };
 
 /// A release to be gone back to, as it is found.
@@ -44,13 +45,13 @@ struct Plan {
 impl KubernetesTarget {
     pub(super) async fn switch(&self, attempt: &Attempt, from: &Version, to: &Version) -> Result<String, TargetError> {
         let incident = attempt.key.incident.as_str();
-        self.kept.load().await?;
+        self.load_kept().await;
         until_written(attempt.deadline, || self.try_switch(incident, from, to)).await
     }
 
     /// Whether the release is there, and all that going back to it takes.
     pub(super) async fn ensure_available(&self, version: &Version) -> Result<String, TargetError> {
-        self.kept.load().await?;
+        self.load_kept().await;
         let fresh = self.fresh().await?;
         let live = self.identify(&fresh).map_err(TargetError::Untold)?;
         let found = self.find(&fresh, version)?;
@@ -72,18 +73,42 @@ impl KubernetesTarget {
         };
         let live = self.identify(&fresh).map_err(unseen)?;
         let is_between = live.switching.as_ref().is_some_and(|switching| switching.is_between(from, to));
-        if live.version == *to && !is_between {
+        // Somebody may have put the configuration back and left the pods with what they started with.
+        let is_put_back = live.version == *to && !is_between;
+        if is_put_back && (live.is_ours || self.was_told(to) || !self.runs_the_same(from, &live)) {
             return Ok(Try::Done(format!("{to} was the workload's already")));
         }
-        if live.version != *from && !is_between {
-            return Err(TargetError::Overtaken { from: from.clone(), to: to.clone(), live: live.version });
+        if live.version != *from && !is_between && !is_put_back {
+            return Err(self.overtaken(&fresh, (from, to), live.version));
         }
-        let found = self.find(&fresh, to)?;
-        let plan = self.plan(&fresh, &live, is_between, to, &found).await?;
+        let mut found = self.find(&fresh, to)?;
+        if is_put_back {
+            found.content.clone_from(&live.content);
+        }
+        let plan = self.plan(&fresh, &live, is_between || is_put_back, to, &found).await?;
         if plan.maps.is_empty() {
             self.write_template(&fresh, incident, (from, to), &found, plan).await
         } else {
             self.write_maps(&fresh, incident, (from, to), &live, plan).await
+        }
+    }
+
+    /// Whether the last look found that release live, so that its pods began with it.
+    fn was_told(&self, version: &Version) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).told() == Some(version)
+    }
+
+    /// Whether a release has the template of what is live.
+    fn runs_the_same(&self, version: &Version, live: &Identity) -> bool {
+        self.names().content(version).is_some_and(|content| base(content) == base(&live.content))
+    }
+
+    /// Another release is live; with what was put back before it came.
+    fn overtaken(&self, fresh: &Sight, (from, to): (&Version, &Version), live: Version) -> TargetError {
+        let (from, to) = (from.clone(), to.clone());
+        match identity::put_back(fresh, &self.names(), &self.kept, (&from, &to)) {
+            Some((older, maps)) => TargetError::OvertakenHalfway { from, to, live, older, maps: ways::words(&maps) },
+            None => TargetError::Overtaken { from, to, live },
         }
     }
 
@@ -92,19 +117,19 @@ impl KubernetesTarget {
         let content = self.names().content(version).map(str::to_owned);
         let content =
             content.ok_or_else(|| unavailable(version, "no revision of that name was ever seen".to_owned()))?;
-        let base = crate::target::names::base(&content);
+        let base = base(&content);
         let found = sight.revisions(self.kind).into_iter().find(|revision| revision.template.content() == base);
         let gone = "its revision is gone: the workload keeps revisionHistoryLimit of them";
         let revision = found.ok_or_else(|| unavailable(version, gone.to_owned()))?;
         Ok(Found { revision, content })
     }
 
-    /// What going from what is live to a release takes.
+    /// What going from what is live to a release takes. Where it `is_begun`, nothing that is left to do is refused.
     async fn plan(
         &self,
         fresh: &Sight,
         live: &Identity,
-        is_between: bool,
+        is_begun: bool,
         to: &Version,
         Found { revision, content }: &Found,
     ) -> Result<Plan, TargetError> {
@@ -115,9 +140,13 @@ impl KubernetesTarget {
         if let Some((missing, _)) = now.iter().find(|(_, held)| **held == Held::Absent(Need::Required)) {
             return Err(unavailable(to, format!("its pods need the {missing}, and there is none")));
         }
-        let wanted = Wanted { version: to, content, is_same_template: is_same_template && !is_between };
-        let restores = self.form.restore_config || is_between;
-        let way = ways::way(wanted, &now, &self.kept, restores).map_err(|why| unavailable(to, why))?;
+        let wanted = Wanted { version: to, content, is_same_template: is_same_template && !is_begun };
+        let restoring = match (is_begun, self.form.restore_config) {
+            (true, _) => Restoring::Begun,
+            (false, true) => Restoring::Own(fresh),
+            (false, false) => Restoring::No,
+        };
+        let way = ways::way(wanted, &now, &self.kept, restoring).map_err(|why| unavailable(to, why))?;
         let mut data = match identity::configuration_of(content) {
             Some(configuration) if !way.restored.is_empty() => self.kept.data(configuration).await?,
             _ => BTreeMap::new(),
@@ -165,7 +194,8 @@ impl KubernetesTarget {
         plan: Plan,
     ) -> Result<Try, TargetError> {
         let switching = Switching { from: from.clone(), to: to.clone(), template: identity::print(&live.template) };
-        if live.switching.as_ref() != Some(&switching) {
+        // Whoever takes it back leaves what it says: until the template is another one, the release is the one it was.
+        if !live.switching.as_ref().is_some_and(|one| one.is_between(from, to)) {
             let text = serde_json::to_string(&switching).map_err(|error| TargetError::Lost(error.to_string()))?;
             let patch = undo::to_switching(&fresh.workload, &text, incident);
             return self.write_workload(patch).await.map(further);

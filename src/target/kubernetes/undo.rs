@@ -95,7 +95,10 @@ fn pointer(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::workload::tests::object, *};
+    use super::{
+        super::{configuration::plain, workload::tests::object},
+        *,
+    };
 
     fn deployment() -> DynamicObject {
         object(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {
@@ -131,13 +134,15 @@ mod tests {
             (json!({"data": none, "binaryData": some}), json!({"binaryData": {"limit": "5"}})),
             (json!({"data": none, "binaryData": none}), json!({})),
         ] {
-            let patch = to_data(&map, &data, "shop-1");
+            // As it is known here: without what its annotations say.
+            let patch = to_data(&plain(map.clone()), &data, "shop-1");
             let patch: json_patch::Patch = serde_json::from_value(Value::Array(patch)).expect("a patch");
             let mut whole = serde_json::to_value(&map).expect("an object");
             json_patch::patch(&mut whole, &patch).expect("it fits");
             for part in ["data", "binaryData"] {
                 assert_eq!(whole.get(part), expected.get(part), "{data}");
             }
+            assert_eq!(whole["metadata"]["annotations"], json!({"a": "b", INCIDENT: "shop-1"}), "others' stay");
         }
     }
 

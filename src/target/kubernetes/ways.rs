@@ -1,11 +1,14 @@
 //! What going back to a release comes to, as far as its configuration goes: what is put back, what stays as it is, and
 //! why it cannot be done.
 
+use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{
+    clusters::Sight,
     configuration::{Configuration, Held, Holder, Kept, Manifest, Named},
     identity::{Identity, configuration_of},
+    owner::owner,
     workload::field,
 };
 use crate::core::{name::Version, release::WayBack};
@@ -32,9 +35,26 @@ pub(super) struct Wanted<'a> {
     pub(super) is_same_template: bool,
 }
 
+/// Whether `ConfigMaps` are put back.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Restoring<'a> {
+    /// None is.
+    No,
+    /// Those that nobody else has to do with.
+    Own(&'a Sight),
+    /// It was begun: all that is not as it was.
+    Begun,
+}
+
 /// What going back to `wanted` comes to, from what there is `now`.
-pub(super) fn way(wanted: Wanted<'_>, now: &Configuration, kept: &Kept, restores: bool) -> Result<Way, String> {
+pub(super) fn way(
+    wanted: Wanted<'_>,
+    now: &Configuration,
+    kept: &Kept,
+    restoring: Restoring<'_>,
+) -> Result<Way, String> {
     let Wanted { version, content, is_same_template } = wanted;
+    let restores = !matches!(restoring, Restoring::No);
     let known = configuration_of(content);
     let Some(before) = known.map_or_else(|| Some(Manifest::default()), |hash| kept.manifest(hash)) else {
         return if restores || is_same_template {
@@ -58,7 +78,13 @@ pub(super) fn way(wanted: Wanted<'_>, now: &Configuration, kept: &Kept, restores
                     format!("the {named} has changed since {version}, and is immutable: deploy {version} anew instead")
                 });
             }
-            Some(Held::There(..)) => {}
+            Some(Held::There(_, object)) => {
+                if let Restoring::Own(sight) = restoring
+                    && let Some(why) = others(named, object, sight)
+                {
+                    hindered.get_or_insert(format!("the {named} has changed since {version}, and {why}"));
+                }
+            }
             _ => {
                 hindered.get_or_insert_with(|| format!("the {named} is gone since {version}, and is not made anew"));
             }
@@ -86,11 +112,21 @@ pub(super) fn way(wanted: Wanted<'_>, now: &Configuration, kept: &Kept, restores
     Ok(way)
 }
 
+/// Why a ConfigMap is not this workload's alone.
+fn others(named: &Named, map: &DynamicObject, sight: &Sight) -> Option<String> {
+    let theirs = owner(map).filter(|theirs| owner(&sight.workload).as_ref() != Some(theirs));
+    let owned = theirs.map(|theirs| format!("{theirs} owns it: put it back there"));
+    owned.or_else(|| {
+        let other = sight.shared.get(named)?;
+        Some(format!("{other} has it too, whose pods would go on with what it holds now: put it back for both by hand"))
+    })
+}
+
 /// The ways back that are not whole, for the gates and for people.
 pub(super) fn way_back(
     wanted: Wanted<'_>,
     live: &Identity,
-    now: &Configuration,
+    sight: &Sight,
     kept: &Kept,
     restores: bool,
 ) -> Option<WayBack> {
@@ -99,7 +135,8 @@ pub(super) fn way_back(
         return None;
     }
     let to = wanted.version.clone();
-    match way(wanted, now, kept, restores) {
+    let restoring = if restores { Restoring::Own(sight) } else { Restoring::No };
+    match way(wanted, &sight.configuration, kept, restoring) {
         Err(why) => Some(WayBack { to, hindered: Some(why), leaves: None }),
         Ok(way) if way.left.is_empty() => None,
         Ok(way) => Some(WayBack { to, hindered: None, leaves: Some(stays(&way.left)) }),
@@ -123,11 +160,13 @@ pub(super) fn words(all: &[Named]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::{
         super::{
-            configuration::{Key, Need, sealed},
+            configuration::{Key, Need, plain, sealed},
             workload::tests::object,
         },
         *,
@@ -146,6 +185,53 @@ mod tests {
             "data": {"password": password}}));
         let named = Named { holder: Holder::Secret, name: name.to_owned() };
         (named, Held::of(Holder::Secret, Some(&sealed(&found, &Key::from([1; 32]))), Need::Required))
+    }
+
+    fn sight(annotations: &Value) -> Sight {
+        let workload = object(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "shop", "annotations": annotations}}));
+        Sight {
+            workload: workload.into(),
+            keepers: Vec::new(),
+            pods: Vec::new(),
+            configuration: Configuration::new(),
+            shared: BTreeMap::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_others_have_to_do_with_is_left_to_people() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let kept = Kept::new(Some(directory.path().to_owned()), BlockingCalls::default());
+        let before: Configuration = [map("a", "1", false)].into();
+        let manifest = Manifest::of(&before).expect("known");
+        kept.keep(&manifest, &before).await.expect("kept");
+        let content = format!("whole.base.{}", manifest.hash().expect("it names something"));
+        let by_helm = |release: &str| json!({"meta.helm.sh/release-name": release});
+        let named = map("a", "", false).0;
+        for (workload, of_map, shared, expected) in [
+            (json!({}), json!({}), None, Ok(())),
+            (json!({}), by_helm("shop"), None, Err("the Helm release shop owns it")),
+            (by_helm("shop"), by_helm("common"), None, Err("the Helm release common owns it")),
+            // Whether the workload's own owner is acted past is for the policy to say.
+            (by_helm("shop"), by_helm("shop"), None, Ok(())),
+            (json!({}), json!({}), Some("deployment prod/billing"), Err("deployment prod/billing has it too")),
+        ] {
+            let object = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"limit": "2"},
+                "metadata": {"name": "a", "annotations": of_map}}));
+            let held = Held::of(Holder::ConfigMap, Some(&plain(object)), Need::Required);
+            let now: Configuration = [(named.clone(), held)].into();
+            let mut sight = sight(&workload);
+            sight.shared.extend(shared.map(|other| (named.clone(), other.to_owned())));
+            let wanted = Wanted { version: &"1.4.2".into(), content: &content, is_same_template: true };
+            let said = way(wanted, &now, &kept, Restoring::Own(&sight)).map(|_| ());
+            match expected {
+                Ok(()) => assert_eq!(said, Ok(())),
+                Err(why) => assert!(said.as_ref().is_err_and(|said| said.contains(why)), "{said:?}, not {why}"),
+            }
+            // What was begun is taken back all the same.
+            assert!(way(wanted, &now, &kept, Restoring::Begun).is_ok());
+        }
     }
 
     #[tokio::test]
@@ -185,7 +271,9 @@ mod tests {
         {
             let wanted = Wanted { version: &"1.4.2".into(), content: &content, is_same_template };
             let list = |all: &[Named]| all.iter().map(Named::to_string).collect::<Vec<_>>().join(", ");
-            let said = way(wanted, &now, &kept, restores)
+            let sight = sight(&json!({}));
+            let restoring = if restores { Restoring::Own(&sight) } else { Restoring::No };
+            let said = way(wanted, &now, &kept, restoring)
                 .map_or_else(|why| why, |way| format!("restored [{}] left [{}]", list(&way.restored), list(&way.left)));
             assert!(said.contains(expected), "{said}, not {expected}");
         }
@@ -198,7 +286,7 @@ mod tests {
         let now: Configuration = [map("a", "1", false)].into();
         let asked = |content: &str, is_same_template: bool, restores: bool| {
             let wanted = Wanted { version: &"1.4.2".into(), content, is_same_template };
-            way(wanted, &now, &kept, restores)
+            way(wanted, &now, &kept, if restores { Restoring::Begun } else { Restoring::No })
         };
         let why = "what the ConfigMaps of 1.4.2 held is not kept any more".to_owned();
         assert_eq!(asked("whole.base.lost", false, true), Err(why.clone()));

@@ -65,6 +65,8 @@ pub struct Bench {
     pub tells_current: bool,
     /// Why the target does not tell what is live just now, where it is one that can.
     pub untold: Option<&'static str>,
+    /// What the target tells of the configuration of what is live.
+    pub configuration: Option<&'static str>,
     /// What a platform shows of it, where it runs on one.
     pub workload: Option<Workload>,
     /// Incidents for which evidence was to be gathered, oldest first.
@@ -167,6 +169,7 @@ impl Bench {
             live: Some("v1"),
             tells_current: true,
             untold: None,
+            configuration: None,
             workload: None,
             gathers: Vec::new(),
             ready: Some(true),

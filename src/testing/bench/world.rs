@@ -85,7 +85,8 @@ impl Bench {
         let observation = match self.live {
             None => Err(Reason::new("timed out")),
             Some(live) => Ok(Observation {
-                current: (self.tells_current && self.untold.is_none()).then(|| Release::of(live)),
+                current: (self.tells_current && self.untold.is_none())
+                    .then(|| Release { configuration: self.configuration.map(str::to_owned), ..Release::of(live) }),
                 untold: self.untold.map(str::to_owned),
                 available: ["v3", "v2", "v1"].into_iter().filter(|one| *one != live).map(Release::of).collect(),
                 workload: self.workload.clone().map(Box::new),

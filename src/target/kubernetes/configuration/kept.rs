@@ -161,12 +161,25 @@ fn read_all(directory: &Path) -> io::Result<BTreeMap<String, Entry>> {
         Err(error) => return Err(error),
     };
     for entry in entries.take(FILES_LIMIT) {
-        let path = entry?.path();
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => {
+                tracing::warn!(path = %directory.display(), %error, "configurations that were kept are not all listed");
+                continue;
+            }
+        };
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if path.extension().is_none_or(|end| end != "json") || name.starts_with('.') {
             continue;
         }
-        let text = fs::read(&path)?;
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            // The others are of use without it; what it held is not kept any more.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a configuration that was kept cannot be read");
+                continue;
+            }
+        };
         match serde_json::from_slice::<Record>(&text) {
             Ok(record) if record.objects.hash().as_ref() == Some(&name) => {
                 let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
@@ -286,6 +299,20 @@ mod tests {
         let again = Kept::new(Some(directory.path().to_owned()), BlockingCalls::default());
         again.load().await.expect("the others are read");
         assert_eq!(again.manifest(&name), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_read_takes_no_other_with_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let kept = Kept::new(Some(directory.path().to_owned()), BlockingCalls::default());
+        let (first, second) = (keep(&kept, 1).await, keep(&kept, 2).await);
+        // A directory in a file's place: whoever reads it fails, root as well.
+        let path = path_of(directory.path(), &first);
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("made");
+        let again = Kept::new(Some(directory.path().to_owned()), BlockingCalls::default());
+        again.load().await.expect("the other is read");
+        assert!(again.manifest(&first).is_none() && again.manifest(&second).is_some());
     }
 
     #[test]

@@ -10,6 +10,10 @@ use super::super::content::short;
 use crate::record::atomic;
 
 const LENGTH: usize = 32;
+/// What is hashed to tell keys apart: no Secret's text, which is an object.
+const WHICH_KEY: &str = "which key";
+/// Hexadecimal digits by which keys are told apart: an installation has one, and rarely another one later.
+const ID_DIGITS: usize = 8;
 
 /// The key. Made once, and kept beside the store: what did not change is known as the same after a restart.
 #[derive(Clone)]
@@ -57,12 +61,23 @@ impl Key {
     }
 
     /// A text's hash under the key (HMAC-SHA-256, as short as the others).
+    /// After a colon: before it is which key it is, so that hashes under two keys are not taken for different texts.
     pub(crate) fn seal(&self, text: &str) -> String {
+        let id: String = self.hash(WHICH_KEY).chars().take(ID_DIGITS).collect();
+        format!("{id}:{}", self.hash(text))
+    }
+
+    fn hash(&self, text: &str) -> String {
         let key = self.0.expose_secret();
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
         mac.update(text.as_bytes());
         short(&mac.finalize().into_bytes())
     }
+}
+
+/// Under which key a text was sealed; none where that was not written down.
+pub(super) fn id(sealed: &str) -> Option<&str> {
+    Some(sealed.split_once(':')?.0)
 }
 
 #[cfg(test)]
@@ -80,6 +95,9 @@ mod tests {
         let read = Key::load_or_make(&path).expect("read");
         assert_eq!(made.seal("text"), read.seal("text"));
         assert_ne!(made.seal("text"), Key::from([0; LENGTH]).seal("text"));
+        assert!(id(&made.seal("text")).is_some() && id(&made.seal("text")) == id(&read.seal("other")));
+        assert_ne!(id(&made.seal("text")), id(&Key::from([0; LENGTH]).seal("text")));
+        assert_eq!(id("0123"), None);
         assert_eq!(format!("{made:?}"), "Key");
         fs::write(&path, "short").expect("written");
         let said = Key::load_or_make(&path).expect_err("it is damaged").to_string();

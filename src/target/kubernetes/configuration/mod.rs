@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     content,
+    owner::traces,
     workload::{field, resource, text},
 };
 
@@ -117,12 +118,31 @@ impl Manifest {
         (!self.0.is_empty()).then(|| hash(&self.0.iter().map(row).collect()))
     }
 
+    /// Whether what is there `now` may be the same, told apart in another way: what counted then and counts now is as it was,
+    /// as far as that can be compared.
+    pub(super) fn may_be(&self, now: &Self) -> bool {
+        let is_same = |(named, before): (&Named, &Option<String>)| {
+            now.0.get(named).is_none_or(|now| before == now || is_under_another_key(before.as_deref(), now.as_deref()))
+        };
+        self.0.iter().all(is_same)
+    }
+
     /// What is otherwise now, of what was: by name, with what it was.
     pub(super) fn changed<'a>(&'a self, now: &'a Configuration) -> impl Iterator<Item = (&'a Named, Option<&'a str>)> {
         self.0.iter().filter_map(|(named, before)| {
             let held = now.get(named)?;
-            (!matches!(held, Held::Untold(_)) && held.hash() != before.as_deref()).then_some((named, before.as_deref()))
+            let before = before.as_deref();
+            let is_known = !matches!(held, Held::Untold(_)) && !is_under_another_key(before, held.hash());
+            (is_known && held.hash() != before).then_some((named, before))
         })
+    }
+}
+
+/// Whether two hashes of a Secret say nothing about each other.
+fn is_under_another_key(one: Option<&str>, other: Option<&str>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => key::id(one) != key::id(other),
+        _ => false,
     }
 }
 
@@ -172,9 +192,18 @@ pub(super) fn hash(data: &Value) -> String {
     content::of_value(data)
 }
 
-/// A ConfigMap's copy: without annotations, where tools write all of it a second time.
+/// A ConfigMap's copy: of annotations, where tools write all of it a second time, and of labels only what tells of an owner.
+/// Whether it has annotations at all stays known to whoever adds one.
 pub(super) fn plain(mut object: DynamicObject) -> DynamicObject {
-    object.metadata = identity(object.metadata);
+    let mut metadata = std::mem::take(&mut object.metadata);
+    let (labels, annotations) = (metadata.labels.take(), metadata.annotations.take());
+    let owner_references = metadata.owner_references.take();
+    object.metadata = ObjectMeta {
+        labels: labels.map(traces),
+        annotations: annotations.map(traces),
+        owner_references,
+        ..identity(metadata)
+    };
     object
 }
 
@@ -217,7 +246,7 @@ mod tests {
         assert_ne!(there(&json!({"a": "1"})).hash(), there(&json!({"a": "2"})).hash());
         // What is empty is not what is absent.
         assert_ne!(there(&json!({"a": ""})).hash(), there(&json!({})).hash());
-        assert_eq!(plain(map(&json!({"a": "1"}))).metadata.annotations, None);
+        assert_eq!(plain(map(&json!({"a": "1"}))).metadata.annotations, Some(BTreeMap::new()), "there are some");
     }
 
     #[test]
@@ -255,6 +284,40 @@ mod tests {
         now.insert(named("a"), Held::Untold("see it: nobody may".to_owned()));
         assert_eq!(Manifest::of(&now), Err("see it: nobody may".to_owned()));
         assert_eq!(before.changed(&now).count(), 1, "what is not known has not changed");
+        let secret = |key: [u8; 32]| {
+            let secret = sealed(&map(&json!({"password": "aHVudGVyMg=="})), &Key::from(key));
+            let named = Named { holder: Holder::Secret, name: "s".to_owned() };
+            Configuration::from([(named, Held::of(Holder::Secret, Some(&secret), Need::Required))])
+        };
+        let before = Manifest::of(&secret([1; 32])).expect("known");
+        assert_eq!(before.changed(&secret([2; 32])).count(), 0, "nor has what cannot be compared");
         assert_eq!(Manifest::default().hash(), None);
+    }
+
+    #[test]
+    fn what_counts_otherwise_by_now_may_be_the_same() {
+        let named = |holder: Holder, name: &str| Named { holder, name: name.to_owned() };
+        let manifest = |map: Option<&str>, secret: Option<&str>, other: Option<&str>| {
+            let rows = [
+                (named(Holder::ConfigMap, "a"), map),
+                (named(Holder::ConfigMap, "other"), other),
+                (named(Holder::Secret, "s"), secret),
+            ];
+            Manifest(rows.into_iter().filter_map(|(named, hash)| Some((named, Some(hash?.to_owned())))).collect())
+        };
+        let before = manifest(Some("1"), Some("key1:1"), None);
+        for (now, may_be) in [
+            (manifest(Some("1"), None, None), true),
+            (manifest(Some("1"), Some("key1:1"), Some("1")), true),
+            (Manifest::default(), true),
+            (manifest(Some("1"), Some("key2:7"), None), true),
+            // As they were written without the key's name.
+            (manifest(Some("1"), Some("7"), None), true),
+            (manifest(Some("1"), Some("key1:2"), None), false),
+            (manifest(Some("2"), None, None), false),
+            (manifest(Some("2"), Some("key2:7"), Some("1")), false),
+        ] {
+            assert_eq!(before.may_be(&now), may_be, "{now:?}");
+        }
     }
 }
