@@ -43,6 +43,8 @@ mod troubles;
 mod waiting;
 #[path = "engine/witnesses.rs"]
 mod witnesses;
+#[path = "engine/words.rs"]
+mod words;
 
 const fn as_it_is(_: &mut ServicePolicy) {}
 

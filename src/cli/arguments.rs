@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    Args, CommandFactory as _, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
 use secrecy::SecretString;
@@ -37,6 +37,9 @@ fn configuration() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(|name| PathBuf::from(if name.is_empty() { CONFIGURATION.into() } else { name }))
 }
 
+/// The heading over how a daemon is reached.
+const REACHING: &str = "Reaching the daemon";
+
 /// Where the configuration is, and how a daemon is reached.
 #[derive(Debug, Args)]
 pub(super) struct Access {
@@ -46,16 +49,28 @@ pub(super) struct Access {
     #[arg(help = format!("The configuration [env: BACKSTOP_CONFIG] [default: {CONFIGURATION}]"))]
     pub(super) config: PathBuf,
     /// The daemon's URL; without it the Unix socket is used
-    #[arg(long, global = true, value_name = "URL", help_heading = "Reaching the daemon")]
+    #[arg(long, global = true, value_name = "URL", help_heading = REACHING)]
     #[arg(conflicts_with = "socket")]
     pub(super) server: Option<String>,
     /// The token for --server; the variable keeps it out of the list of processes
     #[arg(long, global = true, value_name = "TOKEN", env = "BACKSTOP_TOKEN", hide_env_values = true)]
-    #[arg(help_heading = "Reaching the daemon")]
+    #[arg(help_heading = REACHING)]
     pub(super) token: Option<SecretString>,
     /// The daemon's Unix socket, instead of the one that the configuration names
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Reaching the daemon")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = REACHING)]
     pub(super) socket: Option<PathBuf>,
+}
+
+/// Commands that reach no daemon: how one is reached is not shown with them.
+const WITHOUT_DAEMON: [&str; 9] =
+    ["run", "check", "schema", "demo", "history", "notify", "completions", "man", "store"];
+
+/// The command line as it is parsed and shown.
+pub(super) fn command() -> clap::Command {
+    let command = Arguments::command();
+    let reaching = command.get_arguments().filter(|one| one.get_help_heading() == Some(REACHING));
+    let hidden: Vec<clap::Arg> = reaching.map(|one| one.clone().hide(true)).collect();
+    WITHOUT_DAEMON.iter().fold(command, |command, name| command.mut_subcommand(name, |one| one.args(hidden.clone())))
 }
 
 #[derive(Debug, Subcommand)]

@@ -42,6 +42,8 @@ pub(super) struct Report {
 }
 
 #[derive(Debug, Args)]
+// Left to itself clap shows what was written as if it were required.
+#[command(override_usage = "backstop pause [OPTIONS] --reason <TEXT> [SERVICE]")]
 pub(super) struct Pause {
     /// The service; all of them where it is left out
     pub(super) service: Option<String>,

@@ -166,6 +166,8 @@ impl Daemon {
         let failure = Failure::failed(format!("{what}: {detail}"));
         match status {
             _ if problem.kind == GATE_PROBLEM => failure.with_exit(Exit::GATE),
+            StatusCode::UNAUTHORIZED if self.token.is_some() => failure
+                .with_hint("the token was given by --token or BACKSTOP_TOKEN; the daemon has others in server.tokens"),
             StatusCode::UNAUTHORIZED => failure.with_hint("give a token with --token or BACKSTOP_TOKEN"),
             StatusCode::NOT_FOUND => {
                 failure.with_hint("`backstop status` and `backstop incident list` show what is there")

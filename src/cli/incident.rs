@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     core::view::{ApprovalView, IncidentView},
-    serve::answers::{Done, IncidentSummary, Incidents},
+    serve::{
+        answers::{Done, IncidentSummary, Incidents},
+        no_incident,
+    },
 };
 
 pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<(), Failure> {
@@ -43,7 +46,8 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
                 Err(failure) if failure.unreached => {
                     let stored = stored::incidents(access, failure)?;
                     let found = stored.iter().find(|one| one.id.as_str() == incident);
-                    encode(found.ok_or_else(|| Failure::failed(format!("find incident {incident:?} in the store")))?)?
+                    let why = || no_incident(incident, stored.iter());
+                    encode(found.ok_or_else(|| Failure::failed(format!("show {incident}: {}", why())))?)?
                 }
                 answer => answer?,
             };
@@ -53,14 +57,16 @@ pub(super) async fn run(access: &Access, command: &IncidentCommand) -> Result<()
             output::print(&render::incident(&decode(&answer)?, output::layout()))
         }
         IncidentCommand::Approve { incident, approval } => {
-            let approval = chosen(&daemon, incident, *approval).await?;
+            let what = format!("approve {incident}");
+            let approval = chosen(&daemon, &what, incident, *approval).await?;
             let body = json!({"approval": approval});
-            done(&daemon.post(&format!("approve {incident}"), &["incidents", incident, "approve"], &body).await?)
+            done(&daemon.post(&what, &["incidents", incident, "approve"], &body).await?)
         }
         IncidentCommand::Deny { incident, approval, reason } => {
-            let approval = chosen(&daemon, incident, *approval).await?;
+            let what = format!("deny {incident}");
+            let approval = chosen(&daemon, &what, incident, *approval).await?;
             let body = json!({"approval": approval, "reason": reason});
-            done(&daemon.post(&format!("deny {incident}"), &["incidents", incident, "deny"], &body).await?)
+            done(&daemon.post(&what, &["incidents", incident, "deny"], &body).await?)
         }
     }
 }
@@ -72,12 +78,11 @@ fn encode(value: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
 
 /// The approval to decide: the one that was named, else the one that is open, so that the decision binds to what was
 /// there when it was made.
-async fn chosen(daemon: &Daemon, incident: &str, approval: Option<u32>) -> Result<u32, Failure> {
+async fn chosen(daemon: &Daemon, what: &str, incident: &str, approval: Option<u32>) -> Result<u32, Failure> {
     if let Some(approval) = approval {
         return Ok(approval);
     }
-    let what = format!("decide about {incident}");
-    let view: IncidentView = decode(&daemon.get(&what, &["incidents", incident], &[]).await?)?;
+    let view: IncidentView = decode(&daemon.get(what, &["incidents", incident], &[]).await?)?;
     let why = match &view.approval {
         Some(approval) if approval.state == "open" => return Ok(approval.approval),
         _ if view.resolved_at.is_some() => format!("it is over ({})", view.state),

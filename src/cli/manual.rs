@@ -2,11 +2,9 @@
 
 use std::{fs, io, path::Path};
 
-use clap::CommandFactory as _;
-
 use super::{
     Failure,
-    arguments::Arguments,
+    arguments::command,
     arguments_by_hand::{Completions, Man},
     output,
 };
@@ -15,12 +13,12 @@ const ELSEWHERE: &str = "name a directory that you may write to; without one the
 
 pub(super) fn completions(completions: &Completions) -> Result<(), Failure> {
     let mut text = Vec::new();
-    clap_complete::generate(completions.shell, &mut Arguments::command(), "backstop", &mut text);
+    clap_complete::generate(completions.shell, &mut command(), "backstop", &mut text);
     output::print(&String::from_utf8_lossy(&text))
 }
 
 pub(super) fn man(man: &Man) -> Result<(), Failure> {
-    let mut command = Arguments::command();
+    let mut command = command();
     command.build();
     let Some(directory) = &man.directory else {
         return output::print(&String::from_utf8_lossy(&page(&command)?));

@@ -34,18 +34,19 @@ pub(crate) use run::end_on_signals;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
-use arguments::Command;
-use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use arguments::{Command, command};
+use clap::{FromArgMatches as _, error::ErrorKind};
 
 use crate::config::{Secrets, SystemSecrets};
 
 /// Parses the arguments (the program's name first), does what they say, and tells how it ended.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let matches = command().try_get_matches_from(arguments);
+    let arguments = match matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches)) {
         Ok(arguments) => arguments,
         // A token in the environment counts as an argument, and then clap lists every command's name, hidden ones too.
         Err(message) if message.kind() == ErrorKind::MissingSubcommand => {
-            let _closed_pipe = write!(anstream::stderr(), "{}", Arguments::command().render_help().ansi());
+            let _closed_pipe = write!(anstream::stderr(), "{}", command().render_help().ansi());
             return ExitCode::from(Exit::USAGE.code());
         }
         Err(message) => {

@@ -53,6 +53,7 @@ pub(super) async fn run(access: &Access, notify: &Notify) -> Result<(), Failure>
         version_from: None,
         version_to: None,
         details: vec!["Sent by `backstop notify test`.".to_owned()],
+        test: true,
     };
     match channels.deliver(&channel, &page, 1, &config.server.external_url).await {
         DeliveryOutcome::Delivered => output::print(&format!(

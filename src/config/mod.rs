@@ -38,8 +38,12 @@ use form::Config;
 pub use salvage::Salvaged;
 pub use schema::schema;
 pub use secret::{Secrets, SystemSecrets};
+pub(crate) use suggest::nearest;
 
-use crate::{core::time::WallTime, runtime::clock::Clock};
+use crate::{
+    core::{name::ServiceName, time::WallTime},
+    runtime::clock::Clock,
+};
 
 /// What came of a check.
 #[derive(Debug)]
@@ -175,6 +179,16 @@ pub fn paths(path: &Path) -> Result<(Paths, Diagnostics), Diagnostics> {
     let some = |path: PathBuf| Some(path).filter(|path| !path.as_os_str().is_empty());
     let paths = Paths { socket: some(config.server.socket), store: some(config.store), history: some(config.history) };
     Ok((paths, diagnostics))
+}
+
+/// The services that the file at `path` names, whatever else is wrong with it. Secrets are not resolved.
+///
+/// # Errors
+/// If it cannot be read, or is no configuration at all.
+pub fn services(path: &Path) -> Result<Vec<ServiceName>, Diagnostics> {
+    let (config, sink) = compiled(&path.display().to_string(), reader::read_file(path)?, None, None, false)?;
+    let Some(config) = config else { return Err(sink.finish()) };
+    Ok(config.services.into_iter().map(|service| service.name).collect())
 }
 
 #[cfg(test)]

@@ -89,6 +89,9 @@ pub struct Page {
     /// Further facts, such as a gate's reason or a step's note; short lines.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub details: Vec<String>,
+    /// It only tries the way by which it comes: nothing is to be done about it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub test: bool,
 }
 
 /// What a channel said to one try at delivering a page.

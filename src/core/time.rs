@@ -69,18 +69,39 @@ impl WallTime {
 }
 
 impl fmt::Display for WallTime {
-    /// RFC 3339 in UTC, with milliseconds.
+    /// As people read it everywhere, to the second: `2026-01-07 10:30:00 UTC`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(timestamp) => write!(formatter, "{timestamp:.3}"),
+            Ok(timestamp) => write!(formatter, "{}", timestamp.strftime("%Y-%m-%d %H:%M:%S UTC")),
             Err(_) => write!(formatter, "{} ms", self.0),
+        }
+    }
+}
+
+impl WallTime {
+    /// As programs read it.
+    pub const fn rfc3339(self) -> Rfc3339 {
+        Rfc3339(self)
+    }
+}
+
+/// RFC 3339 in UTC, with milliseconds: `2026-01-07T10:30:00.000Z`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rfc3339(WallTime);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(WallTime(millis)) = self;
+        match jiff::Timestamp::from_millisecond(*millis) {
+            Ok(timestamp) => write!(formatter, "{timestamp:.3}"),
+            Err(_) => write!(formatter, "{millis} ms"),
         }
     }
 }
 
 impl Serialize for WallTime {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.collect_str(&self.rfc3339())
     }
 }
 
@@ -205,6 +226,7 @@ mod tests {
         let written = WallTime::from_millis(1_767_781_800_123);
         let text = serde_json::to_string(&written).expect("a string");
         assert_eq!(text, "\"2026-01-07T10:30:00.123Z\"");
+        assert_eq!(written.to_string(), "2026-01-07 10:30:00 UTC", "and for people");
         assert_eq!(serde_json::from_str::<WallTime>(&text).expect("a time"), written);
     }
 

@@ -67,6 +67,7 @@ fn page() -> Page {
         version_from: Some("v2".into()),
         version_to: Some("v1".into()),
         details: vec!["cooldown ends in 4 minutes".to_owned()],
+        test: false,
     }
 }
 
@@ -97,6 +98,21 @@ async fn an_event_has_the_promised_shape() {
     assert_eq!(header(&request, "content-type"), "application/json");
     let body: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
     insta::assert_json_snapshot!(body);
+}
+
+#[tokio::test]
+async fn a_test_page_is_known_by_its_data() {
+    let server = MockServer::start().await;
+    Mock::given(matchers::method("POST")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
+    let channels = channels(&server.uri(), None).expect("channels");
+    for test in [true, false] {
+        let page = Page { test, ..page() };
+        channels.deliver(&"audit".into(), &page, 1, "https://backstop.example.com").await;
+    }
+    let requests = server.received_requests().await.expect("recorded");
+    let told = |place: usize| serde_json::from_slice::<serde_json::Value>(&requests[place].body).expect("JSON");
+    assert_eq!(told(0)["data"]["test"], true);
+    assert!(told(1)["data"].get("test").is_none());
 }
 
 #[tokio::test]

@@ -96,9 +96,9 @@ pub(super) fn check_url(url: &SecretString) -> Result<(), WebhookError> {
     if matches!(parsed.scheme(), "http" | "https") { Ok(()) } else { Err(WebhookError::Url) }
 }
 
-/// Holds a secret to what can be signed with.
-pub fn check_secret(secret: &SecretString) -> Result<(), WebhookError> {
-    key(secret).map(|_key| ())
+/// Holds a secret to what can be signed with, and says how long its key is, in bytes.
+pub fn check_secret(secret: &SecretString) -> Result<usize, WebhookError> {
+    key(secret).map(|key| key.expose_secret().len())
 }
 
 /// The signing key behind a secret: the decoded bytes after `whsec_`, else the text's own bytes.
@@ -154,6 +154,9 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version_to: Option<&'a Version>,
     details: &'a [String],
+    /// There where somebody only tries the channel.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    test: bool,
     links: Links,
 }
 
@@ -189,6 +192,7 @@ impl<'a> Body<'a> {
                 version_from: page.version_from.as_ref(),
                 version_to: page.version_to.as_ref(),
                 details: &page.details,
+                test: page.test,
                 links: Links {
                     incident: page.incident.as_ref().and_then(|incident| link("incidents", incident.as_str())),
                     service: page.service.as_ref().and_then(|service| link("services", service.as_str())),

@@ -30,6 +30,9 @@ pub(super) fn entry(entry: &Entry) {
             let incident = incident.as_ref().map(tracing::field::display);
             tracing::warn!(service, incident, ?finding, ?severity, gate = gate.map(tracing::field::debug), "{detail}");
         }
+        Fact::WouldHave { incident, verdict, what, .. } => {
+            tracing::warn!(service, %incident, %verdict, "only observed: {what}");
+        }
         Fact::FindingOver { finding } => tracing::info!(service, ?finding, "over"),
         Fact::IncidentResolved { incident, how } => tracing::info!(service, %incident, "resolved: {how}"),
         Fact::ApprovalRequested { .. } | Fact::Approved { .. } | Fact::Denied { .. } | Fact::ApprovalVoided { .. } => {
@@ -42,7 +45,9 @@ pub(super) fn entry(entry: &Entry) {
         Fact::Gathered { incident, why_not: Some(why), .. } => {
             tracing::warn!(service, %incident, "nothing could be gathered: failed to {why}");
         }
-        Fact::Forgotten { before, .. } => tracing::info!(%before, "what was over before this is no longer kept"),
+        Fact::Forgotten { before, .. } => {
+            tracing::info!(before = %before.rfc3339(), "what was over before this is no longer kept");
+        }
         Fact::PageSettled { page, channel, delivered: false, why } => {
             tracing::error!(%page, %channel, "gave up delivering a page: {why}");
         }
@@ -60,11 +65,16 @@ fn release(service: &str, fact: &Fact) {
             tracing::warn!(service, deploy, "the rollout ended without a healthy answer");
         }
         Fact::StandingChanged { version, standing, why } => {
-            tracing::info!(service, %version, standing = standing.as_str(), "{why}");
+            tracing::info!(service, %version, standing = standing.as_str(), "the release's standing changed: {why}");
         }
         Fact::Marked { version, mark, by } => tracing::info!(service, %version, ?mark, by, "marked"),
         Fact::Paused { until, by, reason } => {
-            tracing::info!(service, until = until.map(tracing::field::display), by, "paused: {reason}");
+            tracing::info!(
+                service,
+                until = until.map(|until| tracing::field::display(until.rfc3339())),
+                by,
+                "paused: {reason}"
+            );
         }
         Fact::Resumed { by } => tracing::info!(service, by, "resumed"),
         _ => {}
@@ -74,7 +84,7 @@ fn release(service: &str, fact: &Fact) {
 fn approval(service: &str, fact: &Fact) {
     match fact {
         Fact::ApprovalRequested { incident, approval, plan, from, to, expires, .. } => {
-            tracing::warn!(service, %incident, approval, %plan, %from, %to, %expires, "waits for approval");
+            tracing::warn!(service, %incident, approval, %plan, %from, %to, expires = %expires.rfc3339(), "waits for approval");
         }
         Fact::Approved { incident, approval, by } => tracing::info!(service, %incident, approval, by, "approved"),
         Fact::Denied { incident, approval, by, reason } => {
@@ -113,13 +123,29 @@ fn plan(service: &str, fact: &Fact) {
 
 /// `step` counts from 1, as on pages.
 fn step_of(service: &str, incident: &IncidentId, plan: u16, step: u16, event: StepEvent, note: &str) {
+    let said = step_words(event, note);
     match event {
         StepEvent::Failed | StepEvent::BecameUnknown | StepEvent::UndoStarted => {
-            tracing::warn!(service, %incident, plan, step, ?event, "{note}");
+            tracing::warn!(service, %incident, plan, step, ?event, "{said}");
         }
-        StepEvent::UndoFailed => tracing::error!(service, %incident, plan, step, ?event, "{note}"),
-        _ => tracing::info!(service, %incident, plan, step, ?event, "{note}"),
+        StepEvent::UndoFailed => tracing::error!(service, %incident, plan, step, ?event, "{said}"),
+        _ => tracing::info!(service, %incident, plan, step, ?event, "{said}"),
     }
+}
+
+/// What became of a step, in words, and what is noted of it if anything is.
+fn step_words(event: StepEvent, note: &str) -> String {
+    let word = match event {
+        StepEvent::Started => "step begun",
+        StepEvent::Succeeded => "step done",
+        StepEvent::Failed => "step failed",
+        StepEvent::BecameUnknown => "what became of the step is not known",
+        StepEvent::Skipped => "step left out",
+        StepEvent::UndoStarted => "step being undone",
+        StepEvent::Undone => "step undone",
+        StepEvent::UndoFailed => "step not undone",
+    };
+    if note.is_empty() { word.to_owned() } else { format!("{word}: {note}") }
 }
 
 /// Tells of one try at delivering a page that did not succeed. What is refused for good is told as it is given up.
@@ -184,6 +210,12 @@ impl StoreTrouble {
 mod tests {
     use super::*;
     use crate::core::release::Observation;
+
+    #[test]
+    fn no_step_is_told_without_a_word() {
+        assert_eq!(step_words(StepEvent::Started, ""), "step begun");
+        assert_eq!(step_words(StepEvent::Failed, "exit status 1"), "step failed: exit status 1");
+    }
 
     #[test]
     fn a_stores_trouble_is_told_once_until_it_changes() {

@@ -97,7 +97,7 @@ impl ServiceSummary {
     /// A row, with how its incident stands among these.
     pub fn of(view: &ServiceView, incidents: &[Arc<IncidentView>]) -> Self {
         let open = incidents.iter().find(|incident| view.now.incident.as_ref() == Some(&incident.id));
-        Self { incident_state: open.map(|incident| incident.state.clone()), ..Self::from(view) }
+        Self { incident_state: open.map(|incident| incident.just_now(&view.now).state), ..Self::from(view) }
     }
 }
 

@@ -24,6 +24,7 @@ pub use bind::{Listeners, ServeError};
 pub use board::{Board, BootClock, LOOP_TURN_LIMIT, Publisher, board};
 pub use caller::Tokens;
 pub use problem::{GATE_PROBLEM, Problem};
+pub(crate) use routes::no_incident;
 
 use tokio::sync::{mpsc, oneshot};
 

@@ -376,3 +376,21 @@ fn neighbours_and_maintenance() {
     assert_eq!((&defaults.depends_on[..], &defaults.maintenance[..]), (&[][..], &[][..]));
     assert_eq!(defaults.gates.shared_cause, SharedCausePolicy { services: 3, within: Duration::from_secs(300) });
 }
+
+#[test]
+fn a_key_that_can_be_guessed_is_warned_of_without_being_shown() {
+    for (secret, length) in [("x", Some(1)), ("whsec_c2VjcmV0LXdlYmhvb2s=", Some(14)), ("sixteen letters!", None)] {
+        let text = format!("{}{SERVICE}", HEAD.replace("${env:WEBHOOK_SECRET}", secret));
+        let checked = config::check_bytes("one.yaml", text.into_bytes(), Some(&tables()));
+        assert!(checked.config.is_some(), "{}", checked.diagnostics);
+        let told: Vec<_> = checked.diagnostics.list.iter().map(|one| one.message.as_str()).collect();
+        let warned = told.iter().find(|one| one.contains("can be guessed")).copied();
+        let expected = length.map(|length| {
+            format!(
+                "notify.channels.pager.webhook.secret: the key is so short ({length} bytes) that it can be guessed from \
+                 one signed page"
+            )
+        });
+        assert_eq!(warned, expected.as_deref(), "{told:?}");
+    }
+}

@@ -35,8 +35,12 @@ pub(crate) const LINES: &str = "s3cret-first\ns3cret-second";
 
 /// The secrets that the broken files name.
 pub(crate) fn tables() -> Tables {
-    let environment =
-        [("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2s="), ("TOKEN", TOKEN), ("BLANKS", BLANKS), ("LINES", LINES)];
+    let environment = [
+        ("WEBHOOK_SECRET", "whsec_c2VjcmV0LXdlYmhvb2stb2YtdGVzdHM="),
+        ("TOKEN", TOKEN),
+        ("BLANKS", BLANKS),
+        ("LINES", LINES),
+    ];
     Tables {
         environment: environment.into_iter().map(|(name, value)| (name, value.into())).collect(),
         files: [(PathBuf::from("/big"), vec![b'x'; 70 * 1024])].into_iter().collect(),

@@ -208,8 +208,8 @@ fn an_approval_that_a_gate_refuses_names_the_command_too() {
     };
     assert_eq!(
         why,
-        "gate not_paused says no: paused by somebody: a migration runs; to go ahead all the same: \
-         `backstop rollback shop-0 --override not_paused --reason TEXT`"
+        "gate not_paused says no: paused by somebody: a migration runs; to take the pause back first: \
+         `backstop resume shop-0`; to go ahead all the same: `backstop rollback shop-0 --override not_paused --reason TEXT`"
     );
 }
 

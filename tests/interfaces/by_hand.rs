@@ -430,7 +430,7 @@ async fn a_channel_is_tried_without_a_daemon() {
         assert!(format!("{stdout}{stderr}").contains(expected), "{stdout}{stderr}");
         let pages = receiver.received_requests().await.expect("recorded");
         let page: Value = serde_json::from_slice(&pages[0].body).expect("JSON");
-        assert_eq!(page["type"], "signal.restored");
+        assert_eq!((&page["type"], &page["data"]["test"]), (&json!("signal.restored"), &json!(true)));
         assert!(page["data"]["summary"].as_str().is_some_and(|text| text.contains("nothing is wrong")), "{page}");
         let (was, _, stderr) = with(&["--config", file, "notify", "test", "pigeon"]).await;
         assert_eq!(was, 1);

@@ -232,7 +232,14 @@ async fn people_decide_by_it_and_exit_codes_tell() {
         (&["incident", "deny", "solvereign-api-17", "--reason", "gate"], 3, "cooldown: the last rollback was 2m ago"),
         (&["incident", "approve", "solvereign-api-17", "--approval", "9"], 1, "approval 9 is void"),
         (&["incident", "approve", "solvereign-api-16"], 1, "it is over (rolled back, verified)"),
-        (&["incident", "show", "solvereign-api-99"], 1, "there is no incident"),
+        (
+            &["incident", "show", "solvereign-api-99"],
+            1,
+            "there is no incident \"solvereign-api-99\"; did you mean solvereign",
+        ),
+        (&["incident", "approve", "solvereign-api"], 1, "failed to approve solvereign-api: there is no incident"),
+        (&["incident", "deny", "solvereign-api"], 1, "\"solvereign-api\"; did you mean solvereign-api-17?"),
+        (&["incident", "show", "shop"], 1, "failed to show shop: there is no incident \"shop\"\n"),
         (&["explain", "shop"], 1, "failed to explain shop: there is no service \"shop\""),
         (&["deploys", "mark", "shop", "v1", "good"], 1, "failed to mark v1 of shop: there is no service"),
         (&["pause", "shop", "--reason", "a drill"], 1, "failed to pause shop: there is no service"),
@@ -259,6 +266,10 @@ async fn tokens_open_the_way_over_tcp() {
     let (code, _, stderr) = with(&["status", "--server", &server, "--token", "wrong-token"], &[]).await;
     assert_eq!(code, 1);
     assert!(stderr.contains("BACKSTOP_TOKEN") && !stderr.contains("wrong-token"), "{stderr}");
+    assert!(stderr.contains("the daemon has others in server.tokens"), "{stderr}");
+    let (code, _, stderr) = with(&["status", "--server", &server], &[]).await;
+    assert_eq!(code, 1);
+    assert!(stderr.contains("hint: give a token with --token or BACKSTOP_TOKEN"), "{stderr}");
     // A token in the environment is no hindrance to a subcommand, nor shown in the help.
     let (code, stdout, _) = with(&["deploys", "-h"], &[("BACKSTOP_TOKEN", "s3cret")]).await;
     assert_eq!(code, 0);
@@ -315,6 +326,49 @@ fn history_needs_no_daemon() {
     let (code, stdout, stderr) = output(&["history", "--file", none.to_str().expect("text")]);
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.contains("none.json: No such file"), "{stderr}");
+}
+
+#[test]
+fn the_history_of_a_service_that_nobody_knows_is_no_good_news() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path().display();
+    let (config, file) = (format!("{at}/backstop.yaml"), format!("{at}/h.json"));
+    std::fs::write(&config, format!("history: {{file: {file}}}\nservices: [{{name: web}}, {{name: pay}}]\n"))
+        .expect("written");
+    let rollback = r#"{"rollbacks": [{"date": "2026-01-07T10:30:00Z", "version_from": "v2", "version_to": "v1", "reason": "x",
+        "duration_minutes": 8, "root_cause": "", "post_mortem_link": "", "service": "gone"}]}"#;
+    std::fs::write(&file, rollback).expect("written");
+    let of = |service: &str| output(&["history", "--config", &config, "--service", service]);
+    let (code, stdout, stderr) = of("wbe");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("there is no service \"wbe\" in the configuration, and no rollback of one"), "{stderr}");
+    assert!(stderr.contains("hint: did you mean web?"), "{stderr}");
+    assert_eq!(of("web"), (0, "no rollbacks\n".to_owned(), String::new()));
+    assert!(of("gone").1.contains("v2"), "it is watched no more");
+    // A file by itself names no services.
+    let none = format!("{at}/none.yaml");
+    let (code, ..) = output(&["history", "--file", &file, "--config", &none, "--service", "wbe"]);
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn how_a_daemon_is_reached_is_shown_where_one_is_and_taken_everywhere() {
+    for (verb, shown) in [("status", true), ("pause", true), ("run", false), ("man", false), ("completions", false)] {
+        let (code, stdout, _) = output(&[verb, "-h"]);
+        assert_eq!((code, stdout.contains("Reaching the daemon")), (0, shown), "{verb}: {stdout}");
+        assert_eq!(stdout.contains("--socket"), shown, "{verb}: {stdout}");
+    }
+    let (code, ..) = output(&["--socket", "/x", "schema"]);
+    assert_eq!(code, 0);
+    let (code, ..) = output(&["schema", "--socket", "/x"]);
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn a_service_to_pause_is_not_shown_as_required() {
+    let (code, _, stderr) = output(&["pause", "billing"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("Usage: backstop pause [OPTIONS] --reason <TEXT> [SERVICE]"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

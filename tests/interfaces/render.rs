@@ -5,7 +5,8 @@ use backstop::{
     core::{
         operation::HistoryRecord,
         saga::StepStatus,
-        view::{ConfigurationTrouble, DaemonView, ServiceState, WaitsFor},
+        time::WallTime,
+        view::{ConfigurationTrouble, DaemonView, PauseView, ServiceState, WaitsFor},
     },
     serve::answers::{Deploys, Explanation, IncidentSummary, Incidents, ServiceSummary, Services},
 };
@@ -315,4 +316,49 @@ fn a_dry_run_beside_a_plan_says_that_it_runs() {
                 wait for the rollout, since 12s";
     assert!(text.replace('\n', " ").contains(line), "{text}");
     assert!(text.contains("\nSteps\n") && text.ends_with("It would be refused.\n"), "{text}");
+}
+
+#[test]
+fn what_waits_under_a_pause_says_how_to_take_that_back() {
+    for (of_all, command) in [(false, "backstop resume solvereign-api"), (true, "backstop resume")] {
+        let mut view = views::to_be_approved();
+        let pause = views::healthy().now.paused.map(|pause| PauseView { of_all, ..pause });
+        view.now.paused = pause;
+        let services = Services { services: vec![ServiceSummary::from(&view)], daemon: DaemonView::default() };
+        let status = render::status(&services, PLAIN());
+        let incident = views::open_incident().just_now(&view.now);
+        let explained = render::explanation(&Explanation::from(&view), PLAIN());
+        for text in [status, explained, render::incident(&incident, PLAIN())] {
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains("; it cannot be approved while the pause lasts"), "{text}");
+            let commands: Vec<_> = text.lines().filter_map(|line| line.split_once("backstop ")).collect();
+            assert_eq!(format!("backstop {}", commands[0].1), command, "first: {text}");
+            assert!(commands[1].1.starts_with("incident approve"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_incident_shows_what_is_live_why_it_was_denied_and_how_to_resume() {
+    let mut view = views::refused();
+    view.now.paused = views::healthy().now.paused;
+    view.now.waits_for = Some(WaitsFor::Stuck);
+    let mut incident = views::open_incident();
+    let approval = incident.approval.as_mut().expect("it was asked for");
+    (approval.state, approval.by, approval.reason) = ("denied", Some("root".to_owned()), Some("a campaign".to_owned()));
+    incident.timeline.clear();
+    incident.path.questions.clear();
+    let told = render::incident(&incident.just_now(&view.now), PLAIN());
+    view.now.target_unseen = Some("read the link: it is not there".to_owned());
+    let unseen = render::incident(&incident.just_now(&view.now), PLAIN());
+    let line = unseen.lines().find(|line| line.contains("  live ")).expect("a line").to_owned();
+    insta::assert_snapshot!(format!("{told}----\n{line}\n"));
+}
+
+#[test]
+fn an_incident_lasted_as_long_as_its_page_says() {
+    let mut view = views::resolved_incident();
+    view.opened_at = views::at(0);
+    view.resolved_at = Some(WallTime::from_millis(views::at(21).as_millis() + 700));
+    assert!(render::incident(&view, PLAIN()).contains(", after 21s\n"));
 }

@@ -138,8 +138,9 @@ fn rollback(out: &mut String, view: &Explanation, layout: Layout) {
     }
     if let (Some(approval), Some(incident)) = (&view.now.approval, &view.now.incident) {
         layout.heading(out, "Rollback to be approved");
-        layout.hang(out, "  ", 2, &under_way::approval(approval));
-        for command in under_way::deciding(incident, approval) {
+        let paused = view.now.paused.as_ref();
+        layout.hang(out, "  ", 2, &under_way::approval(approval, paused));
+        for command in under_way::deciding(incident, approval, &view.service, paused) {
             let _infallible = writeln!(out, "    {command}");
         }
     }

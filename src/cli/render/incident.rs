@@ -5,15 +5,17 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    explain::tree,
+    explain::{pause, tree},
     table::{finish, row, table},
     text::{ALARM, FAINT, Layout, Moments, WARNING, WELL, plain, span, time, time_cell, verdict_style},
-    under_way::{deciding, following, plan_of, plan_under_way},
+    under_way::{deciding, following, plan_of, plan_under_way, resuming},
 };
 use crate::{
     core::{
+        gate::words,
         policy::Severity,
         saga::StepStatus,
+        time::WallTime,
         view::{ApprovalView, IncidentView, PlanView, StepView, WaitsFor},
     },
     serve::answers::Incidents,
@@ -45,8 +47,9 @@ pub fn incidents(incidents: &Incidents, layout: Layout) -> String {
     finish(&rows)
 }
 
-fn after(from: crate::core::time::WallTime, to: crate::core::time::WallTime) -> String {
-    span(to.since(from).as_secs_f64())
+/// How long something lasted, as its pages tell it.
+fn after(from: WallTime, to: WallTime) -> String {
+    words(to.since(from))
 }
 
 /// One incident in full.
@@ -80,6 +83,10 @@ pub fn incident(view: &IncidentView, layout: Layout) -> String {
     if let Some(at) = view.resolved_at {
         layout.field(&mut out, "ended", &format!("{}, after {}", time(at), after(view.opened_at, at)));
     }
+    live(&mut out, view, layout);
+    if let Some(pause) = &view.paused {
+        layout.field(&mut out, "paused", &self::pause(pause));
+    }
     if let Some(approval) = &view.approval {
         self::approval(&mut out, view, approval, layout);
     }
@@ -107,6 +114,18 @@ pub fn incident(view: &IncidentView, layout: Layout) -> String {
     out
 }
 
+/// What is live, and whether that could be seen.
+fn live(out: &mut String, view: &IncidentView, layout: Layout) {
+    let live = view.live.as_ref().map(|version| version.as_str());
+    let text = match (live, &view.target_unseen) {
+        (Some(live), None) => format!("{live}, as the target was seen last"),
+        (Some(live), Some(why)) => format!("{live} when it was last seen; the last look failed to {why}"),
+        (None, Some(why)) => format!("not known: the last look failed to {why}"),
+        (None, None) => return,
+    };
+    layout.field(out, "live", &plain(&text));
+}
+
 /// Every moment that is written with its clock alone, if all are of one day.
 fn moments(view: &IncidentView) -> Moments {
     let steps = view.plans.iter().flat_map(|plan| &plan.steps).filter_map(|step| step.started_at);
@@ -119,15 +138,17 @@ fn approval(out: &mut String, view: &IncidentView, approval: &ApprovalView, layo
     layout.heading(out, &format!("Approval {}", approval.approval));
     let what = plan_of(approval.plan, &approval.version_from, &approval.version_to);
     if approval.state == "open" {
-        let text = format!("waits for a human until {}: {what}", time(approval.expires));
+        let held = view.paused.as_ref().map_or("", |_| "; it cannot be approved while the pause lasts");
+        let text = format!("waits for a human until {}: {what}{held}", time(approval.expires));
         layout.hang(out, "  ", 2, &plain(&text));
-        for command in deciding(&view.id, approval) {
+        for command in deciding(&view.id, approval, &view.service, view.paused.as_ref()) {
             let _infallible = writeln!(out, "    {command}");
         }
         return;
     }
     let by = approval.by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
-    layout.hang(out, "  ", 2, &plain(&format!("{}{by}: {what}", approval.state)));
+    let why = approval.reason.as_ref().map_or_else(String::new, |reason| format!("; {reason}"));
+    layout.hang(out, "  ", 2, &plain(&format!("{}{by}: {what}{why}", approval.state)));
 }
 
 /// What goes on, or by which commands people who decide now would do what Backstop does not.
@@ -144,10 +165,12 @@ fn next(out: &mut String, view: &IncidentView, layout: Layout) {
     layout.hang(out, "  ", 2, &format!("{}; Backstop rolls nothing back in it by itself", waits_for.words()));
     let service = plain(view.service.as_str());
     let dry_run = format!("backstop rollback {service} --dry-run");
-    let commands = match &view.by_hand {
+    let by_hand = match &view.by_hand {
         Some(command) => vec![("to see every gate first", dry_run), ("to roll back by hand", plain(command))],
         None => vec![("a rollback by hand would be refused; to see by what", dry_run)],
     };
+    let resume = view.paused.as_ref().map(|pause| ("to take the pause back", resuming(&view.service, pause)));
+    let commands = resume.into_iter().chain(by_hand);
     for (what, command) in commands {
         layout.hang(out, "  ", 2, &format!("{what}:"));
         let _infallible = writeln!(out, "    {command}");
@@ -191,7 +214,7 @@ fn step(out: &mut String, place: u32, step: &StepView, moments: Moments, layout:
     let began = step.started_at.map_or_else(|| " ".repeat(moments.width), |at| moments.write(at));
     let mut text = format!("{place}. {}", plain(&step.title));
     if let (Some(from), Some(to)) = (step.started_at, step.ended_at) {
-        let _infallible = write!(text, " ({})", after(from, to));
+        let _infallible = write!(text, " ({})", span(to.since(from).as_secs_f64()));
     }
     if !step.note.is_empty() {
         let _infallible = write!(text, ": {}", plain(&step.note));

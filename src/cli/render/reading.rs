@@ -27,7 +27,9 @@ pub(super) fn lines(reading: &Reading) -> Vec<Line> {
         Reading::Sustained { held_seconds, needed_seconds, blind, .. } => {
             let short = needed_seconds - held_seconds;
             let distance = if short > 0.0 { format!("{} short of it", span(short)) } else { "reached".to_owned() };
-            let saw = format!("it has held for {}{}", span(*held_seconds), unseen(*blind, "of the time"));
+            // Once it is reached nobody counts on.
+            let longer = if short > 0.0 { "" } else { " or longer" };
+            let saw = format!("it has held for {}{longer}{}", span(*held_seconds), unseen(*blind, "of the time"));
             vec![("saw", saw), ("limit", format!("for {}: {distance}", span(*needed_seconds)))]
         }
         Reading::Rollout { state, .. } => vec![("saw", state.clone())],

@@ -148,8 +148,10 @@ fn standing(lines: &mut Vec<String>, service: &ServiceSummary) {
         lines.push(under_way::plan_under_way(plan));
         lines.extend(under_way::following(plan).into_iter().map(|command| format!("-> {command}")));
     } else if let (Some(approval), Some(incident)) = (&service.now.approval, &service.now.incident) {
-        lines.push(under_way::approval(approval));
-        lines.extend(under_way::deciding(incident, approval).map(|command| format!("-> {command}")));
+        let paused = service.now.paused.as_ref();
+        lines.push(under_way::approval(approval, paused));
+        let commands = under_way::deciding(incident, approval, &service.name, paused);
+        lines.extend(commands.into_iter().map(|command| format!("-> {command}")));
     } else if let Some(plan) = left_to_people(service) {
         lines.push(under_way::left_to_people(plan, service.verdict, service.now.mode));
     } else if !service.now.restart_gates.is_empty() {

@@ -2,11 +2,11 @@
 
 use super::text::{plain, span, time};
 use crate::core::{
-    name::{IncidentId, Version},
+    name::{IncidentId, ServiceName, Version},
     policy::Mode,
     saga::StepStatus,
     verdict::{PlanKind, VerdictKind},
-    view::{ApprovalView, PlanUnderWay, VerificationProgress},
+    view::{ApprovalView, PauseView, PlanUnderWay, VerificationProgress},
 };
 
 /// The plan under way, its step, and since when.
@@ -54,16 +54,29 @@ pub(super) fn plan_of(plan: PlanKind, from: &Version, to: &Version) -> String {
     if plan.rolls_back() { format!("plan {plan}, {from} -> {to}") } else { format!("plan {plan} of {from}") }
 }
 
-/// What waits for a human, and until when.
-pub(super) fn approval(approval: &ApprovalView) -> String {
+/// What waits for a human, and until when; while its service is paused nobody can approve it.
+pub(super) fn approval(approval: &ApprovalView, paused: Option<&PauseView>) -> String {
     let what = plan_of(approval.plan, &approval.version_from, &approval.version_to);
-    plain(&format!("approval {} waits for a human until {}: {what}", approval.approval, time(approval.expires)))
+    let held = paused.map_or("", |_| "; it cannot be approved while the pause lasts");
+    let until = time(approval.expires);
+    plain(&format!("approval {} waits for a human until {until}: {what}{held}", approval.approval))
 }
 
-/// The commands by which it is decided.
-pub(super) fn deciding(incident: &IncidentId, approval: &ApprovalView) -> [String; 2] {
+/// The commands by which it is decided, the one first that takes the pause back, where one holds it.
+pub(super) fn deciding(
+    incident: &IncidentId,
+    approval: &ApprovalView,
+    service: &ServiceName,
+    paused: Option<&PauseView>,
+) -> Vec<String> {
     let command = |verb| plain(&format!("backstop incident {verb} {incident} --approval {}", approval.approval));
-    ["approve", "deny"].map(command)
+    let resume = paused.map(|pause| resuming(service, pause));
+    resume.into_iter().chain(["approve", "deny"].map(command)).collect()
+}
+
+/// The command that takes a pause back.
+pub(super) fn resuming(service: &ServiceName, pause: &PauseView) -> String {
+    if pause.of_all { "backstop resume".to_owned() } else { plain(&format!("backstop resume {service}")) }
 }
 
 /// What happens where the tree wants a plan that this version does not have.

@@ -35,15 +35,8 @@ pub(super) fn channels<'a>(view: &View<'a>, sink: &mut Sink) -> (Vec<Channel>, V
         if let Some(webhook) = channel.section("webhook") {
             let url = secret(&webhook, "url").unwrap_or_else(|| SecretString::from(""));
             let secret = secret(&webhook, "secret");
-            if let Some(node) = webhook.usable("secret").filter(|node| node.state == State::Fine)
-                && let Some(Err(error)) = secret.as_ref().map(check_secret)
-            {
-                let message = format!("{}: {error}", webhook.path_of("secret"));
-                sink.error(
-                    &node.span,
-                    message,
-                    "write `whsec_` and the base64 of 24 to 64 random bytes, or any other text",
-                );
+            if let Some(node) = webhook.usable("secret").filter(|node| node.state == State::Fine) {
+                check(&webhook, node, secret.as_ref(), sink);
             }
             let kind = ChannelKind::Webhook { url, secret };
             channels.push(Channel { name: ChannelName::from(key.name.as_str()), kind });
@@ -58,6 +51,26 @@ pub(super) fn channels<'a>(view: &View<'a>, sink: &mut Sink) -> (Vec<Channel>, V
         );
     }
     (channels, names)
+}
+
+/// A key of fewer bytes may be guessed by whoever has one signed page: 128 bits cannot be.
+const KEY_LEAST_BYTES: usize = 16;
+
+fn check(webhook: &View<'_>, node: &Node, secret: Option<&SecretString>, sink: &mut Sink) {
+    let path = webhook.path_of("secret");
+    match secret.map(check_secret) {
+        Some(Err(error)) => sink.error(
+            &node.span,
+            format!("{path}: {error}"),
+            "write `whsec_` and the base64 of 24 to 64 random bytes, or any other text",
+        ),
+        Some(Ok(length)) if length < KEY_LEAST_BYTES => sink.warn(
+            &node.span,
+            format!("{path}: the key is so short ({length} bytes) that it can be guessed from one signed page"),
+            "write `whsec_` and the base64 of 24 to 64 random bytes, and give the receiver the same",
+        ),
+        Some(Ok(_)) | None => {}
+    }
 }
 
 pub(super) fn heartbeat(view: &View<'_>) -> Option<Heartbeat> {

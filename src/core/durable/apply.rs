@@ -2,7 +2,7 @@
 
 use super::{
     ApprovalRecord, ApprovalState, CertificateRecord, DeployRecord, Durable, FindingRecord, GatherRecord,
-    IncidentRecord, NightRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord,
+    IncidentRecord, NightRecord, PlanRecord, Rollout, ServiceRecord, StandingRecord, StepRecord, WouldHaveRecord,
     service::{CERTIFICATES_TOLD_LIMIT, DEPLOYS_LIMIT, ROLLBACKS_LIMIT},
 };
 use crate::core::{
@@ -117,6 +117,7 @@ impl Fold<'_> {
             Fact::IncidentOpened { .. }
             | Fact::VerdictRose { .. }
             | Fact::Found { .. }
+            | Fact::WouldHave { .. }
             | Fact::FindingOver { .. }
             | Fact::IncidentResolved { .. } => self.incident_fact(fact),
             Fact::ApprovalRequested { .. }
@@ -291,6 +292,7 @@ impl Fold<'_> {
                     gather: None,
                     timeline: Vec::new(),
                     timeline_left_out: 0,
+                    would_have: None,
                 };
                 for (at, text) in reported {
                     opened.tell(at, text);
@@ -319,6 +321,11 @@ impl Fold<'_> {
                 } else {
                     self.durable.findings.insert(*finding);
                 }
+            }
+            Fact::WouldHave { incident, verdict, what, .. } => {
+                let record = self.incident(incident)?;
+                record.tell(at, format!("only observed: {what}"));
+                record.would_have = Some(WouldHaveRecord { verdict: *verdict, what: what.clone() });
             }
             Fact::FindingOver { finding } => {
                 if self.service.is_some() {
@@ -358,6 +365,7 @@ impl Fold<'_> {
                     expires: *expires,
                     lapses: self.steady_of(*expires),
                     state: ApprovalState::Open,
+                    reason: None,
                 };
                 self.incident(incident)?.note_approval(asked);
                 self.tell(incident, format!("asked for approval {approval}: {plan} from {from} to {to}"))
@@ -369,6 +377,7 @@ impl Fold<'_> {
             Fact::Denied { incident, approval, by, reason } => {
                 let asked = self.approval(incident, *approval)?;
                 asked.state = ApprovalState::Denied(by.clone());
+                asked.reason.clone_from(reason);
                 let verdict = asked.verdict;
                 let accused = self.incident(incident)?.accused.clone();
                 if let Some((number, _)) = accused

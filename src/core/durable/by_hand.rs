@@ -55,10 +55,8 @@ impl Fold<'_> {
                 self.tell_open(&format!("{version} unpinned by {by}"));
             }
             Fact::AbortAsked { incident, plan, by, reason } => {
-                let steady = self.steady;
-                let record = self.plan(incident, *plan)?;
-                record.aborted = Some((by.clone(), reason.clone()));
-                record.touched_at = steady;
+                // Nothing became of its step by that: how long it has taken is told as before.
+                self.plan(incident, *plan)?.aborted = Some((by.clone(), reason.clone()));
                 let why = because(reason.as_ref());
                 self.tell(incident, format!("{by} aborts the plan{why}"))?;
             }

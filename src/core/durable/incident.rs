@@ -70,6 +70,18 @@ pub struct IncidentRecord {
     pub timeline: Vec<(WallTime, String)>,
     /// Lines left out of the timeline's middle.
     pub timeline_left_out: u64,
+    /// What would have been done, told last, where its service was only observed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub would_have: Option<WouldHaveRecord>,
+}
+
+/// What would have been done in an incident of a service that is only observed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the same fields as `Fact::WouldHave`")]
+pub struct WouldHaveRecord {
+    pub verdict: VerdictKind,
+    pub what: String,
 }
 
 /// Something found.
@@ -98,6 +110,9 @@ pub struct ApprovalRecord {
     /// The same on the journal's time line.
     pub lapses: SteadyTime,
     pub state: ApprovalState,
+    /// Why it was denied, if somebody said so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }
 
 /// What became of it.

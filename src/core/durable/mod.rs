@@ -14,7 +14,7 @@ mod timeline;
 pub use apply::FoldError;
 pub use incident::{
     ApprovalRecord, ApprovalState, FindingRecord, GatherRecord, IncidentRecord, PlanRecord, StepRecord,
-    verdict_severity,
+    WouldHaveRecord, verdict_severity,
 };
 pub use outbox::{Outbox, Pending};
 pub use retention::{FORMER_SERVICES_LIMIT, KEPT_AT_LEAST};

@@ -145,7 +145,12 @@ impl Service {
         let kind = if rolls_back { PageKind::RollbackFailed } else { PageKind::IncidentEscalated };
         let draft = Draft::about(kind, turn.incident(id), format!("{}: {what} was {detail}", self.name));
         let draft = if rolls_back { draft.versions(&from, &to) } else { draft };
-        let draft = draft.action("Backstop does nothing more in this incident: people decide.").details([left]);
+        let action = if switched {
+            format!("{to} stays, and Backstop does nothing more: the incident closes once what fired is clear.")
+        } else {
+            "Backstop does nothing more in this incident: people decide.".to_owned()
+        };
+        let draft = draft.action(action).details([left]);
         turn.page(draft);
         self.drive = Drive::default();
         self.calm_since = None;

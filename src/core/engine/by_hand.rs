@@ -92,7 +92,7 @@ impl Service {
             return Err(Refusal::Conflict(format!("{}: {why}", self.name)));
         }
         let Some(to) = preview.version_to.clone().filter(|_| preview.possible) else {
-            return Err(Refusal::Gate(refused(&preview)));
+            return Err(Refusal::Gate(refused(&preview, self.resuming(turn))));
         };
         if preview.plan == PlanKind::Gather {
             return Ok(self.gather_by_hand(turn, order.reason, by));

@@ -32,7 +32,7 @@ pub(super) const NOT_FOR_HUMANS: [Gate; 2] = [Gate::Budget, Gate::Cooldown];
 
 /// What is due for the open incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
+pub(super) enum Due {
     Nothing,
     /// Ask a human.
     Ask,
@@ -82,6 +82,10 @@ impl Service {
         }
         self.expire_approval(turn);
         let due = self.due(turn);
+        if self.policy.mode == Mode::Observe {
+            self.tell_would_have(turn, due);
+            return;
+        }
         if due == Due::Nothing {
             self.held_since = None;
             return;
@@ -120,7 +124,7 @@ impl Service {
     fn due(&mut self, turn: &Turn<'_>) -> Due {
         let Some(incident) = turn.open_incident(&self.name) else { return Due::Nothing };
         let kind = self.watch.verdict().kind;
-        if kind < VerdictKind::Consider || self.policy.mode == Mode::Observe {
+        if kind < VerdictKind::Consider {
             return Due::Nothing;
         }
         // A denial holds the deploy, whichever incident it was said in.
@@ -303,24 +307,14 @@ impl Service {
         if incident.refused {
             return;
         }
-        let no = told_first(gates);
-        if no.is_none() {
-            let since = *self.held_since.get_or_insert(turn.now.boot);
-            let until = since.after(UNKNOWN_HOLDS_FOR);
-            if turn.now.boot < until {
-                self.look(turn);
-                self.wake_by(until);
-                return;
-            }
-        }
-        let Some(held) = no.or_else(|| gates.iter().find(|report| report.answer != Answer::Yes)) else { return };
+        let id = incident.id.clone();
+        let Some(held) = self.held_by(turn, gates) else { return };
         match (held.gate, held.answer) {
             (Gate::NoSharedCause, Answer::No) => return self.tell_shared_cause(turn, held),
             (Gate::DependenciesWell, Answer::No) => return self.tell_held_by_dependency(turn, held),
             _ => {}
         }
         let finding = Self::held_as(plan, held.gate);
-        let id = incident.id.clone();
         let detail = format!("{}: {}", held.gate, held.why);
         self.find(turn, finding, &detail, Some(held.gate));
         let lines = gates.iter().filter(|report| report.answer != Answer::Yes);
@@ -337,6 +331,28 @@ impl Service {
         };
         turn.page(draft);
         write_evidence(turn, &id);
+    }
+
+    /// What holds a plan that is due: at once if a gate says no, after a while if one cannot tell.
+    pub(super) fn held_by<'a>(&mut self, turn: &mut Turn<'_>, gates: &'a [GateReport]) -> Option<&'a GateReport> {
+        let no = told_first(gates);
+        if no.is_none() && !self.has_held_long(turn) {
+            return None;
+        }
+        no.or_else(|| gates.iter().find(|report| report.answer != Answer::Yes))
+    }
+
+    /// Whether a plan that is due has been held long enough for that to be told, though no gate says no; until then it is
+    /// looked at the target again.
+    pub(super) fn has_held_long(&mut self, turn: &mut Turn<'_>) -> bool {
+        let since = *self.held_since.get_or_insert(turn.now.boot);
+        let until = since.after(UNKNOWN_HOLDS_FOR);
+        if turn.now.boot >= until {
+            return true;
+        }
+        self.look(turn);
+        self.wake_by(until);
+        false
     }
 
     /// Begins a plan.

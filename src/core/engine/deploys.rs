@@ -195,7 +195,22 @@ impl Service {
         if let Some(report) = known_good.filter(|report| report.answer == crate::core::answer::Answer::No) {
             let summary = format!("{}: {version} could not be rolled back if it had to be: {}", self.name, report.why);
             let finding = Finding::NothingToGoBackTo;
-            turn.page(Draft::finding(PageKind::IncidentEscalated, Some(&self.name), finding, summary));
+            let draft = Draft::finding(PageKind::IncidentEscalated, Some(&self.name), finding, summary);
+            turn.page(self.advise(turn, draft));
+        }
+    }
+
+    /// Where the target has no other release there is none to mark; what the configuration says goes first.
+    pub(super) fn advise(&self, turn: &Turn<'_>, draft: Draft) -> Draft {
+        let finding = Finding::NothingToGoBackTo;
+        let is_alone = self.sight.observation().is_some_and(|seen| seen.available.is_empty());
+        if is_alone && turn.policy.escalation.action(finding) == finding.default_action() {
+            draft.action(
+                "The target has no other release, so there is none to mark: once this one is known to be good, the next \
+                 deploy can be rolled back.",
+            )
+        } else {
+            draft
         }
     }
 

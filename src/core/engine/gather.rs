@@ -98,8 +98,7 @@ impl Service {
             return;
         }
         let id = incident.id.clone();
-        let unseen = self.sight.unseen().map(|why| format!("the target cannot be seen: failed to {why}"));
-        let why = unseen.unwrap_or_else(|| "the tree wants the plan gather".to_owned());
+        let why = self.why_gathered();
         let lines = match &incident.gather {
             None if self.policy.on_platform => return self.begin_gather(turn, &id, &why, None),
             None => vec!["This target has nothing that could be gathered.".to_owned()],
@@ -115,6 +114,12 @@ impl Service {
         let draft = Draft::about(PageKind::RollbackRefused, incident, summary).found(Finding::RollbackRefused);
         turn.page(draft.details(lines));
         write_evidence(turn, &id);
+    }
+
+    /// Why the plan is to gather, in words.
+    pub(super) fn why_gathered(&self) -> String {
+        let unseen = self.sight.unseen().map(|why| format!("the target cannot be seen: failed to {why}"));
+        unseen.unwrap_or_else(|| "the tree wants the plan gather".to_owned())
     }
 
     /// Why nothing can be gathered by hand, if so.

@@ -138,10 +138,12 @@ pub(super) fn put_in_place_of(
     live: &Version,
 ) -> Option<Version> {
     let accused = incident.and_then(|incident| incident.accused.as_ref()).map(|(_, version)| version);
-    if let Some(accused) = accused.filter(|accused| *accused != live) {
-        return Some(accused.clone());
-    }
     let versions = record.deploys.iter().rev().map(|one| &one.deploy.release.version);
+    if let Some(accused) = accused.filter(|accused| *accused != live) {
+        // What never ran before the accused release is no way back from it: nobody rolled back.
+        let mut before = versions.skip_while(|version| *version != accused);
+        return before.any(|version| version == live).then(|| accused.clone());
+    }
     let mut before = versions.skip_while(|version| *version == live);
     let previous = before.next()?;
     before.any(|version| version == live).then(|| previous.clone())
@@ -172,7 +174,7 @@ impl State {
 }
 
 fn whole_seconds(at: WallTime) -> String {
-    let date = at.to_string();
+    let date = at.rfc3339().to_string();
     format!("{}Z", date.split('.').next().unwrap_or(&date))
 }
 

@@ -18,6 +18,7 @@ mod incident;
 mod ledger;
 mod look;
 mod nightly;
+mod observe;
 mod observer;
 mod outlook;
 mod page;
@@ -478,7 +479,9 @@ impl State {
 
     pub(super) fn index_of(&self, service: &ServiceName) -> Result<ServiceIndex, Refusal> {
         let index = self.policy.service_index(service.as_str());
-        index.ok_or_else(|| Refusal::NotFound(format!("no service is called {service}")))
+        index.ok_or_else(|| {
+            Refusal::NotFound(format!("there is no service {:?} in the configuration", service.as_str()))
+        })
     }
 
     fn pump(&mut self, now: Now, actions: &mut Actions) {
@@ -501,5 +504,5 @@ fn missed(sample: &Sample, why: &str) -> Option<Sample> {
 }
 
 fn no_incident(incident: &IncidentId) -> Refusal {
-    Refusal::NotFound(format!("no incident is called {incident}"))
+    Refusal::NotFound(format!("there is no incident {:?}", incident.as_str()))
 }

@@ -72,6 +72,7 @@ impl Service {
         turn.page(match first.gate {
             Gate::Accused => draft.action("See why the target does not tell what is live."),
             Gate::NotPaused => draft.action("Resume it, unless it is paused on purpose."),
+            Gate::KnownGood => self.advise(turn, draft),
             _ => draft,
         });
     }

@@ -193,7 +193,12 @@ impl Service {
             return format!("The tree wants the plan {plan}, which this version cannot carry out: do it by hand.");
         }
         if plan == PlanKind::Gather {
-            return "Backstop gathers what a human would look at first, and leaves the rest to people.".to_owned();
+            return if self.policy.mode == Mode::Observe {
+                "Observing only. Otherwise Backstop would leave it to people, with what they would look at first."
+            } else {
+                "Backstop gathers what a human would look at first, and leaves the rest to people."
+            }
+            .to_owned();
         }
         let gates = self.gates_before(turn, plan, &[]);
         let restarts = plan == PlanKind::RestartFailing;
@@ -202,13 +207,14 @@ impl Service {
             return format!("As it is now nothing is {done}: {}.", held.why);
         }
         let asks = self.leaves_rollback_to_people(turn);
-        let (to_do, does) = if restarts {
+        let (to_do, does, done) = if restarts {
             let count = self.restartable(turn).map_or(0, |(_, live)| live.to_restart.len());
             let what = format!("{count} of the instances that fail");
             let then = if asks { "asks for approval to roll back" } else { "rolls back" };
-            (format!("restart {what}"), format!("restarts {what}, and {then} if that does not help"))
+            let does = format!("restarts {what}, and {then} if that does not help");
+            (format!("restart {what}"), does, format!("restarted {what}"))
         } else {
-            (format!("roll back to {to}"), format!("rolls back to {to}"))
+            (format!("roll back to {to}"), format!("rolls back to {to}"), format!("rolled back to {to}"))
         };
         let denied = incident.and_then(denied_at).max(turn.record(&self.name).live().and_then(|live| live.denied));
         let is_refused = incident.is_some_and(|incident| incident.refused);
@@ -219,7 +225,9 @@ impl Service {
             (Mode::Act, _) if is_refused || denied.is_some() || (asks && !restarts) => {
                 format!("Backstop asks for approval to {to_do}, if every gate allows it.")
             }
-            (Mode::Observe, _) => format!("Observing only. Otherwise Backstop would see whether to {to_do}."),
+            (Mode::Observe, _) => {
+                format!("Observing only. Whether Backstop would have {done} is told once that is clear.")
+            }
             (Mode::Act, VerdictKind::RollBack) => {
                 let wait = match self.deciding_condition() {
                     Some("system_down") => format!("after {} unbroken", words(self.policy.thresholds.down_for)),

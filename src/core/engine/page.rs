@@ -184,6 +184,7 @@ impl Draft {
             version_from,
             version_to,
             details: self.details,
+            test: false,
         }
     }
 

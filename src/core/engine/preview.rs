@@ -3,7 +3,7 @@
 use super::{gather::GATHER_DEADLINE, outlook, service::Service, turn::Turn};
 use crate::core::{
     answer::Answer,
-    durable::DeployRecord,
+    durable::{DeployRecord, PauseRecord},
     event::{Refusal, RollbackOrder},
     gate::{Gate, GateReport, Situation},
     name::{ServiceName, Version},
@@ -172,8 +172,21 @@ impl Service {
     }
 }
 
-/// Why an order is refused, and by which command it would begin all the same, if by any.
-pub(super) fn refused(preview: &RollbackPreview) -> String {
+impl Service {
+    /// How to take back the pause that holds this service, in words; nothing where none does.
+    pub(super) fn resuming(&self, turn: &Turn<'_>) -> Option<String> {
+        let situation = self.situation(turn);
+        let holds = |pause: &&PauseRecord| !pause.is_over(situation.steady);
+        let own = situation.record.paused.as_ref().filter(holds);
+        let own = own.map(|_| format!("`backstop resume {}`", word(self.name.as_str())));
+        let command = own.or_else(|| situation.paused_all.filter(holds).map(|_| "`backstop resume`".to_owned()))?;
+        Some(format!("to take the pause back first: {command}"))
+    }
+}
+
+/// Why an order is refused, and by which command it would begin all the same, if by any. `resuming` says how to take a
+/// pause back that holds it.
+pub(super) fn refused(preview: &RollbackPreview, resuming: Option<String>) -> String {
     let held = preview.gates.iter().filter(|gate| gate.holds());
     let mut parts: Vec<String> = held
         .map(|gate| {
@@ -181,6 +194,9 @@ pub(super) fn refused(preview: &RollbackPreview) -> String {
             if gate.can_be_overridden { said } else { format!("{said} (it cannot be overridden)") }
         })
         .collect();
+    if preview.gates.iter().any(|gate| gate.holds() && gate.gate == Gate::NotPaused) {
+        parts.extend(resuming);
+    }
     if preview.version_to.is_none() {
         parts.push(format!("there is nothing to go back to; the target has {}", named(&preview.available)));
     }

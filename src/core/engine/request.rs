@@ -20,7 +20,7 @@ use crate::core::{
     durable::{ApprovalRecord, ApprovalState, IncidentRecord, PauseRecord, StandingRecord, verdict_severity},
     entry::Fact,
     event::{Refusal, Reply},
-    gate::{together, words},
+    gate::{Gate, together, words},
     name::{IncidentId, Version},
     page::PageKind,
     policy::{Finding, Mode},
@@ -124,6 +124,10 @@ impl Service {
             let said: Vec<String> =
                 held().map(|report| format!("gate {} says {}: {}", report.gate, report.answer, report.why)).collect();
             let mut said = said.join("; ");
+            if let Some(resuming) = self.resuming(turn).filter(|_| held().any(|report| report.gate == Gate::NotPaused))
+            {
+                said += &format!("; {resuming}");
+            }
             // What does not bind a person needs no override; where one cannot be overridden there is no way.
             if held().all(|report| report.gate.can_be_overridden() || !report.gate.binds_people()) {
                 let overrides = held().map(|report| report.gate).filter(|gate| gate.can_be_overridden());
@@ -226,6 +230,17 @@ impl Service {
         format!("; warning: no release of this name was live here{target}, so check how it is spelled")
     }
 
+    /// A warning where a release that is to be deployed is not at the target, which has all of them before; else nothing.
+    /// A platform gets them with the deploy.
+    fn doubt_of_deploy(&self, version: &Version) -> String {
+        let Some(seen) = self.sight.observation().filter(|_| !self.policy.on_platform) else { return String::new() };
+        let mut there = seen.available.iter().chain(&seen.current);
+        if there.any(|release| same_version(&release.version, version)) {
+            return String::new();
+        }
+        " (warning: the target has no release of this name yet, so check how it is spelled)".to_owned()
+    }
+
     /// Whether a release of this name was live here, or is at the target, or was spoken of before.
     fn was_seen(&self, turn: &Turn<'_>, version: &Version) -> bool {
         let record = turn.record(&self.name);
@@ -246,7 +261,9 @@ impl Service {
         }
         let live = turn.record(&self.name).live().map(|live| &live.deploy.release.version);
         let is_live = live.is_some_and(|live| same_version(live, &version));
-        let expected = if is_live { "is live, and a restart of it is expected" } else { "is expected" };
+        let doubt = self.doubt_of_deploy(&version);
+        let expected =
+            if is_live { "is live, and a restart of it is expected" } else { "is expected" }.to_owned() + &doubt;
         // Whoever announces again and again must not keep the watch blind; and an incident that is open stays open.
         if let Some(incident) = turn.open_incident(&self.name) {
             let until = if is_live { "" } else { " until that is live" };

@@ -28,6 +28,9 @@ use crate::core::{
 const THEN: &str = "A rollback comes next, if every gate allows it.";
 /// The same where the release is proven, and few of its instances fail.
 const THEN_ASKED: &str = "Approval for a rollback is asked for next, if every gate allows it.";
+/// Why a restart that is due is left undone where no gate holds it.
+pub(super) const NOTHING_TO_RESTART: &str =
+    "the plan restart_failing is due, and no instance is seen that could be restarted";
 
 impl Service {
     /// The plan that the open incident gets now, or one that opened now would.
@@ -96,14 +99,10 @@ impl Service {
     /// Tells that nothing is restarted: because a gate holds it, or because nothing is seen that could be.
     pub(super) fn refuse_restart(&mut self, turn: &mut Turn<'_>, gates: &[GateReport]) {
         if together(gates) == Answer::Yes && self.restartable(turn).is_none() {
-            let until = self.held_since.get_or_insert(turn.now.boot).after(UNKNOWN_HOLDS_FOR);
-            if turn.now.boot < until {
-                self.look(turn);
-                self.wake_by(until);
-                return;
+            if self.has_held_long(turn) {
+                self.leave_undone(turn, NOTHING_TO_RESTART);
             }
-            let why = "the plan restart_failing is due, and no instance is seen that could be restarted";
-            return self.leave_undone(turn, why);
+            return;
         }
         self.refuse_when_held(turn, PlanKind::RestartFailing, gates);
     }

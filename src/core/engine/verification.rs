@@ -161,7 +161,7 @@ impl Service {
     }
 
     /// Whether something that fired, or something as grave, is a plain yes.
-    fn is_still_so(&self, fired: &BTreeSet<ConditionName>) -> bool {
+    pub(super) fn is_still_so(&self, fired: &BTreeSet<ConditionName>) -> bool {
         self.watch.verdict().kind >= VerdictKind::Consider
             || self.watch.condition_answers().any(|(name, answer)| answer == Answer::Yes && fired.contains(name))
     }

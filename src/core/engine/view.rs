@@ -1,19 +1,20 @@
 //! Renders the state for readers.
 
-use super::{State, preview::command, service::Service, turn::Turn};
+use super::{State, outlook::doing, preview::command, service::Service, turn::Turn};
 use crate::core::{
     durable::{
         ApprovalRecord, ApprovalState, DeployRecord, IncidentRecord, PauseRecord, PinRecord, PlanRecord, Rollout,
-        VerificationRecord,
+        StepRecord, VerificationRecord,
     },
     entry::{PlanOutcome, StepAction},
     event::RollbackOrder,
     name::{IncidentId, ServiceIndex, ServiceName, Version},
     saga::StepStatus,
     time::{Now, WallTime},
+    verdict::PlanKind,
     view::{
-        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, PauseView, PinView, PlanUnderWay, PlanView,
-        ServiceState, ServiceView, StepView, TimelineView, VerificationView, WaitsFor,
+        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, OPEN, PauseView, PinView, PlanUnderWay,
+        PlanView, ServiceState, ServiceView, StepView, TimelineView, VerificationView, WaitsFor,
     },
 };
 
@@ -25,7 +26,9 @@ impl State {
         let path = service.path(&turn);
         let situation = service.situation(&turn);
         let live = situation.record.live();
-        let pause = situation.record.paused.as_ref().or(situation.paused_all);
+        let holds = |pause: &&PauseRecord| !pause.is_over(situation.steady);
+        let own = situation.record.paused.as_ref().filter(holds).map(|pause| pause_view(pause, false));
+        let paused = own.or_else(|| situation.paused_all.filter(holds).map(|pause| pause_view(pause, true)));
         let plan_under_way = service.plan_under_way(&turn);
         let waits_for = service.waits_for(&turn);
         let state = ServiceState {
@@ -41,7 +44,7 @@ impl State {
             approval: situation.incident.and_then(IncidentRecord::open_approval).map(approval_view),
             target_unseen: service.sight.unseen().map(str::to_owned),
             service_says: service.contradiction(&turn).cloned(),
-            paused: pause.filter(|pause| !pause.is_over(situation.steady)).map(pause_view),
+            paused,
             rollback_to: situation.candidate(),
             restart_gates: service.gates_of_restart(&turn),
             at: now.wall,
@@ -115,7 +118,7 @@ impl State {
             // Only who reads the file knows.
             configuration: None,
             late_samples: self.late_samples,
-            paused: self.ledger.durable.paused.as_ref().map(pause_view),
+            paused: self.ledger.durable.paused.as_ref().map(|pause| pause_view(pause, true)),
         }
     }
 
@@ -180,7 +183,13 @@ impl Service {
             return Some(WaitsFor::Approval);
         }
         if let Some(plan) = incident.plans.last().filter(|_| incident.is_through()) {
-            return plan.ended.and_then(|(_, outcome)| WaitsFor::after(outcome));
+            let (_, outcome) = plan.ended?;
+            // What was switched to before somebody ended it stays: while nothing says yes only time is missing.
+            let stays = outcome == PlanOutcome::Aborted && plan.switch_status() == StepStatus::Done;
+            if stays && !self.is_still_so(&incident.fired) {
+                return None;
+            }
+            return WaitsFor::after(outcome);
         }
         if self.is_calm(turn) {
             None
@@ -205,8 +214,8 @@ impl Service {
     }
 }
 
-fn pause_view(pause: &PauseRecord) -> PauseView {
-    PauseView { until: pause.until, by: pause.by.clone(), reason: pause.reason.clone() }
+fn pause_view(pause: &PauseRecord, of_all: bool) -> PauseView {
+    PauseView { until: pause.until, by: pause.by.clone(), reason: pause.reason.clone(), of_all }
 }
 
 /// An incident as people see it; also what its evidence folder keeps, and what is shown while the daemon is down.
@@ -239,6 +248,9 @@ pub fn incident_view(incident: &IncidentRecord) -> IncidentView {
         waits_for: None,
         by_hand: None,
         plan_under_way: None,
+        live: None,
+        target_unseen: None,
+        paused: None,
     }
 }
 
@@ -259,6 +271,11 @@ fn approval_view(approval: &ApprovalRecord) -> ApprovalView {
         by: match &approval.state {
             ApprovalState::Approved(by) | ApprovalState::Denied(by) => Some(by.clone()),
             ApprovalState::Open | ApprovalState::Void(_) => None,
+        },
+        reason: match &approval.state {
+            ApprovalState::Denied(_) => approval.reason.clone(),
+            ApprovalState::Void(why) => Some(why.clone()),
+            ApprovalState::Open | ApprovalState::Approved(_) => None,
         },
     }
 }
@@ -286,24 +303,28 @@ fn plan_view(plan: &PlanRecord) -> PlanView {
         approved_by: plan.approved_by.clone(),
         by_hand: plan.by_hand.clone(),
         aborted_by: plan.aborted.as_ref().map(|(by, _)| by.clone()),
-        steps: plan
-            .steps
-            .iter()
-            .map(|step| {
-                // A plan that ended before this step is put into the history by its end.
-                let by_its_end = plan.ended.is_some()
-                    && step.planned.action == StepAction::Record
-                    && step.status == StepStatus::Pending;
-                let (status, note) = if by_its_end {
-                    (StepStatus::Skipped, "the plan's end put it into the history".to_owned())
-                } else {
-                    (step.status, step.note.clone())
-                };
-                let title = step.planned.title.clone();
-                StepView { title, status, note, started_at: step.started_at, ended_at: step.ended_at }
-            })
-            .collect(),
+        steps: plan.steps.iter().map(|step| step_view(step, plan.ended.is_some())).collect(),
     }
+}
+
+/// A step; in a plan that is over nothing is under way, and nothing is to come.
+fn step_view(step: &StepRecord, is_over: bool) -> StepView {
+    let operates = matches!(step.planned.action, StepAction::Operate { .. });
+    let left = match step.status {
+        StepStatus::Pending if step.planned.action == StepAction::Record => {
+            Some((StepStatus::Skipped, "the plan's end put it into the history"))
+        }
+        StepStatus::Pending => Some((StepStatus::Skipped, "left out: the plan ended before it")),
+        StepStatus::Started if operates => Some((StepStatus::Unknown, "the plan ended while it was under way")),
+        StepStatus::Started => Some((StepStatus::Skipped, "left: the plan ended while it was under way")),
+        _ => None,
+    };
+    let (status, note) = match left.filter(|_| is_over) {
+        Some((status, note)) => (status, note.to_owned()),
+        None => (step.status, step.note.clone()),
+    };
+    let title = step.planned.title.clone();
+    StepView { title, status, note, started_at: step.started_at, ended_at: step.ended_at }
 }
 
 fn state(incident: &IncidentRecord) -> String {
@@ -324,14 +345,40 @@ fn state(incident: &IncidentRecord) -> String {
     if let Some(approval) = incident.open_approval() {
         return format!("waits for approval {} until {}", approval.number, approval.expires);
     }
-    let last = incident.plans.last();
-    let what =
-        if last.is_none_or(|plan| plan.plan.rolls_back()) { "the rollback" } else { "the restart of what fails" };
-    match last.and_then(|plan| plan.ended) {
-        Some((_, PlanOutcome::Verified)) if what == "the rollback" => "rolled back and verified".to_owned(),
+    match incident.plans.last().and_then(|plan| plan.ended.map(|(_, outcome)| (plan, outcome))) {
+        Some((plan, PlanOutcome::Verified)) if plan.plan.rolls_back() => "rolled back and verified".to_owned(),
         Some((_, PlanOutcome::Verified)) => "what failed was restarted, and verified".to_owned(),
-        Some((_, outcome)) => format!("open: {what} ended {}", outcome.as_str()),
-        None if incident.refused => "open: the rollback was refused".to_owned(),
-        None => "open".to_owned(),
+        Some((plan, PlanOutcome::Aborted)) if plan.switch_status() == StepStatus::Done => format!(
+            "open: the rollback was aborted, and {} is live and stays; it closes once what fired is clear",
+            plan.to
+        ),
+        Some((plan, outcome)) => {
+            let what = if plan.plan.rolls_back() { "the rollback" } else { "the restart of what fails" };
+            // A rollback that would have followed a restart may have been denied.
+            let denied = denial(incident).filter(|(plan, _)| plan.rolls_back() && !incident.is_through());
+            let denied = denied.map(|(_, text)| format!("; {text}")).unwrap_or_default();
+            format!("open: {what} ended {}{denied}", outcome.as_str())
+        }
+        None => undecided(incident),
     }
+}
+
+/// How an incident stands in which no plan was begun and no approval waits.
+fn undecided(incident: &IncidentRecord) -> String {
+    if let Some((_, denied)) = denial(incident) {
+        return format!("open: {denied}");
+    }
+    match &incident.would_have {
+        _ if incident.refused => "open: the rollback was refused".to_owned(),
+        Some(would_have) => format!("open, only observed: {}", would_have.what),
+        None => OPEN.to_owned(),
+    }
+}
+
+/// What was denied last, unless something was asked since, and by whom and why.
+fn denial(incident: &IncidentRecord) -> Option<(PlanKind, String)> {
+    let asked = incident.approvals.last()?;
+    let ApprovalState::Denied(by) = &asked.state else { return None };
+    let why = asked.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some((asked.plan, format!("{by} denied {}{why}", doing(asked.plan, &asked.from, &asked.to))))
 }

@@ -6,7 +6,7 @@ mod plan;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::plan::{ByHand, PlanOutcome, PlannedStep, StepAction, StepEvent};
+pub use self::plan::{ByHand, Decision, PlanOutcome, PlannedStep, StepAction, StepEvent};
 
 use super::{
     event::Authority,
@@ -127,6 +127,20 @@ pub enum Fact {
         /// The gate that held a rollback.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         gate: Option<Gate>,
+    },
+    /// The service is only observed: this would have been done in another mode.
+    WouldHave {
+        /// In which incident.
+        incident: IncidentId,
+        /// At which verdict.
+        verdict: VerdictKind,
+        /// What.
+        decision: Decision,
+        /// The gate that would have held it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        gate: Option<Gate>,
+        /// In words.
+        what: String,
     },
     /// What was found is over.
     FindingOver {

@@ -134,3 +134,17 @@ impl PlanOutcome {
         }
     }
 }
+
+/// What is decided about a plan that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// A rollback begins.
+    RollBack,
+    /// A restart of what fails begins.
+    Restart,
+    /// A human is asked.
+    Ask,
+    /// Nothing begins: it is held, or left to people.
+    Hold,
+}

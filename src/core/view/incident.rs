@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PlanUnderWay, ServiceState, WaitsFor, Word, word};
+use super::{PauseView, PlanUnderWay, ServiceState, WaitsFor, Word, word};
 use crate::core::{
     entry::{ByHand, PlanOutcome},
     name::{IncidentId, ServiceName, Version},
@@ -11,6 +11,12 @@ use crate::core::{
     time::WallTime,
     verdict::{Path, PlanKind, VerdictKind},
 };
+
+/// How an incident stands of which there is nothing more to say.
+pub const OPEN: &str = "open";
+
+/// The same where its deploy was denied in another one.
+const DENIED_BEFORE: &str = "open: a rollback of this deploy was denied in an incident before this one";
 
 /// One incident, as people see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +65,15 @@ pub struct IncidentView {
     /// The plan that is under way, and how far it has got.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plan_under_way: Option<PlanUnderWay>,
+    /// What was live when the target was last seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub live: Option<Version>,
+    /// Why the last look at the target did not see what is live, if it did not; phrased to follow "failed to".
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_unseen: Option<String>,
+    /// The pause that its service is under.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub paused: Option<PauseView>,
 }
 
 impl IncidentView {
@@ -68,10 +83,16 @@ impl IncidentView {
         if state.incident.as_ref() != Some(&self.id) || self.resolved_at.is_some() {
             return self.clone();
         }
+        // What was denied in an incident before this one is not in this one's own story.
+        let is_denied_before = state.waits_for == Some(WaitsFor::Denied) && self.state == OPEN;
         Self {
+            state: if is_denied_before { DENIED_BEFORE } else { &self.state }.to_owned(),
             waits_for: state.waits_for,
             by_hand: state.by_hand.clone(),
             plan_under_way: state.plan_under_way.clone(),
+            live: state.release.as_ref().map(|release| release.version.clone()),
+            target_unseen: state.target_unseen.clone(),
+            paused: state.paused.clone(),
             ..self.clone()
         }
     }
@@ -103,6 +124,9 @@ pub struct ApprovalView {
     /// Who decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Why it was denied, or is void.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }
 
 fn approval_state<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {

@@ -4,7 +4,7 @@ mod incident;
 mod rollback;
 mod service;
 
-pub use incident::{ApprovalView, FindingView, IncidentView, PlanView, StepView, TimelineView};
+pub use incident::{ApprovalView, FindingView, IncidentView, OPEN, PlanView, StepView, TimelineView};
 pub use rollback::{GatePreview, RollbackPreview, StepPreview};
 pub use service::{
     DeployView, PauseView, PinView, PlanUnderWay, ReportView, ServiceState, ServiceView, VerificationProgress,

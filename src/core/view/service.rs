@@ -213,6 +213,9 @@ pub struct PauseView {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// Whether it is the one of every service.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub of_all: bool,
 }
 
 /// A pinned version.

@@ -221,7 +221,12 @@ fn part(reading: &Reading, wanted: Answer) -> Option<String> {
             if wanted == Answer::No || *held_seconds <= 0.0 {
                 return None;
             }
-            format!("so for {} of {}", spoken(*held_seconds), spoken(*needed_seconds))
+            // How much longer is not counted.
+            if held_seconds >= needed_seconds {
+                format!("so for {} or longer, which is enough", spoken(*needed_seconds))
+            } else {
+                format!("so for {} of {}", spoken(*held_seconds), spoken(*needed_seconds))
+            }
         }
         Reading::Rollout { state, .. } => format!("the live release: {state}"),
         Reading::Reports { kind, count: counted, needed, .. } => {

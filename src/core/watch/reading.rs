@@ -125,7 +125,9 @@ impl Watch {
         };
         let seen = seen.unwrap_or(atom::RateSeen::NOTHING);
         let needed = state.evidence.as_ref().and_then(|evidence| evidence.needed(seen.requests));
-        let bad = if counted == "errors" { "error".to_owned() } else { format!("request {counted}") };
+        let bad = |number: u64| {
+            if counted == "errors" { count(number, "error") } else { format!("{} {counted}", count(number, "request")) }
+        };
         let more = |number: u64| {
             if counted == "errors" {
                 count(number, "more error")
@@ -137,7 +139,7 @@ impl Watch {
             _ if rolling_out => "the end of the rollout".to_owned(),
             (Answer::Yes, _) => format!(
                 "at most {} among {} requests, for {}",
-                count(whole_part(EXIT_FRACTION * limit.above * seen.requests as f64), &bad),
+                bad(whole_part(EXIT_FRACTION * limit.above * seen.requests as f64)),
                 seen.requests,
                 span(limit.over / atom::CLEAR_SHARE),
             ),

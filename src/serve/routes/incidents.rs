@@ -48,14 +48,17 @@ pub(super) async fn list(
         filter.service.as_ref().is_none_or(|service| service == incident.service.as_str())
             && filter.open.is_none_or(|open| open == incident.resolved_at.is_none())
     };
-    Ok(Json(Incidents {
-        incidents: all.iter().filter(|view| wanted(view)).map(|view| IncidentSummary::from(&**view)).collect(),
-    }))
+    let summary = |view: &IncidentView| {
+        let open = Some(view).filter(|view| view.resolved_at.is_none());
+        let service = open.and_then(|view| shared.board.service(view.service.as_str()).flatten());
+        service.map_or_else(|| IncidentSummary::from(view), |service| (&view.just_now(&service.now)).into())
+    };
+    Ok(Json(Incidents { incidents: all.iter().filter(|view| wanted(view)).map(|view| summary(view)).collect() }))
 }
 
 pub(super) async fn show(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<IncidentView>, Problem> {
     let all = shared.board.incidents();
-    let found = all.iter().find(|incident| incident.id.as_str() == id).ok_or_else(|| unknown(&id))?;
+    let found = all.iter().find(|incident| incident.id.as_str() == id).ok_or_else(|| unknown(&shared, &id))?;
     let view = shared.board.service(found.service.as_str()).flatten();
     Ok(Json(view.map_or_else(|| found.as_ref().clone(), |view| found.just_now(&view.now))))
 }
@@ -98,9 +101,22 @@ pub(super) async fn deny(
 pub(super) fn known(shared: &Shared, id: &str) -> Result<IncidentId, Problem> {
     let service_exists = id.rsplit_once('-').is_some_and(|(service, _)| shared.board.service(service).is_some());
     let on_board = || shared.board.incidents().iter().any(|incident| incident.id.as_str() == id);
-    if service_exists || on_board() { Ok(id.into()) } else { Err(unknown(id)) }
+    if service_exists || on_board() { Ok(id.into()) } else { Err(unknown(shared, id)) }
 }
 
-fn unknown(id: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("there is no incident {id:?}"))
+fn unknown(shared: &Shared, id: &str) -> Problem {
+    let all = shared.board.incidents();
+    Problem::new(StatusCode::NOT_FOUND, no_incident(id, all.iter().map(|incident| &**incident)))
+}
+
+/// That there is none of that name, and which may be meant: the last one of a service that was named in its place, or else
+/// the one that is spelled most alike.
+pub(crate) fn no_incident<'a>(id: &str, all: impl Iterator<Item = &'a IncidentView> + Clone) -> String {
+    let of_service = all.clone().filter(|incident| incident.service.as_str() == id);
+    let meant = of_service.max_by_key(|incident| (incident.resolved_at.is_none(), incident.opened_at));
+    let meant = meant.map(|incident| incident.id.as_str());
+    match meant.or_else(|| crate::config::nearest(id, all.map(|incident| incident.id.as_str()))) {
+        Some(meant) => format!("there is no incident {id:?}; did you mean {meant}?"),
+        None => format!("there is no incident {id:?}"),
+    }
 }

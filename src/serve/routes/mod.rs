@@ -7,6 +7,8 @@ mod health;
 mod incidents;
 mod services;
 
+pub(crate) use incidents::no_incident;
+
 use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{

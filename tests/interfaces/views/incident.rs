@@ -47,6 +47,7 @@ pub(crate) fn open_incident() -> IncidentView {
             expires: at(1742),
             state: "open",
             by: None,
+            reason: None,
         }),
         plans: Vec::new(),
         timeline: vec![
@@ -57,6 +58,9 @@ pub(crate) fn open_incident() -> IncidentView {
         waits_for: None,
         by_hand: None,
         plan_under_way: None,
+        live: None,
+        target_unseen: None,
+        paused: None,
     }
 }
 
@@ -88,6 +92,7 @@ pub(crate) fn resolved_incident() -> IncidentView {
             expires: at(-5390),
             state: "approved",
             by: Some("root".to_owned()),
+            reason: None,
         }),
         plans: vec![PlanView {
             number: 1,
@@ -118,6 +123,9 @@ pub(crate) fn resolved_incident() -> IncidentView {
         waits_for: None,
         by_hand: None,
         plan_under_way: None,
+        live: None,
+        target_unseen: None,
+        paused: None,
     }
 }
 

@@ -124,6 +124,7 @@ pub(crate) fn healthy() -> ServiceView {
                 until: Some(at(3600)),
                 by: "oncall".to_owned(),
                 reason: "database migration".to_owned(),
+                of_all: false,
             }),
             ..state(Mode::Ask, "2026-01-05", Standing::KnownGood, "2025-12-20")
         },

@@ -78,6 +78,7 @@ mod tests {
             version_from: None,
             version_to: None,
             details: Vec::new(),
+            test: false,
         }
     }
 

@@ -93,7 +93,7 @@ fn elevated_errors_must_last_and_a_blind_spell_is_neither() {
     assert!(path.because.contains("Nothing is decided. "), "{}", path.because);
     let verdict = bench.live(180, 100, |_| 3);
     assert_eq!((verdict.kind, verdict.decided_by), (VerdictKind::Consider, Some(4)));
-    assert!(bench.watch.path(bench.now, bench.facts()).because.ends_with("; so for 5 min of 5 min."));
+    assert!(bench.watch.path(bench.now, bench.facts()).because.ends_with("; so for 5 min or longer, which is enough."));
     assert_eq!(bench.live(200, 100, |_| 0).kind, VerdictKind::Monitor);
     assert_eq!(bench.answer("error_rate_elevated"), Answer::No);
 }
@@ -127,6 +127,8 @@ fn latency_is_compared_with_what_it_was_before() {
     assert_eq!(bench.watch.verdict().kind, VerdictKind::Consider);
     let path = bench.watch.path(bench.now, bench.facts());
     assert!(path.because.starts_with("Share of requests slower than 200 ms 5%"), "{}", path.because);
+    let asked = path.questions.iter().find(|question| question.when.as_str() == "performance_degraded").expect("asked");
+    assert!(asked.would_change.contains("requests slower than 200 ms among"), "{}", asked.would_change);
     // Had it been as slow before, nothing would have changed.
     bench.baseline = vec![("requests p99".to_owned(), 0.7)];
     live(&mut bench, 120, 95, 5);
