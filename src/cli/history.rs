@@ -7,7 +7,10 @@ use super::{
     arguments::{Access, History},
     configuration, output, render,
 };
-use crate::{config, core::operation::HistoryRecord};
+use crate::{
+    config,
+    core::{name::ServiceName, operation::HistoryRecord},
+};
 
 /// A service of which there is no rollback is watched at least, or its name is a mistake: "none" would be taken for good
 /// news. Which are watched is not known where the history was named without a configuration that can be read.
@@ -21,7 +24,7 @@ fn known(access: &Access, history: &History, service: &str, rollbacks: &[History
         return Ok(());
     }
     let recorded = rollbacks.iter().map(|rollback| rollback.service.as_str()).filter(|name| !name.is_empty());
-    let meant = config::nearest(service, watched.iter().map(|name| name.as_str()).chain(recorded));
+    let meant = config::nearest(service, watched.iter().map(ServiceName::as_str).chain(recorded));
     let failure = Failure::failed(format!(
         "list the rollbacks of {service}: there is no service {service:?} in the configuration, and no rollback of one in \
          the history"

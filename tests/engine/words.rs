@@ -5,7 +5,7 @@ use backstop::{
         entry::{Decision, Fact, PlanOutcome},
         event::{Event, Refusal, Request, RollbackOrder},
         gate::Gate,
-        name::{IncidentId, ServiceIndex},
+        name::{IncidentId, ServiceIndex, Version},
         operation::Look,
         page::{Page, PageKind},
         policy::{Finding, Mode},
@@ -195,8 +195,7 @@ fn who_only_observes_says_once_what_would_have_been_done() {
     let pages: Vec<_> = bench.pages.iter().filter(|page| page.summary.contains(what)).collect();
     let [page] = &pages[..] else { panic!("{:?}", bench.told()) };
     assert_eq!(page.kind, PageKind::IncidentEscalated);
-    let versions =
-        (page.version_from.as_ref().map(|one| one.as_str()), page.version_to.as_ref().map(|one| one.as_str()));
+    let versions = (page.version_from.as_ref().map(Version::as_str), page.version_to.as_ref().map(Version::as_str));
     assert_eq!(versions, (Some("v2"), Some("v1")));
     let told = bench.state.incident(&first()).expect("it is open");
     assert_eq!(told.state, format!("open, only observed: {what}"));

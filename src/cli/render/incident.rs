@@ -13,6 +13,7 @@ use super::{
 use crate::{
     core::{
         gate::words,
+        name::Version,
         policy::Severity,
         saga::StepStatus,
         time::WallTime,
@@ -116,7 +117,7 @@ pub fn incident(view: &IncidentView, layout: Layout) -> String {
 
 /// What is live, and whether that could be seen.
 fn live(out: &mut String, view: &IncidentView, layout: Layout) {
-    let live = view.live.as_ref().map(|version| version.as_str());
+    let live = view.live.as_ref().map(Version::as_str);
     let text = match (live, &view.target_unseen) {
         (Some(live), None) => format!("{live}, as the target was seen last"),
         (Some(live), Some(why)) => format!("{live} when it was last seen; the last look failed to {why}"),
