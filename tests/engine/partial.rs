@@ -3,7 +3,7 @@
 use backstop::{
     core::{
         answer::Answer,
-        entry::{Fact, PlanOutcome},
+        entry::{Decision, Fact, PlanOutcome},
         event::{Event, Refusal, Request, RollbackOrder},
         gate::Gate,
         name::ServiceIndex,
@@ -471,4 +471,49 @@ fn gathering_by_hand_opens_an_incident_for_its_evidence() {
     // As often as somebody wants it.
     ask(&mut bench, order(PlanKind::Gather)).expect("begun");
     assert_eq!(bench.gathers.len(), 2);
+}
+
+/// Who only observes is told which plan would have come, and that is not always a rollback.
+#[test]
+fn who_only_observes_says_what_would_have_been_restarted_or_left() {
+    let fails: fn(&mut Bench) = |bench| bench.workload = Some(failing(&[2]));
+    let unseen: fn(&mut Bench) = |bench| (bench.live, bench.requests) = (None, (40, 20));
+    for (then, expected, what) in [
+        (fails, Decision::Restart, "would have restarted what fails of v2"),
+        (unseen, Decision::Hold, "would have left it to people: the target cannot be seen: failed to timed out"),
+    ] {
+        let mut bench = Bench::with_v2(Mode::Observe, on_platform);
+        bench.pass(20);
+        then(&mut bench);
+        let told = |bench: &Bench| -> Vec<(Decision, String)> {
+            let of = |fact: &Fact| match fact {
+                Fact::WouldHave { decision, what, .. } => Some((*decision, what.clone())),
+                _ => None,
+            };
+            bench.journal.iter().filter_map(|(_, entry)| of(&entry.fact)).collect()
+        };
+        bench.until("told", |bench| !told(bench).is_empty());
+        bench.pass(60);
+        assert_eq!(told(&bench), [(expected, what.to_owned())], "once");
+        assert_eq!(page(&bench, what).version_to, None);
+        assert!(bench.operations.is_empty() && plans(&bench).is_empty(), "and nothing was done");
+        let opened = bench.pages.iter().find(|page| page.kind == PageKind::IncidentOpened).expect("it was told");
+        assert!(opened.action.starts_with("Observing only. "), "{}", opened.action);
+    }
+}
+
+#[test]
+fn a_rollback_that_was_denied_after_a_restart_is_said_so() {
+    let mut bench = Bench::with_v2(Mode::Act, on_platform);
+    bench.pass(30);
+    bench.workload = Some(failing(&[2]));
+    bench.until("asked", |bench| bench.was_told(PageKind::ApprovalRequested));
+    let state = |bench: &Bench| bench.state.incident(&"shop-0-1".into()).expect("it is kept").state;
+    assert!(state(&bench).starts_with("waits for approval 1 until "), "{}", state(&bench));
+    let (incident, reason) = ("shop-0-1".into(), Some("a node is ill".to_owned()));
+    bench.ask(Request::Deny { incident, approval: None, reason }).expect("denied");
+    assert_eq!(
+        state(&bench),
+        "open: the restart of what fails ended persists; somebody denied rolling back from v2 to v1: a node is ill"
+    );
 }
