@@ -6,6 +6,7 @@ mod apply;
 mod by_hand;
 mod incident;
 mod outbox;
+mod plans;
 mod retention;
 mod service;
 mod snapshot;

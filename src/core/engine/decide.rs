@@ -6,10 +6,9 @@ use super::{incident::write_evidence, outlook, page::Draft, service::Service, su
 use crate::core::{
     answer::Answer,
     durable::{ApprovalState, IncidentRecord},
-    entry::{ByHand, Fact, PlanOutcome, StepAction},
+    entry::{ByHand, Fact},
     gate::{Gate, GateReport, together, words},
     name::{IncidentId, Version},
-    operation::Operation,
     page::PageKind,
     plan,
     policy::{Atom, ConsiderThen, Expression, Finding, Mode, Question},
@@ -439,64 +438,6 @@ impl Service {
         turn.append(Some(&self.name), Fact::ApprovalVoided { incident, approval, why: why.to_owned() });
     }
 
-    /// A deploy that is not ours came: approvals and plans for the one before are void.
-    pub(super) fn overtaken_by_deploy(&mut self, turn: &mut Turn<'_>, version: &Version) {
-        self.void_approval(turn, &format!("{version} was deployed"));
-        let Some(incident) = turn.open_incident(&self.name) else { return };
-        if incident.active_plan().is_some() {
-            self.end_overtaken(turn, &format!("{version} was deployed meanwhile"));
-        } else {
-            // It accuses a release that is gone. If the new one is not well either, an incident of its own says so.
-            self.resolve(
-                turn,
-                &format!("closed, since {version} was deployed; if that is not well, a new incident opens"),
-                Some(version),
-            );
-        }
-    }
-
-    /// The human wins: the plan ends where it is, and people are told.
-    pub(super) fn end_overtaken(&mut self, turn: &mut Turn<'_>, why: &str) {
-        let Some(incident) = turn.open_incident(&self.name) else { return };
-        let Some(plan) = incident.active_plan() else { return };
-        if !plan.plan.rolls_back() {
-            return self.end_overtaken_restart(turn, why);
-        }
-        let (id, number, from, to) = (incident.id.clone(), plan.number, plan.from.clone(), plan.to.clone());
-        // Only what changes the target may change it still.
-        let under_way = plan.current_step().filter(|(_, step)| {
-            let operation = match &step.planned.action {
-                StepAction::Operate { operation } => Some(operation),
-                _ => None,
-            };
-            step.status.in_flight() && matches!(operation, Some(Operation::Switch { .. }))
-        });
-        let under_way = under_way.map(|(place, step)| {
-            let title = &step.planned.title;
-            format!("Step {} ({title}) was under way and may still come to its end: see what is live then.", place + 1)
-        });
-        let whose = outlook::whose(plan);
-        let fact = Fact::PlanEnded {
-            incident: id.clone(),
-            plan: number,
-            outcome: PlanOutcome::Overtaken,
-            detail: why.to_owned(),
-        };
-        turn.append(Some(&self.name), fact);
-        self.find(turn, Finding::RollbackFailed, why, None);
-        let summary = format!("{}: the rollback from {from} to {to} stopped: {why}", self.name);
-        let draft = Draft::about(PageKind::RollbackFailed, turn.incident(&id), summary)
-            .found(Finding::RollbackFailed)
-            .versions(&from, &to)
-            .action(outlook::OVERTAKEN)
-            .details(under_way)
-            .details(whose);
-        turn.page(draft);
-        self.left(turn, &id, number);
-    }
-}
-
-impl Service {
     /// Whether a human denied what the verdict asks for just now.
     pub(super) fn is_denied(&self, turn: &Turn<'_>) -> bool {
         let verdict = self.watch.verdict().kind;

@@ -21,6 +21,7 @@ mod nightly;
 mod observe;
 mod observer;
 mod outlook;
+mod overtaken;
 mod page;
 mod preview;
 mod reload;
@@ -61,7 +62,7 @@ use super::{
     name::{IncidentId, ServiceIndex, ServiceName},
     operation::{Look, StepKey},
     policy::Policy,
-    sample::{Measurement, Outcome, Reason, Sample},
+    sample::Sample,
     time::{BootTime, MachineStart, Now},
 };
 
@@ -327,7 +328,7 @@ impl State {
     }
 
     fn sample(&mut self, now: Now, sample: &Sample, actions: &mut Actions) {
-        let missed = self.observer.impaired().and_then(|why| missed(sample, why));
+        let missed = self.observer.impaired().and_then(|why| observer::missed(sample, why));
         let sample = missed.as_ref().unwrap_or(sample);
         self.in_hand = Some(sample.service);
         let (service, mut turn) = self.split(now, sample.service, actions);
@@ -489,18 +490,6 @@ impl State {
         courier.pump(&mut self.turn(now, actions));
         self.courier = courier;
     }
-}
-
-/// The sample as one that saw nothing; none where it says so itself.
-fn missed(sample: &Sample, why: &str) -> Option<Sample> {
-    let measurement = match &sample.measurement {
-        Measurement::Check(Outcome::Failed(_) | Outcome::Passed) => {
-            Measurement::Check(Outcome::Missed(Reason::new(why)))
-        }
-        Measurement::Requests(_) => Measurement::RequestsMissed(Reason::new(why)),
-        _ => return None,
-    };
-    Some(Sample { measurement, ..sample.clone() })
 }
 
 fn no_incident(incident: &IncidentId) -> Refusal {

@@ -11,7 +11,7 @@ use crate::core::{
     name::PageId,
     page::PageKind,
     policy::{Finding, Policy},
-    sample::{Outcome, Reason},
+    sample::{Measurement, Outcome, Reason, Sample},
     time::{BootTime, Now},
 };
 
@@ -169,4 +169,16 @@ impl State {
         self.courier.send_from_memory(page, channels, queued);
         self.pump(now, actions);
     }
+}
+
+/// The sample as one that saw nothing; none where it says so itself.
+pub(super) fn missed(sample: &Sample, why: &str) -> Option<Sample> {
+    let measurement = match &sample.measurement {
+        Measurement::Check(Outcome::Failed(_) | Outcome::Passed) => {
+            Measurement::Check(Outcome::Missed(Reason::new(why)))
+        }
+        Measurement::Requests(_) => Measurement::RequestsMissed(Reason::new(why)),
+        _ => return None,
+    };
+    Some(Sample { measurement, ..sample.clone() })
 }
