@@ -56,6 +56,15 @@ impl Durable {
         ended.take_while(move |incident| incident.ended.is_some_and(|ended| ended < before))
     }
 
+    /// Incidents that are open, or ended so short a time before the last entry.
+    pub fn incidents_of_the_last(&self, time: Duration) -> impl Iterator<Item = &super::IncidentRecord> {
+        let since = self.timeline.last().map(|last| last.before(time));
+        let open = self.incidents.values().filter(|incident| incident.is_open());
+        let ended = self.ended.iter().rev().filter_map(|id| self.incidents.get(id));
+        // In the order of their end.
+        open.chain(ended.take_while(move |incident| incident.ended >= since))
+    }
+
     /// Forgets what was over before this.
     pub(super) fn forget(&mut self, before: SteadyTime) {
         let count = self.ended_before(before).count();

@@ -51,6 +51,11 @@ impl Timeline {
         }
     }
 
+    /// When the last entry was written; [`None`] before the first.
+    pub(super) fn last(&self) -> Option<SteadyTime> {
+        self.0.map(|last| last.steady)
+    }
+
     /// Whether it is known how long ago the last entry was written. It is not if the machine was started anew since and
     /// the wall clock shows an earlier time than it did then.
     pub fn knows(&self, wall: WallTime, boot: Option<BootStamp>) -> bool {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{outlook, page::Draft, service::Service, turn::Turn};
+use super::{State, outlook, page::Draft, service::Service, turn::Turn};
 use crate::core::{
-    action::Action,
+    action::{Action, Actions},
     answer::Answer,
-    durable::verdict_severity,
+    durable::{IncidentRecord, verdict_severity},
     entry::Fact,
     gate::words,
     name::{IncidentId, Version},
@@ -37,6 +37,12 @@ const HEARD_AGAIN_INTERVALS: u32 = 6;
 
 /// A signal that is found lost so long after the process stood still is put down to that.
 const STOOD_STILL_LATELY: Duration = Duration::from_mins(1);
+
+/// The file of an incident's evidence that has all that became of it.
+pub(crate) const AS_IT_STANDS: &str = "incident.json";
+
+/// A file that follows from an entry is written within this, long: what is older is on disk.
+const WRITTEN_WITHIN: Duration = Duration::from_mins(10);
 
 impl Service {
     pub(super) fn follow_incident(&mut self, turn: &mut Turn<'_>) {
@@ -396,8 +402,23 @@ impl Service {
 
 /// Puts an incident as it stands into its evidence folder.
 pub(super) fn write_evidence(turn: &mut Turn<'_>, id: &IncidentId) {
-    let view = super::view::incident_view(turn.incident(id));
+    let evidence = as_it_stands(turn.incident(id));
+    turn.after_commit(evidence);
+}
+
+fn as_it_stands(incident: &IncidentRecord) -> Action {
+    let view = super::view::incident_view(incident);
     let content = serde_json::to_string_pretty(&view).expect("a view is plain data");
-    let name = "incident.json".to_owned();
-    turn.after_commit(Action::WriteEvidence { incident: id.clone(), name, content });
+    Action::WriteEvidence { incident: incident.id.clone(), name: AS_IT_STANDS.to_owned(), content }
+}
+
+impl State {
+    /// Sees to it that the folders tell what the journal does: the process may have ended between a commit and the file
+    /// that followed from it.
+    pub(super) fn keep_evidence_of_before(&mut self, actions: &mut Actions) {
+        let unsure = self.ledger.durable.incidents_of_the_last(WRITTEN_WITHIN);
+        for evidence in unsure.map(as_it_stands).collect::<Vec<_>>() {
+            self.ledger.after_commit(evidence, actions);
+        }
+    }
 }

@@ -39,7 +39,7 @@ mod view;
 pub use certificate::{TOLD_WITHIN_DAYS, is_expiring};
 pub use clocks::ClockStep;
 pub use gather::GATHER_DEADLINE;
-pub(crate) use incident::LOOK_FIRST_FOR;
+pub(crate) use incident::{AS_IT_STANDS, LOOK_FIRST_FOR};
 pub use ledger::UNCOMMITTED_LIMIT;
 pub use reload::{PlansUnderWay, Reload, Reloaded};
 pub use view::incident_view;
@@ -315,6 +315,7 @@ impl State {
 
     fn started(&mut self, now: Now, actions: &mut Actions) {
         self.keep_history_of_before(actions);
+        self.keep_evidence_of_before(actions);
         let policy = Arc::clone(&self.policy);
         self.end_unwatched(now, actions, |name| policy.service_index(name.as_str()).is_some());
         for place in 0..self.services.len() {

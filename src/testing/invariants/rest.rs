@@ -1,11 +1,12 @@
 //! Everything comes to rest, and people know of it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Invariants, Stamp, Violation, violated};
 use crate::{
     core::{
         durable::Durable,
+        engine::incident_view,
         name::IncidentId,
         page::{Page, PageKind},
         policy::Mode,
@@ -55,6 +56,27 @@ impl Invariants {
             let is_escalated = told_again || !incident.findings.is_empty() || !incident.approvals.is_empty();
             if mode != Mode::Observe && !is_escalated {
                 return violated(format!("incident {} is open, and neither resolved nor escalated", incident.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of every incident that is over says all that became of it.
+    pub(in crate::testing) fn evidence_tells(
+        &self,
+        disk: &Durable,
+        evidence: &BTreeMap<IncidentId, String>,
+        boot: BootTime,
+    ) -> Result<(), Violation> {
+        let is_over = |id: &IncidentId| self.resolved.get(id).is_some_and(|stamp| boot.since(stamp.boot) > ON_ITS_WAY);
+        for (id, incident) in disk.incidents.iter().filter(|(id, _)| is_over(id)) {
+            let told = serde_json::to_string_pretty(&incident_view(incident)).expect("a view is plain data");
+            match evidence.get(id) {
+                Some(written) if *written == told => {}
+                Some(written) => {
+                    return violated(format!("the evidence of {id} is not how it ended:\n{written}\nbut:\n{told}"));
+                }
+                None => return violated(format!("there is no evidence of {id}")),
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use super::{Flying, Happening, Simulation};
 use crate::{
     core::{
         action::Action,
+        engine::AS_IT_STANDS,
         event::{Event, Refusal, Reply},
         name::{ChannelName, IncidentId, ServiceIndex},
         operation::{Attempt, Gathering, Look, Operation, OperationOutcome, StepKey},
@@ -22,6 +23,9 @@ use crate::{
 /// How long a look waits for the end of what an earlier attempt left running.
 const LOCK_WAIT: Duration = Duration::from_secs(20);
 
+/// A file of evidence is on disk after this, if the process lives so long.
+const EVIDENCE_TAKES: Duration = Duration::from_millis(50);
+
 fn tenths(random: &mut super::Random, least_ms: u64, most_ms: u64) -> Duration {
     random.between(Duration::from_millis(least_ms), Duration::from_millis(most_ms))
 }
@@ -37,6 +41,10 @@ impl Simulation<'_> {
             Action::Deliver { page, channel, .. } => self.deliver(&page, channel),
             Action::Append { .. } | Action::SetCadence { .. } => unreachable!("handled by `feed`"),
             Action::Reply { reply, .. } => self.tally.count(replied(&reply)),
+            Action::WriteEvidence { incident, name, content } if name == AS_IT_STANDS => {
+                let epoch = self.epoch;
+                self.plan(EVIDENCE_TAKES, Happening::EvidenceWritten { epoch, incident, content });
+            }
             Action::KeepHistory { .. } | Action::WriteEvidence { .. } => {}
         }
         Ok(())

@@ -51,6 +51,7 @@ impl Simulation<'_> {
         let is_dead = |channel: &str| self.scenario.channel_is_dead && channel == CHANNEL;
         let exists = |channel: &str| channel == CHANNEL || self.scenario.second_channel;
         self.invariants.rest(&self.disk, self.mode, self.now(), |channel| exists(channel) && !is_dead(channel))?;
+        self.invariants.evidence_tells(&self.disk, &self.evidence, self.boot)?;
         self.check_against_the_truth()?;
         self.count_outcomes();
         let mut fingerprint = 0xcbf2_9ce4_8422_2325_u64;

@@ -253,6 +253,10 @@ impl Simulation<'_> {
                 self.ask_version(service);
                 Ok(())
             }
+            Happening::EvidenceWritten { epoch, incident, content } if epoch == self.epoch => {
+                self.evidence.insert(incident, content);
+                Ok(())
+            }
             Happening::ToCore { epoch, event } if epoch == self.epoch => self.feed(event),
             Happening::Wake { epoch } if epoch == self.epoch => {
                 let due = self.state.as_ref().and_then(State::next_wake).is_some_and(|wake| wake <= self.boot);
