@@ -87,8 +87,8 @@ impl Follow {
 
     /// What is known of a version.
     pub(super) fn standing(&self, version: &str) -> Option<Standing> {
-        let deploys = self.board.deploys(SERVICE)?;
-        deploys.iter().find(|deploy| deploy.release.version.as_str() == version).map(|deploy| deploy.standing)
+        let known = self.board.deploys(SERVICE)?;
+        known.deploys.iter().find(|deploy| deploy.release.version.as_str() == version).map(|deploy| deploy.standing)
     }
 
     /// What the daemon shows its readers.
@@ -133,7 +133,7 @@ impl Follow {
         }
         let (version, before) = (plain(&now.0), self.live.replace(now.clone()));
         let same = before.as_ref().is_some_and(|before| before.0 == now.0);
-        let why = self.board.deploys(SERVICE).and_then(|deploys| deploys.first().map(|deploy| deploy.why.clone()));
+        let why = self.board.deploys(SERVICE).and_then(|known| known.deploys.first().map(|deploy| deploy.why.clone()));
         let text = match (standing, view.now.rolling_out) {
             (_, true) => format!("{version} is live at the target, and its rollout is watched"),
             (Standing::KnownGood, _) if same && before.is_some_and(|before| before.1 != standing) => {

@@ -13,7 +13,7 @@ use crate::core::{
     time::WallTime,
     verdict::{Path, PlanKind, VerdictKind},
     view::{
-        ApprovalView, DaemonView, DeployView, IncidentView, PinView, ReportView, ServiceState, ServiceView,
+        ApprovalView, DaemonView, DeploysView, IncidentView, PinView, ReportView, ServiceState, ServiceView,
         VerificationView,
     },
     watch::SignalView,
@@ -161,8 +161,9 @@ impl From<&ServiceView> for Explanation {
 pub struct Deploys {
     /// The service.
     pub service: ServiceName,
-    /// Newest first.
-    pub deploys: Vec<DeployView>,
+    /// What was live, and what else is known.
+    #[serde(flatten)]
+    pub known: DeploysView,
 }
 
 /// `GET incidents`.

@@ -17,7 +17,7 @@ use crate::core::{
     name::{ServiceIndex, ServiceName},
     policy::Policy,
     time::BootTime,
-    view::{DaemonView, DeployView, IncidentView, ServiceView},
+    view::{DaemonView, DeploysView, IncidentView, ServiceView},
 };
 
 /// A loop that has not turned for so long is taken for stuck: it turns several times a second, and even a machine under
@@ -49,7 +49,7 @@ struct Liveness {
 #[derive(Debug)]
 struct Pins {
     view: watch::Sender<Option<Arc<ServiceView>>>,
-    deploys: watch::Sender<Arc<Vec<DeployView>>>,
+    deploys: watch::Sender<Arc<DeploysView>>,
 }
 
 /// The loop's end. Publishing replaces what was there; nobody waits.
@@ -99,8 +99,8 @@ impl Publisher {
         self.services[service.get()].view.send_replace(Some(Arc::new(view)));
     }
 
-    /// A service's deploys, newest first.
-    pub fn deploys(&self, service: ServiceIndex, deploys: Vec<DeployView>) {
+    /// A service's deploys, and what else is known of its releases.
+    pub fn deploys(&self, service: ServiceIndex, deploys: DeploysView) {
         self.services[service.get()].deploys.send_replace(Arc::new(deploys));
     }
 
@@ -125,7 +125,7 @@ impl Publisher {
 #[derive(Debug)]
 struct Places {
     view: watch::Receiver<Option<Arc<ServiceView>>>,
-    deploys: watch::Receiver<Arc<Vec<DeployView>>>,
+    deploys: watch::Receiver<Arc<DeploysView>>,
 }
 
 /// Every service's places, by name.
@@ -196,8 +196,8 @@ impl Board {
         self.services.borrow().get(name).map(|places| places.view.borrow().clone())
     }
 
-    /// One service's deploys, newest first.
-    pub fn deploys(&self, name: &str) -> Option<Arc<Vec<DeployView>>> {
+    /// One service's deploys, and what else is known of its releases.
+    pub fn deploys(&self, name: &str) -> Option<Arc<DeploysView>> {
         self.services.borrow().get(name).map(|places| places.deploys.borrow().clone())
     }
 

@@ -6,7 +6,7 @@ use backstop::{
         operation::HistoryRecord,
         saga::StepStatus,
         time::WallTime,
-        view::{ConfigurationTrouble, DaemonView, PauseView, ServiceState, WaitsFor},
+        view::{ConfigurationTrouble, DaemonView, DeploysView, PauseView, ServiceState, WaitsFor},
     },
     serve::answers::{Deploys, Explanation, IncidentSummary, Incidents, ServiceSummary, Services},
 };
@@ -130,8 +130,8 @@ fn days_are_told_where_there_are_several() {
 #[test]
 fn deploys() {
     let services = [
-        Deploys { service: "billing".into(), deploys: Vec::new() },
-        Deploys { service: "solvereign-api".into(), deploys: views::deploys() },
+        Deploys { service: "billing".into(), known: DeploysView::default() },
+        Deploys { service: "solvereign-api".into(), known: views::deploys() },
     ];
     insta::assert_snapshot!(render::deploys(&services, PLAIN()));
 }

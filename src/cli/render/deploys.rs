@@ -4,27 +4,37 @@ use super::{
     table::{finish, row, table},
     text::{Layout, plain, time_cell},
 };
-use crate::{core::release::DeploySource, serve::answers::Deploys};
+use crate::{
+    core::{
+        release::DeploySource,
+        view::{DeployView, PinView, UndeployedView},
+    },
+    serve::answers::Deploys,
+};
 
 /// A table for each service.
 pub fn deploys(services: &[Deploys], layout: Layout) -> String {
     let mut parts = Vec::new();
     for service in services {
         let mut part = format!("{}\n", plain(service.service.as_str()));
-        if service.deploys.is_empty() {
+        if service.known.deploys.is_empty() {
             part += "no deploy is known yet\n";
         } else {
-            part += &one(service, layout);
+            part += &deployed(&service.known.deploys, layout);
+        }
+        if !service.known.undeployed.is_empty() {
+            part += "also known, though no deploy of it is:\n";
+            part += &undeployed(&service.known.undeployed, layout);
         }
         parts.push(part);
     }
     if parts.is_empty() { "no services\n".to_owned() } else { parts.join("\n") }
 }
 
-fn one(service: &Deploys, layout: Layout) -> String {
+fn deployed(deploys: &[DeployView], layout: Layout) -> String {
     let mut rows =
         table(layout, &["", "DEPLOY", "VERSION", "SINCE (UTC)", "NOTICED BY", "STANDING", "WHY"], &[0, 2, 3]);
-    for deploy in &service.deploys {
+    for deploy in deploys {
         let source = match deploy.source {
             DeploySource::FirstSeen => "first look",
             DeploySource::Target => "target",
@@ -42,14 +52,25 @@ fn one(service: &Deploys, layout: Layout) -> String {
                 time_cell(deploy.at),
                 source,
                 deploy.standing.as_str().replace('_', " "),
-                match &deploy.pinned {
-                    Some(pin) => {
-                        format!("{}{}pinned by {}", deploy.why, if deploy.why.is_empty() { "" } else { "; " }, pin.by)
-                    }
-                    None => deploy.why.clone(),
-                },
+                reasons(&deploy.why, deploy.pinned.as_ref()),
             ],
         );
     }
     finish(&rows)
+}
+
+fn undeployed(releases: &[UndeployedView], layout: Layout) -> String {
+    let mut rows = table(layout, &["", "VERSION", "STANDING", "WHY"], &[0]);
+    for release in releases {
+        let standing = release.standing.as_str().replace('_', " ");
+        let why = reasons(&release.why, release.pinned.as_ref());
+        row(&mut rows, [String::new(), release.version.to_string(), standing, why]);
+    }
+    finish(&rows)
+}
+
+fn reasons(why: &str, pinned: Option<&PinView>) -> String {
+    let pinned = pinned.map(|pin| format!("pinned by {}", pin.by));
+    let reasons = Some(why).filter(|why| !why.is_empty()).map(str::to_owned).into_iter().chain(pinned);
+    reasons.collect::<Vec<_>>().join("; ")
 }

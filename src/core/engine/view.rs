@@ -1,5 +1,7 @@
 //! Renders the state for readers.
 
+use std::collections::BTreeSet;
+
 use super::{State, outlook::doing, preview::command, service::Service, turn::Turn};
 use crate::core::{
     durable::{
@@ -13,8 +15,9 @@ use crate::core::{
     time::{Now, WallTime},
     verdict::PlanKind,
     view::{
-        ApprovalView, DaemonView, DeployView, FindingView, IncidentView, OPEN, PauseView, PinView, PlanUnderWay,
-        PlanView, ServiceState, ServiceView, StepView, TimelineView, VerificationView, WaitsFor,
+        ApprovalView, DaemonView, DeployView, DeploysView, FindingView, IncidentView, OPEN, PauseView, PinView,
+        PlanUnderWay, PlanView, ServiceState, ServiceView, StepView, TimelineView, UndeployedView, VerificationView,
+        WaitsFor,
     },
 };
 
@@ -76,11 +79,22 @@ impl State {
         taken
     }
 
-    /// A service's deploys, the live one first.
-    pub fn deploys_view(&self, index: ServiceIndex) -> Vec<DeployView> {
+    /// A service's deploys, the live one first, and what is known of other releases.
+    pub fn deploys_view(&self, index: ServiceIndex) -> DeploysView {
         let record = self.ledger.durable.service(&self.services[index.get()].name);
         let live = record.live().map(|live| live.deploy.number);
-        record
+        let why = |version| record.standings.get(version).map(|known| known.why.clone()).unwrap_or_default();
+        let pinned = |version| record.pins.get(version).map(|pin| pin_view(version, pin));
+        let deployed: BTreeSet<_> = record.deploys.iter().map(|one| &one.deploy.release.version).collect();
+        let spoken_of: BTreeSet<_> = record.standings.keys().chain(record.pins.keys()).collect();
+        let undeployed = spoken_of.difference(&deployed).map(|&version| UndeployedView {
+            version: version.clone(),
+            standing: record.standing(version),
+            why: why(version),
+            pinned: pinned(version),
+        });
+        let undeployed = undeployed.collect();
+        let deploys = record
             .deploys
             .iter()
             .rev()
@@ -93,12 +107,13 @@ impl State {
                     source: one.deploy.source,
                     by: one.deploy.by.clone(),
                     standing: record.standing(version),
-                    why: record.standings.get(version).map(|known| known.why.clone()).unwrap_or_default(),
+                    why: why(version),
                     live: Some(one.deploy.number) == live,
-                    pinned: record.pins.get(version).map(|pin| pin_view(version, pin)),
+                    pinned: pinned(version),
                 }
             })
-            .collect()
+            .collect();
+        DeploysView { deploys, undeployed }
     }
 
     /// One incident.

@@ -7,8 +7,8 @@ mod service;
 pub use incident::{ApprovalView, FindingView, IncidentView, OPEN, PlanView, StepView, TimelineView};
 pub use rollback::{GatePreview, RollbackPreview, StepPreview};
 pub use service::{
-    DeployView, PauseView, PinView, PlanUnderWay, ReportView, ServiceState, ServiceView, VerificationProgress,
-    VerificationView, WaitsFor,
+    DeployView, DeploysView, PauseView, PinView, PlanUnderWay, ReportView, ServiceState, ServiceView, UndeployedView,
+    VerificationProgress, VerificationView, WaitsFor,
 };
 
 use serde::{Deserialize, Serialize};

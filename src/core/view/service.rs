@@ -287,3 +287,29 @@ pub struct DeployView {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pinned: Option<PinView>,
 }
+
+/// A release of which something is known though no deploy of it is: a mark or a pin made before it ever came, or what was
+/// measured of one that was live too long ago.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndeployedView {
+    /// Which.
+    pub version: Version,
+    /// What is known of it.
+    pub standing: Standing,
+    /// Why that is known.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub why: String,
+    /// Who pinned it, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pinned: Option<PinView>,
+}
+
+/// What was live, and what else is known of releases.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeploysView {
+    /// Newest first.
+    pub deploys: Vec<DeployView>,
+    /// By version.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub undeployed: Vec<UndeployedView>,
+}

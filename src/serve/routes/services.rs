@@ -39,8 +39,8 @@ pub(super) async fn explain(
 }
 
 pub(super) async fn deploys(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Deploys>, Problem> {
-    let deploys = shared.board.deploys(&name).ok_or_else(|| unknown(&name))?;
-    Ok(Json(Deploys { service: name.into(), deploys: deploys.as_ref().clone() }))
+    let known = shared.board.deploys(&name).ok_or_else(|| unknown(&name))?;
+    Ok(Json(Deploys { service: name.into(), known: known.as_ref().clone() }))
 }
 
 /// A deploy that someone made or is about to make.

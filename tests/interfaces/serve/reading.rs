@@ -35,7 +35,7 @@ async fn views_come_back_as_they_were_published() {
         daemon.get("/api/v1/services/solvereign-api/explain").await.json().await.expect("an explanation");
     assert_eq!(explanation, Explanation::from(&views::rolling_back()));
     let deploys: Deploys = daemon.get("/api/v1/services/solvereign-api/deploys").await.json().await.expect("deploys");
-    assert_eq!(deploys.deploys, views::deploys());
+    assert_eq!(deploys.known, views::deploys());
     let incident: IncidentView = daemon.get("/api/v1/incidents/solvereign-api-16").await.json().await.expect("one");
     assert_eq!(incident, views::resolved_incident());
 }

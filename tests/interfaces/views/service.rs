@@ -10,8 +10,8 @@ use backstop::core::{
     saga::StepStatus,
     verdict::{Path, PlanKind, VerdictKind},
     view::{
-        DeployView, PauseView, PinView, PlanUnderWay, ReportView, ServiceState, ServiceView, VerificationProgress,
-        VerificationView, WaitsFor,
+        DeployView, DeploysView, PauseView, PinView, PlanUnderWay, ReportView, ServiceState, ServiceView,
+        UndeployedView, VerificationProgress, VerificationView, WaitsFor,
     },
     watch::SignalView,
 };
@@ -158,8 +158,8 @@ pub(crate) fn healthy() -> ServiceView {
     }
 }
 
-/// Three deploys, newest first.
-pub(crate) fn deploys() -> Vec<DeployView> {
+/// Three deploys, newest first, and a release that was pinned and marked before it ever came.
+pub(crate) fn deploys() -> DeploysView {
     let deploy = |number, version: &str, at, source, standing, why: &str, by: Option<&str>| DeployView {
         number,
         release: Release::of(version),
@@ -171,7 +171,7 @@ pub(crate) fn deploys() -> Vec<DeployView> {
         live: number == 3,
         pinned: (number == 2).then(|| PinView { version: version.into(), at, by: "oncall".to_owned(), reason: None }),
     };
-    vec![
+    let deploys = vec![
         deploy(3, "v1.2.4", at(-360), DeploySource::Reported, Standing::Unproven, "", Some("ci")),
         deploy(
             2,
@@ -183,7 +183,15 @@ pub(crate) fn deploys() -> Vec<DeployView> {
             None,
         ),
         deploy(1, "v1.2.2", at(-900_000), DeploySource::FirstSeen, Standing::KnownBad, "marked by oncall", None),
-    ]
+    ];
+    let pin = PinView { version: "v1.3.0".into(), at: at(-50), by: "release".to_owned(), reason: None };
+    let undeployed = UndeployedView {
+        version: "v1.3.0".into(),
+        standing: Standing::KnownBad,
+        why: "marked by oncall".to_owned(),
+        pinned: Some(pin),
+    };
+    DeploysView { deploys, undeployed: vec![undeployed] }
 }
 
 /// A service whose plan is at its third step.
