@@ -170,7 +170,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         });
     };
     let store = match journal {
-        Opened::Well(store) => store::spawn(*store, tell),
+        Opened::Well(store) => spawn_store(*store, tell),
         Opened::Damaged(store, reason) => {
             completion_sender.send(Event::StoreFailing(reason));
             store::spawn(store, tell)
@@ -261,6 +261,13 @@ enum Opened {
     Well(Box<SqliteStore>),
     /// And why it is taken for damaged.
     Damaged(DamagedStore, Reason),
+}
+
+/// Starts the thread of a journal that is well.
+fn spawn_store(journal: SqliteStore, tell: impl Fn(StoreEvent) + Send + 'static) -> store::StoreHandle {
+    #[cfg(feature = "testing")]
+    let journal = crate::testing::Failpoint::from_environment(journal);
+    store::spawn(journal, tell)
 }
 
 /// Opens the journal and folds it. A damaged one does not end the watch: nothing is known of before, nothing is done, and

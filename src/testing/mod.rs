@@ -7,6 +7,7 @@
 //! out, and each fault is counted when it really happens. The same seed gives the same run.
 
 mod bench;
+mod failpoint;
 mod instances;
 mod invariants;
 mod policy;
@@ -17,6 +18,7 @@ mod tally;
 mod world;
 
 pub use bench::{Bench, Ends, SERVICE};
+pub use failpoint::Failpoint;
 pub use invariants::Violation;
 pub use scenario::{Blindness, Chaos, Cure, Fault, Outage, PartialFailure, Scenario, VersionEndpoint};
 pub use simulator::{Kill, Report, Told, simulate};

@@ -13,14 +13,12 @@ use std::{
 
 use serde_json::Value;
 
-#[path = "../daemon/world/port.rs"]
-mod port;
-
 use super::{
     account::token,
     bed::Bed,
     deployed::{apply, documents, moved},
     two_releases,
+    world::port::Port,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -183,7 +181,7 @@ async fn it_runs_as_the_container_of_deploy_runs_it() {
         }
     }
     drop(two_releases(&bed, "Deployment", "1.4.3").await);
-    let reserved = port::Port::reserve();
+    let reserved = Port::reserve();
     let port = reserved.number;
     let pod = Pod::new(&bed, &configuration(&bed, port)).await;
 

@@ -5,14 +5,29 @@ mod alone;
 mod bed;
 mod configuration;
 mod deployed;
+mod ingress;
 mod inside;
+mod killed;
 mod kubelet;
 mod nodes;
 mod partial;
 mod parts;
 mod proxy;
+mod quiet;
 mod watched;
 mod withdrawn;
+
+/// Parts of the world that the daemon's tests have.
+#[path = "../daemon/world"]
+#[expect(dead_code, reason = "those tests use the rest")]
+pub(crate) mod world {
+    pub(crate) mod http;
+    pub(crate) mod port;
+    pub(crate) mod receiver;
+    pub(crate) mod times;
+    pub(crate) mod traffic;
+    pub(crate) mod wait;
+}
 
 use std::time::Duration;
 

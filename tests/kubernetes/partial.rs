@@ -8,11 +8,12 @@ use super::{
     bed::{Bed, until},
     image, is_settled_at,
     nodes::Fate,
-    watched::{Watch, times},
+    watched::Watch,
+    world::times,
 };
 
 /// Names of the bed's pods that are not being deleted.
-async fn pods(bed: &Bed) -> Vec<String> {
+pub(crate) async fn pods(bed: &Bed) -> Vec<String> {
     let all = bed.api("", "Pod").list(&kube::api::ListParams::default()).await.expect("a list").items;
     let here = all.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     here.filter_map(|pod| pod.metadata.name).collect()

@@ -15,18 +15,39 @@ use std::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-#[path = "../daemon/world/times.rs"]
-pub(crate) mod times;
-
 use super::{
     bed::{Bed, until},
-    image, is_settled_at,
+    image,
+    ingress::Ingress,
+    is_settled_at,
     nodes::Fate,
     proxy::{Part, Proxy},
+    world::{receiver, times},
 };
 
 /// Far longer than anything here takes, so that a test that fails ends.
 const PATIENCE: Duration = Duration::from_secs(150);
+
+/// A node writes a changed ConfigMap into its pods after so long.
+const WRITTEN_AFTER: Duration = Duration::from_secs(3);
+
+/// Thresholds for a test's patience.
+pub(crate) const QUICK: &str = "thresholds: {down_after: 3, confirm_every: 200ms, down_for: 1s}
+  gates: {known_good_after: 2s, settle: 10s}
+  verify: {healthy_for: 2s, timeout: 40s}
+";
+
+/// What is watched, and how.
+pub(crate) struct Watched<'a> {
+    /// Where the service answers.
+    pub(crate) port: u16,
+    /// The target, after its namespace.
+    pub(crate) target: &'a str,
+    /// The rest of the service.
+    pub(crate) rest: &'a str,
+    /// At the top of the configuration.
+    pub(crate) top: &'a str,
+}
 
 /// A daemon that watches the bed's `shop`. Ended when it goes out of scope.
 pub(crate) struct Watch {
@@ -43,7 +64,7 @@ impl Drop for Watch {
 
 /// The service as its users see it, on a port of its own.
 pub(crate) struct Service {
-    port: u16,
+    pub(crate) port: u16,
     is_well: Arc<AtomicBool>,
 }
 
@@ -65,14 +86,14 @@ impl Service {
 
     /// Reads its ConfigMap again and again, as one that has it as a file, which a node writes after a while: with a `limit`
     /// of 0 it serves nobody.
-    fn configured(bed: &Bed) -> (Self, JoinHandle<()>) {
+    pub(crate) fn configured(bed: &Bed, after: Duration) -> (Self, JoinHandle<()>) {
         let service = Self::begin();
         let (maps, is_well) = (bed.api("", "ConfigMap"), Arc::clone(&service.is_well));
         let reads = tokio::spawn(async move {
             // Ends with the test.
             loop {
                 if let Ok(map) = maps.get("shop-config").await {
-                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    tokio::time::sleep(after).await;
                     is_well.store(map.data.pointer("/data/limit") != Some(&json!("0")), Ordering::Release);
                 }
             }
@@ -95,16 +116,25 @@ impl Watch {
 
     /// With more words about the target.
     pub(crate) fn of(bed: &Bed, service: &Service, target: &str) -> Self {
+        Self::over(bed, &Watched { port: service.port, target, rest: QUICK, top: "" })
+    }
+
+    pub(crate) fn over(bed: &Bed, watched: &Watched<'_>) -> Self {
+        let Watched { port, target, rest, top } = watched;
+        Self::with(&format!(
+            "{top}services:\n- name: shop\n  target: {{kubernetes: {{namespace: {}, {target}}}}}\n  \
+             probes: {{ready: {{http: {{url: 'http://127.0.0.1:{port}/'}}, every: 500ms, timeout: 400ms}}}}\n  {rest}",
+            bed.namespace,
+        ))
+    }
+
+    /// With these services, and what else a configuration has.
+    pub(crate) fn with(configuration: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().display();
         let configuration = format!(
-            "server: {{listen: '127.0.0.1:0', socket: {here}/socket}}\n\
-             store: {{path: {here}/store.db}}\nhistory: {{file: {here}/history.json}}\nevidence: {{directory: {here}/evidence}}\n\
-             services:\n- name: shop\n  target: {{kubernetes: {{namespace: {}, {target}}}}}\n  \
-             probes: {{ready: {{http: {{url: 'http://127.0.0.1:{}/'}}, every: 500ms, timeout: 400ms}}}}\n  \
-             thresholds: {{down_after: 3, confirm_every: 200ms, down_for: 1s}}\n  \
-             gates: {{known_good_after: 2s, settle: 10s}}\n  verify: {{healthy_for: 2s, timeout: 40s}}\n",
-            bed.namespace, service.port,
+            "server: {{listen: '127.0.0.1:0', socket: {here}/socket}}\nstore: {{path: {here}/store.db}}\n\
+             history: {{file: {here}/history.json}}\nevidence: {{directory: {here}/evidence}}\n{configuration}"
         );
         fs::write(directory.path().join("backstop.yaml"), configuration).expect("written");
         let daemon = Self::start(directory.path());
@@ -116,6 +146,8 @@ impl Watch {
         Command::new(env!("CARGO_BIN_EXE_backstop"))
             .args(["run", "--config"])
             .arg(directory.join("backstop.yaml"))
+            .env("WEBHOOK_SECRET", receiver::SECRET)
+            .env("BACKSTOP_FAILPOINT", directory.join("failpoint"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -135,6 +167,11 @@ impl Watch {
         self.daemon = Self::start(self.directory.path());
     }
 
+    /// Whether it has ended by itself, or by its failpoint.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.daemon.try_wait().expect("it is ours").is_some()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -144,6 +181,7 @@ impl Watch {
             .arg("--config")
             .arg(self.directory.path().join("backstop.yaml"))
             .args(arguments)
+            .env("WEBHOOK_SECRET", receiver::SECRET)
             .output()
             .expect("it runs");
         asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).into_owned())
@@ -182,7 +220,7 @@ impl Watch {
     }
 
     /// The same, whichever it is: one that opened before the deploy was noticed is closed for it.
-    async fn verified_in_one_of(&self, ids: &[&str]) -> Value {
+    pub(crate) async fn verified_in_one_of(&self, ids: &[&str]) -> Value {
         let found = |watch: &Self| ids.iter().filter_map(|id| watch.incident(id)).find(is_verified);
         self.wait(&format!("one of {ids:?} is over and verified"), found).await
     }
@@ -209,6 +247,29 @@ async fn a_crash_looping_release_is_rolled_back_while_older_pods_still_serve() {
         let workload = bed.get("apps", kind, "shop").await;
         assert_eq!(workload.metadata.annotations.expect("annotations")["backstop.io/incident"], "shop-1");
     }
+}
+
+#[tokio::test]
+async fn a_release_with_errors_is_rolled_back_though_its_pods_are_ready() {
+    let bed = Bed::new("errors").await;
+    bed.workload("Deployment", "shop:1.4.2").await;
+    until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
+    let ingress = Ingress::begin(&bed);
+    let kubeconfig = std::env::var("KUBECONFIG").expect("a cluster");
+    let target = format!("deployment: shop, kubeconfig: '{kubeconfig}'");
+    let rest = ingress.counted();
+    let watch = Watch::over(&bed, &Watched { port: ingress.port, target: &target, rest: &rest, top: "" });
+    watch.trusts("1.4.2").await;
+    bed.deploy("Deployment", "shop:1.4.3-errors").await;
+    let begun = Instant::now();
+    let incident = watch.verified("shop-1").await;
+    times::note("12% errors of a Deployment: deploy to verified", begun.elapsed());
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.2");
+    let questions = incident["path"]["questions"].as_array().expect("the path");
+    let decided = questions.iter().find(|question| question["decided"] == true).expect("one question decided");
+    assert_eq!(decided["when"], "error_rate_critical", "{incident:#}");
+    let from = &incident["plans"][0]["version_from"];
+    assert_eq!(from, "1.4.3-errors", "{incident:#}");
 }
 
 #[tokio::test]
@@ -278,7 +339,7 @@ async fn a_bad_config_map_is_put_back() {
     let bed = Bed::new("bad-configuration").await;
     bed.configured("Deployment", "shop:1.4.2").await;
     until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
-    let (service, _reads) = Service::configured(&bed);
+    let (service, _reads) = Service::configured(&bed, WRITTEN_AFTER);
     let kubeconfig = std::env::var("KUBECONFIG").expect("a cluster");
     let target = format!("deployment: shop, restore_config: true, kubeconfig: '{kubeconfig}'");
     let watch = Watch::of(&bed, &service, &target);
@@ -300,7 +361,7 @@ async fn killed_between_config_map_and_template_it_goes_on() {
     let bed = Bed::new("killed-between").await;
     bed.configured("Deployment", "shop:1.4.2").await;
     until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
-    let (service, _reads) = Service::configured(&bed);
+    let (service, _reads) = Service::configured(&bed, WRITTEN_AFTER);
     let proxy = Proxy::begin(&bed.client).await;
     let directory = tempfile::tempdir().expect("a directory");
     let kubeconfig = proxy.kubeconfig(directory.path());

@@ -174,10 +174,22 @@ impl Service {
     pub(super) fn is_calm(&self, turn: &Turn<'_>) -> bool {
         let Some(incident) = turn.open_incident(&self.name) else { return true };
         self.watch.verdict().kind < VerdictKind::Consider
+            && !self.awaits_instances(incident)
             && self
                 .watch
                 .condition_answers()
                 .all(|(name, answer)| answer == Answer::No || !incident.fired.contains(name))
+    }
+
+    /// Whether what fired may have been instances that fail, and they are not seen to serve by now: after a restart it is
+    /// not known for how long they have not.
+    fn awaits_instances(&self, incident: &IncidentRecord) -> bool {
+        let may_be = incident.fired.iter().any(|name| name.as_str() == "rollout_failing");
+        may_be
+            && self
+                .sight
+                .observation()
+                .is_none_or(|seen| seen.live_instances().is_some_and(|live| live.ready < live.all))
     }
 
     fn resolve_when_calm(&mut self, turn: &mut Turn<'_>) {

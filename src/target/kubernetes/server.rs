@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -37,6 +38,8 @@ pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) ->
     // A server that accepts and never answers: even a quiet watch is ended by the server before this.
     config.read_timeout = Some(WATCH_FOR + ANSWER_TIMEOUT);
     config.reset_reader_on_write = true;
+    // Whoever reads the logs of an API server finds out who asks.
+    config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("backstop/", env!("CARGO_PKG_VERSION")))));
     // Retries are ours: each has its bound and is told.
     config.default_retry = false;
     Client::try_from(config).map_err(|source| KubernetesError::Client(Box::new(source)))
