@@ -74,6 +74,9 @@ pub struct Chaos {
     pub look_slow: u64,
     /// Looks at a target that cannot tell just then what is live.
     pub current_unknown: u64,
+    /// Looks at a target that says why it does not tell just then what is live: a deploy comes in parts, or what belongs to
+    /// it is away.
+    pub untold: u64,
     /// Deliveries that fail for now.
     pub delivery_fails: u64,
     /// Deliveries that are refused for good.
@@ -171,6 +174,8 @@ pub struct Scenario {
     pub partial: Option<PartialFailure>,
     /// Nothing is seen for a while.
     pub blindness: Option<Blindness>,
+    /// No look tells what is live, and each says why, from and to after the start: what belongs to the release is away.
+    pub untold: Option<(Duration, Duration)>,
     /// No commit succeeds, from and to after the start: the disk is full.
     pub store_full: Option<(Duration, Duration)>,
     /// The wall clock is stepped, by so many seconds.

@@ -40,6 +40,8 @@ fn chaos(random: &mut Random) -> Chaos {
         look_fails: some(random, 300),
         look_slow: rarely(random, 300, 300),
         current_unknown: rarely(random, 250, 300),
+        // Drawn last.
+        untold: 0,
         delivery_fails: some(random, 600),
         delivery_refused: rarely(random, 200, 200),
         delivery_hangs: rarely(random, 200, 150),
@@ -111,7 +113,7 @@ impl Scenario {
         let blindness = random.per_mille(150).then(|| blindness(random));
         let store_full = random.per_mille(100).then(|| span(random, 150, 5, 90));
         let clock_steps = if random.per_mille(200) { clock_steps(random) } else { Vec::new() };
-        Self {
+        let mut scenario = Self {
             seed,
             services,
             faults,
@@ -123,6 +125,7 @@ impl Scenario {
             ends_after: if chaos.long_absence > 0 { seconds(620) } else { seconds(480) },
             outage,
             blindness,
+            untold: None,
             store_full,
             clock_steps,
             suspends,
@@ -142,7 +145,14 @@ impl Scenario {
                 failing: 1 + usize::try_from(random.below(3)).expect("a few"),
                 cure: random.pick(&[Cure::Restart, Cure::Restart, Cure::Rollback, Cure::Nothing]),
             }),
+        };
+        scenario.chaos.untold = rarely(random, 200, 400);
+        scenario.untold = random.per_mille(100).then(|| span(random, 150, 5, 90));
+        // Of the few restarts some are to be lies.
+        if scenario.partial.is_some() && random.per_mille(200) {
+            scenario.chaos.operation_lies = 200 + random.below(400);
         }
+        scenario
     }
 
     /// A run of one service without any chaos.
@@ -159,6 +169,7 @@ impl Scenario {
             outage: None,
             partial: None,
             blindness: None,
+            untold: None,
             store_full: None,
             clock_steps: Vec::new(),
             suspends: Vec::new(),

@@ -73,6 +73,7 @@ impl Simulation<'_> {
         let fails = self.chance(self.scenario.chaos.look_fails, "fault: look failed");
         let cannot_tell = self.chance(self.scenario.chaos.current_unknown, "fault: target cannot tell");
         let is_slow = self.chance(self.scenario.chaos.look_slow, "fault: look slow");
+        let is_untold = self.is_untold();
         let boot = self.boot;
         let world = &mut self.worlds[service.get()];
         let mut observation = world.observation(boot);
@@ -82,11 +83,28 @@ impl Simulation<'_> {
         if cannot_tell || self.scenario.target_is_mute {
             observation.current = None;
         }
+        if is_untold {
+            observation.current = None;
+            observation.untold = Some("tell what is live: the ConfigMap shop-config is away".to_owned());
+        }
         let observation = if fails { Err(Reason::new("timed out")) } else { Ok(observation) };
         let receipt = key.as_ref().map(|key| world.receipt(key));
         let takes = tenths(&mut self.random, 1, if is_slow { 6000 } else { 80 });
         let look = Look { observation, receipt, began: self.boot };
         self.plan(takes, Happening::ToCore { epoch, event: Event::Looked { service, key, look } });
+    }
+
+    /// Whether the target does not tell just now what is live, and says why.
+    fn is_untold(&mut self) -> bool {
+        let elapsed = self.elapsed();
+        let is_away = self.scenario.untold.is_some_and(|(from, to)| from <= elapsed && elapsed < to);
+        if is_away && self.is_chaos() {
+            self.tally.count("fault: target does not tell for long");
+            return true;
+        }
+        // No draw where it never happens: the run must not depend on it.
+        let rate = self.scenario.chaos.untold;
+        rate > 0 && self.chance(rate, "fault: target does not tell")
     }
 
     fn gather(&mut self, incident: IncidentId) {

@@ -15,6 +15,9 @@ use crate::{
     testing::invariants::Violation,
 };
 
+/// Instances that were shown to fail so lately may still do so.
+const SEEN_LATELY: Duration = Duration::from_secs(5);
+
 impl Simulation<'_> {
     /// Somebody does something.
     pub(super) fn person(&mut self) -> Result<(), Violation> {
@@ -29,6 +32,9 @@ impl Simulation<'_> {
             .disk
             .open_incident(&service)
             .and_then(|incident| incident.open_approval().map(|approval| (incident.id.clone(), approval.number)));
+        if let Some(request) = self.restart_by_hand(place, &service) {
+            return self.ask(request);
+        }
         let request = match (self.random.below(22), open) {
             (0..=3, Some((incident, approval))) => Request::Approve { incident, approval: Some(approval) },
             (4 | 21, Some((incident, approval))) => Request::Deny { incident, approval: Some(approval), reason: None },
@@ -62,10 +68,26 @@ impl Simulation<'_> {
             },
             _ => return Ok(()),
         };
+        self.ask(request)
+    }
+
+    fn ask(&mut self, request: Request) -> Result<(), Violation> {
         self.tally.count(kind(&request));
         self.requests += 1;
         let id = RequestId(self.requests);
         self.feed(Event::Requested { id, by: "somebody".to_owned(), request })
+    }
+
+    /// Whoever sees instances fail may order their restart, before Backstop has begun one or beside it.
+    fn restart_by_hand(&mut self, place: usize, service: &ServiceName) -> Option<Request> {
+        let shown = self.worlds[place].platform.as_ref()?.shown_failing_at?;
+        if self.boot.since(shown) > SEEN_LATELY || !self.random.per_mille(500) {
+            return None;
+        }
+        let plan = Some(PlanKind::RestartFailing);
+        let reason = Some("some fail".to_owned());
+        let order = RollbackOrder { to: None, plan, dry_run: false, overrides: Vec::new(), reason };
+        Some(Request::RollBack { service: service.clone(), order })
     }
 
     /// An answer to what is not open any more, or never was.
