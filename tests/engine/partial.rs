@@ -178,6 +178,27 @@ fn what_is_only_starting_proves_nothing() {
     bench.until("over", |bench| !is_open(bench));
 }
 
+/// A target that is looked at anew says of an instance that it fails once it has seen that for a while.
+#[test]
+fn after_a_restart_what_is_not_seen_to_serve_is_not_clear() {
+    for blind in [false, true] {
+        let mut bench = Bench::new(Mode::Ask, on_platform);
+        bench.workload = Some(failing(&[2]));
+        bench.until("told", is_open);
+        let mut starting = failing(&[]);
+        starting.instances.live.as_mut().expect("its own").ready = 3;
+        bench.workload = Some(starting);
+        bench.live = (!blind).then_some("v1");
+        bench.restart(5);
+        bench.pass(25);
+        assert!(is_open(&bench), "blind: {blind}: {:#?}", bench.told());
+        bench.live = Some("v1");
+        bench.workload = Some(failing(&[]));
+        bench.until("over", |bench| !is_open(bench));
+        assert_eq!(bench.record().incident_count, 1);
+    }
+}
+
 #[test]
 fn who_wants_to_be_asked_is_asked_for_the_restart() {
     let mut bench = Bench::new(Mode::Ask, on_platform);
