@@ -23,7 +23,7 @@ const REQUESTS_A_SECOND: u32 = 80;
 /// How a daemon counts them, with windows to match.
 pub(crate) const COUNTED: &str =
     "thresholds: {down_after: 3, confirm_every: 200ms, down_for: 1s, min_requests: 50, widen_to: 20s,
-    roll_back_above: {error_rate: 5%, over: 10s}, consider_above: {error_rate: 1%, over: 10s, for: 10s},
+    roll_back_above: {error_rate: 5%, over: 10s}, consider_above: {error_rate: 1%, over: 10s, for: 30s},
     slow_above: {latency_p99: 2x, over: 10s, for: 10s}}
   gates: {known_good_after: 2s, settle: 10s}
   verify: {healthy_for: 2s, timeout: 60s}
@@ -92,7 +92,9 @@ impl Ingress {
             // Ends with this value.
             loop {
                 if let Ok(all) = api.list(&ListParams::default()).await {
-                    let ready = all.iter().filter(|pod| is_ready(&pod.data)).map(|pod| errs(&pod.data)).collect();
+                    let serve =
+                        all.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(&pod.data));
+                    let ready = serve.map(|pod| errs(&pod.data)).collect();
                     seen.lock().expect("pods").ready = ready;
                 }
                 tokio::time::sleep(ROUND).await;

@@ -34,9 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Far more than an incident has.
 const MOST_ENTRIES: u64 = 400;
-/// A node writes a changed ConfigMap into its pods after so long: a daemon that is killed when it notices the change has
-/// seen the service well since, and knows that what fails then came after it.
-const WRITTEN_AFTER: Duration = Duration::from_secs(8);
+/// A node writes a changed ConfigMap into its pods after so long.
+const WRITTEN_AFTER: Duration = Duration::from_secs(4);
 /// Where it is killed again and again: a step that is cut short is looked at and done once more, which are some entries, and
 /// one that is cut short ten times is left to people.
 const STRIDE: u64 = 9;
@@ -153,6 +152,8 @@ impl Scene {
                 let (service, task) = Service::configured(&bed, WRITTEN_AFTER);
                 port = service.port;
                 reads = Some(task);
+                // Longer than what it takes to fail: a bad one is not trusted before.
+                rest = rest.replace("known_good_after: 2s", "known_good_after: 8s");
             }
         }
         let kubeconfig = std::env::var("KUBECONFIG").expect("a cluster");
@@ -201,37 +202,54 @@ impl Scene {
     }
 
     /// Whether all that follows from the fault is over and told.
-    fn is_over(&self) -> bool {
-        let Some(listed) = self.watch.ask(&["incident", "list", "--json"]) else { return false };
-        let listed: Value = serde_json::from_str(&listed).expect("JSON");
-        let all = listed["incidents"].as_array().expect("incidents");
-        let verified = |one: &Value| {
-            let id = one["id"].as_str().expect("an id");
-            self.watch.incident(id).is_some_and(|one| one["plans"][0]["outcome"] == "verified")
-        };
+    fn is_over(&self, incidents: &[Value]) -> bool {
         // Pages of one incident come in their order: after this one there is none.
         let told = |one: &Value| {
             let told = self.receiver.told_of(one["id"].as_str().expect("an id"));
             told.iter().any(|page| page.kind == "incident.resolved")
         };
-        !all.is_empty()
-            && all.iter().all(|one| one["state"] != "open" && told(one))
-            && all.iter().any(verified)
+        !incidents.is_empty()
+            && incidents.iter().all(|one| one["state"] != "open" && told(one))
+            && incidents.iter().any(|one| one["plans"][0]["outcome"] == "verified")
             && http::get_by_socket(&self.watch.directory().join("socket"), "/metrics")
                 .is_ok_and(|page| page.body.contains("backstop_outbox_depth 0"))
     }
 
-    /// Waits until it is over (None), or the daemon was killed: the last entry that is durable then.
-    async fn killed_or_over(&mut self) -> Option<u64> {
+    /// Whether people were asked, since nobody knows whether the deploy is to blame.
+    fn is_left(&self, incidents: &[Value]) -> bool {
+        let [one] = incidents else { return false };
+        let asked = self.receiver.all().iter().any(|page| page.text("finding") == "no_deploy_to_blame");
+        asked && one["plans"].as_array().is_some_and(Vec::is_empty)
+    }
+
+    fn incidents(&self) -> Option<Vec<Value>> {
+        let listed: Value = serde_json::from_str(&self.watch.ask(&["incident", "list", "--json"])?).ok()?;
+        let ids = listed["incidents"].as_array()?.iter().map(|one| one["id"].as_str());
+        ids.map(|id| self.watch.incident(id?)).collect()
+    }
+
+    /// Whether an incident is durable.
+    fn has_incident(&self) -> bool {
+        let path = self.watch.directory().join("store.db");
+        let store = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let found = store.and_then(|store| {
+            let opened = "SELECT count(*) FROM journal WHERE entry ->> 'fact' = 'incident_opened'";
+            store.query_row(opened, [], |row| row.get::<_, i64>(0))
+        });
+        found.expect("a journal") > 0
+    }
+
+    async fn next(&mut self) -> Heard {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if self.watch.has_ended() {
-                return Some(self.last_entry());
+                return Heard::Killed(self.last_entry());
             }
-            if self.is_over() {
-                return None;
+            match self.incidents() {
+                Some(incidents) if self.is_over(&incidents) => return Heard::Over,
+                Some(incidents) if self.is_left(&incidents) => return Heard::LeftToPeople,
+                _ => tokio::time::sleep(LOOK_EVERY).await,
             }
-            tokio::time::sleep(LOOK_EVERY).await;
         }
         let log = self.watch.log();
         let last: Vec<&str> = log.lines().rev().take(40).collect();
@@ -243,11 +261,23 @@ impl Scene {
     }
 }
 
+/// What is heard of the daemon next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// It was killed; the last entry that is durable then.
+    Killed(u64),
+    /// All is over, verified and told.
+    Over,
+    /// Since when it is bad nobody knows, and people are asked.
+    LeftToPeople,
+}
+
 /// What became of an incident.
 #[derive(Debug)]
 struct Outcome {
-    /// The last durable entry of each time that it was killed, counted from the first after the fault.
+    /// How many entries after the fault were durable each time that it was killed.
     killed: Vec<u64>,
+    is_left: bool,
 }
 
 async fn live(scenario: Scenario, name: String, kills: Kills) -> Outcome {
@@ -259,9 +289,17 @@ async fn live(scenario: Scenario, name: String, kills: Kills) -> Outcome {
     }
     scene.fail().await;
     let mut killed = Vec::new();
+    let mut may_be_left = false;
     // Ends at the latest with the last entry of the incident.
-    while let Some(last) = scene.killed_or_over().await {
+    let heard = loop {
+        let last = match scene.next().await {
+            Heard::Killed(last) => last,
+            heard => break heard,
+        };
         killed.push(last + 1 - first);
+        // Killed between the fault and the incident it cannot say since when it is so: people decide. Not so of a rollout
+        // that fails, which accuses its deploy whenever it is seen.
+        may_be_left |= !scene.has_incident();
         match kills {
             Kills::Once(..) => scene.order_nothing(),
             Kills::Each(stride) => {
@@ -271,19 +309,22 @@ async fn live(scenario: Scenario, name: String, kills: Kills) -> Outcome {
         }
         assert!(last < first + MOST_ENTRIES, "{scenario:?} does not come to its end: killed at {killed:?}");
         scene.watch.kill();
+    };
+    let how = format!("{scenario:?} {kills:?} killed at {killed:?}");
+    let is_left = heard == Heard::LeftToPeople;
+    if is_left {
+        assert!(may_be_left && scenario != Scenario::CrashLooping, "{how}: left to people");
+        scene.is_untouched(&how).await;
+    } else {
+        scene.went_on(&how).await;
     }
-    scene.went_on(&format!("{scenario:?} {kills:?} killed at {killed:?}")).await;
-    Outcome { killed }
+    Outcome { killed, is_left }
 }
 
 impl Scene {
     /// Everything that must hold in the end, however often the daemon was killed.
     async fn went_on(&self, how: &str) {
-        let listed = self.watch.ask(&["incident", "list", "--json"]).expect("it answers");
-        let listed: Value = serde_json::from_str(&listed).expect("JSON");
-        let ids =
-            listed["incidents"].as_array().expect("incidents").iter().map(|one| one["id"].as_str().expect("an id"));
-        let incidents: Vec<Value> = ids.map(|id| self.watch.incident(id).expect("it is shown")).collect();
+        let incidents = self.incidents().expect("it answers");
         let plans: Vec<&Value> = incidents.iter().flat_map(|one| one["plans"].as_array().expect("plans")).collect();
         let [plan] = plans[..] else { panic!("{how}: one plan: {incidents:#?}") };
         assert_eq!(plan["outcome"], "verified", "{how}: {incidents:#?}");
@@ -319,6 +360,16 @@ impl Scene {
             for kind in ["incident.opened", "incident.resolved"].iter().chain(of_plans) {
                 assert_eq!(kinds.get(&(id, *kind)).map(BTreeSet::len), Some(1), "{how}: {id} {kind}: {kinds:#?}");
             }
+        }
+    }
+
+    /// Nothing was done on the API server.
+    async fn is_untouched(&self, how: &str) {
+        let workload = self.bed.get("apps", "Deployment", "shop").await;
+        let made_and_changed = if self.scenario == Scenario::BadConfiguration { 1 } else { 2 };
+        assert_eq!(workload.metadata.generation, Some(made_and_changed), "{how}");
+        if self.scenario == Scenario::BadConfiguration {
+            assert_eq!(self.maps.limits(), ["5", "0"], "{how}");
         }
     }
 
@@ -368,26 +419,32 @@ async fn killed_in(scenario: Scenario, name: &str, stride: u64) {
         return;
     }
     let lanes = (0..LANES).map(|lane| tokio::spawn(exhaust(scenario, name.to_owned(), lane))).collect::<Vec<_>>();
-    let mut count = 0;
+    let (mut count, mut left) = (0, 0);
     for lane in lanes {
-        count += lane.await.expect("it held");
+        let (more, of_them) = lane.await.expect("it held");
+        count += more;
+        left += of_them;
     }
     let each = begun.elapsed() / u32::try_from(count.max(1)).expect("a few");
-    times::note(&format!("{scenario:?}, killed once in each of {count} incidents ({each:.1?} each)"), begun.elapsed());
+    let words =
+        format!("{scenario:?}, killed once in each of {count} incidents ({each:.1?} each), {left} left to people");
+    times::note(&words, begun.elapsed());
 }
 
-/// Kills it once at each entry that is this lane's, in an incident of its own; tells in how many.
-async fn exhaust(scenario: Scenario, name: String, lane: u64) -> usize {
-    let (mut entry, mut count) = (lane, 0);
+/// Kills it once at each entry that is this lane's, in an incident of its own; tells in how many, and how many
+/// of them were left to people.
+async fn exhaust(scenario: Scenario, name: String, lane: u64) -> (usize, usize) {
+    let (mut entry, mut count, mut left) = (lane, 0, 0);
     while entry < MOST_ENTRIES {
         let at = |side: Side| {
             live(scenario, format!("kills-{name}-{side:?}-{entry}").to_lowercase(), Kills::Once(side, entry))
         };
         let after = at(Side::After).await;
         // What is durable together is before or after a kill together.
-        let Some(durable) = after.killed.first() else { return count };
+        let Some(durable) = after.killed.first() else { return (count, left) };
         let before = at(Side::Before).await;
         count += 1 + before.killed.len();
+        left += usize::from(after.is_left) + usize::from(before.is_left);
         while entry < *durable {
             entry += LANES;
         }
