@@ -263,7 +263,9 @@ async fn only_pods_that_fail_are_deleted_and_no_more_than_a_share() {
     };
     let seen = until(&target, "two fail", two_fail).await;
     assert_eq!(seen.partial_failure(), None, "one pause before the next start is no failure yet");
-    let seen = until(&target, "two go on failing", |seen| seen.partial_failure().is_some()).await;
+    // Each has pauses of its own: the first is known to go on failing before the second is.
+    let both = |seen: &Observation| seen.partial_failure().is_some_and(|live| live.failing == 2);
+    let seen = until(&target, "two go on failing", both).await;
     let live = seen.partial_failure().expect("it was just there");
     assert_eq!((live.all, live.ready, live.failing, live.exceeds_restart), (4, 2, 2, true));
     // Thirty percent of four.
@@ -277,7 +279,8 @@ async fn only_pods_that_fail_are_deleted_and_no_more_than_a_share() {
     let again = done(bed.operate(&target, restart(&chosen), 20).await);
     assert!(again.ends_with(" is gone already") || again.ends_with(" has ended already"), "{again}");
     let three = |seen: &Observation| {
-        seen.workload.as_ref().map(|one| &one.instances).is_some_and(|all| (all.ready, all.failing) == (3, 1))
+        let all = seen.workload.as_ref().map(|one| &one.instances);
+        all.is_some_and(|all| (all.ready, all.failing) == (3, 1)) && seen.partial_failure().is_some()
     };
     let seen = until(&target, "the other one", three).await;
     let [second] = &seen.partial_failure().expect("one still fails").to_restart[..] else { panic!("{seen:?}") };
