@@ -38,7 +38,7 @@ const FOREIGN_TO_THE_CORE: [&str; 13] = [
 ];
 
 /// Where the machine may be asked for the time, beside the one clock, and why.
-const CLOCK_READERS: [(&str, &str); 15] = [
+const CLOCK_READERS: [(&str, &str); 16] = [
     ("src/runtime/clock.rs", "the clock itself"),
     ("src/probe/fault.rs", "a probe's phases share one deadline"),
     ("src/probe/net/resolve.rs", "the age of a remembered answer"),
@@ -53,6 +53,7 @@ const CLOCK_READERS: [(&str, &str); 15] = [
     ("src/target/blocking.rs", "how long a call to a file system takes"),
     ("src/target/command.rs", "what is left of a step's deadline"),
     ("src/target/releases.rs", "what is left of a step's deadline"),
+    ("src/target/compose", "what is left of a deadline, and since when something was seen so"),
     ("src/target/kubernetes", "what is left of a deadline, and since when something was seen so"),
 ];
 

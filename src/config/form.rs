@@ -138,6 +138,8 @@ pub enum Target {
     Command(CommandTarget),
     /// A workload in Kubernetes.
     Kubernetes(KubernetesTarget),
+    /// A service of Docker Compose.
+    Compose(ComposeTarget),
 }
 
 impl Target {
@@ -147,7 +149,18 @@ impl Target {
             Self::Releases(target) => target.rollout_timeout,
             Self::Command(target) => target.rollout_timeout,
             Self::Kubernetes(target) => target.rollout_timeout,
+            Self::Compose(target) => target.rollout_timeout,
         }
+    }
+
+    /// Whether it runs on a platform that shows instances and what speaks against a rollback.
+    pub const fn is_on_platform(&self) -> bool {
+        matches!(self, Self::Kubernetes(_) | Self::Compose(_))
+    }
+
+    /// Whether a release that was rolled back from is undone once when it becomes live again.
+    pub const fn blocks_known_bad(&self) -> bool {
+        matches!(self, Self::Compose(ComposeTarget { block_known_bad: true, .. }))
     }
 }
 
@@ -208,6 +221,40 @@ pub struct KubernetesTarget {
     pub config_allow: Option<Vec<String>>,
     /// Most of the pods that may be deleted at once, 0 to 1.
     pub restart_at_most: f64,
+}
+
+/// A service of Docker Compose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComposeTarget {
+    /// Where the project is.
+    pub project_directory: PathBuf,
+    /// The service's name in the project.
+    pub service: String,
+    /// Compose files, in order, as seen from the project's directory; none: those that Compose finds by itself.
+    pub files: Vec<PathBuf>,
+    /// Profiles that are on.
+    pub profiles: Vec<String>,
+    /// A file of environment variables.
+    pub env_file: Option<PathBuf>,
+    /// Which engine; absent: `DOCKER_HOST`, or the machine's own.
+    pub docker_host: Option<String>,
+    /// How an engine behind TLS is spoken to.
+    pub tls: Option<EngineTls>,
+    /// The services that are stopped to stop traffic.
+    pub stop_traffic: Vec<String>,
+    /// Whether a release that was rolled back from is undone once when it becomes live again.
+    pub block_known_bad: bool,
+    /// How long a rollout may take, and each command of it.
+    pub rollout_timeout: Duration,
+}
+
+/// How a Docker engine behind TLS is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineTls {
+    /// A PEM file of the authorities that the engine's certificate is from.
+    pub ca_file: PathBuf,
+    /// PEM files of the certificate that is shown to it, and of its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// A workload's kind and name.

@@ -42,7 +42,6 @@ pub(crate) static LATER: &[Later] = &[
     key("severity_1", "quiet", "quiet times", "leave it out"),
     key("severity_2", "quiet", "quiet times", "leave it out"),
     key("severity_3", "quiet", "quiet times", "leave it out"),
-    key("target", "compose", "Docker Compose targets", "use a `command` target with your own tools"),
     key(
         "service",
         "integrity",

@@ -119,7 +119,9 @@ impl Prepared {
                 known.get(&service.name).map_or(&[], Vec::as_slice),
             ));
             let every = match service.target {
-                form::Target::Releases(_) | form::Target::Kubernetes(_) => LOOK_AT_RELEASES_EVERY,
+                form::Target::Releases(_) | form::Target::Kubernetes(_) | form::Target::Compose(_) => {
+                    LOOK_AT_RELEASES_EVERY
+                }
                 form::Target::Command(_) => LOOK_BY_COMMAND_EVERY,
             };
             announcer.add(&mut watchers, name, &target, journal);

@@ -17,6 +17,9 @@ const TLS: Duration = Duration::from_micros(600);
 const CHILD: Duration = Duration::from_millis(2);
 const SERIES: Duration = Duration::from_millis(2);
 
+/// The files of a Compose project are read anew so often.
+const COMPOSE_FILES_EVERY: Duration = Duration::from_secs(60);
+
 /// So much of one core may be taken for one thread to carry it all: a failing probe is repeated at a quicker pace, and a
 /// configuration that is loaded anew may have more of them.
 const CARRIED_BY_ONE: f64 = 0.4;
@@ -57,6 +60,8 @@ fn looks(service: &Service) -> f64 {
     let target = match service.target {
         // A glance and a read, which a thread for such calls carries; or copies that watches keep.
         Target::Releases(_) | Target::Kubernetes(_) => 0.0,
+        // A list of containers, each of them, and now and then the project's files.
+        Target::Compose(_) => share(PLAIN * 4, LOOK_BY_COMMAND_EVERY) + share(CHILD * 2, COMPOSE_FILES_EVERY),
         // What is live, and what could be gone back to.
         Target::Command(_) => share(CHILD * 2, LOOK_BY_COMMAND_EVERY),
     };

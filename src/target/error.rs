@@ -173,6 +173,9 @@ pub enum TargetError {
     /// The cluster says no, or nothing.
     #[error(transparent)]
     Kubernetes(#[from] super::KubernetesError),
+    /// The engine or the project says no, or nothing.
+    #[error(transparent)]
+    Compose(#[from] super::ComposeError),
     /// Others wrote at the same time, again and again, or what is written is refused.
     #[error("write in {limit} tries, each after a fresh look; the last: {said}")]
     Contended {
@@ -210,6 +213,7 @@ impl TargetError {
         let reason = self.reason();
         match self {
             Self::Kubernetes(error) if !error.is_refusal() => OperationOutcome::Unknown(reason),
+            Self::Compose(error) if !error.is_refusal() => OperationOutcome::Unknown(reason),
             Self::Hanging { .. }
             | Self::Unseen { .. }
             | Self::Untold(_)

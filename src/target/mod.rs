@@ -1,7 +1,8 @@
-//! What is rolled back: releases directories, the user's own tools, and workloads in Kubernetes.
+//! What is rolled back: releases directories, the user's own tools, and workloads in Kubernetes, and services of Docker Compose.
 
 mod blocking;
 mod command;
+mod compose;
 mod error;
 mod kubernetes;
 mod link;
@@ -14,6 +15,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use blocking::BlockingCalls;
 use command::CommandTarget;
+pub use compose::ComposeError;
+use compose::{ComposeTarget, Engines};
 pub use error::TargetError;
 use kubernetes::KubernetesTarget;
 pub use kubernetes::{Clusters, Denied, Gathered, KubernetesError, PERMISSIONS, Permission, Purpose, Scope};
@@ -42,6 +45,8 @@ pub struct Shared {
     calls: BlockingCalls,
     /// The clusters that are spoken to.
     clusters: Arc<Clusters>,
+    /// The Docker engines.
+    engines: Arc<Engines>,
     /// Where the configuration of releases is kept, if it is.
     configurations: Option<PathBuf>,
 }
@@ -52,7 +57,8 @@ impl Shared {
     pub fn new(installation: &str, configurations: Option<PathBuf>) -> Self {
         let calls = BlockingCalls::default();
         let clusters = Arc::new(Clusters::new(installation, configurations.as_deref(), calls.clone()));
-        Self { calls, clusters, configurations }
+        let engines = Arc::new(Engines::new(configurations.as_deref()));
+        Self { calls, clusters, engines, configurations }
     }
 }
 
@@ -68,6 +74,7 @@ enum Kind {
     Releases(ReleasesTarget),
     Command(CommandTarget),
     Kubernetes(Box<KubernetesTarget>),
+    Compose(Box<ComposeTarget>),
 }
 
 impl Target {
@@ -92,6 +99,12 @@ impl Target {
                 (configurations, shared.calls.clone()),
                 known.iter(),
             ))),
+            form::Target::Compose(form) => Kind::Compose(Box::new(ComposeTarget::new(
+                form.clone(),
+                Arc::clone(&shared.engines),
+                (configurations, shared.calls.clone()),
+                known.iter(),
+            ))),
         };
         Self { tools, kind }
     }
@@ -105,6 +118,7 @@ impl Target {
             Kind::Releases(releases) => releases.observe().await,
             Kind::Command(command) => command.observe(&self.tools).await,
             Kind::Kubernetes(workload) => workload.observe().await,
+            Kind::Compose(service) => service.observe().await,
         };
         observed.map_err(|error| error.reason())
     }
@@ -116,6 +130,7 @@ impl Target {
             Kind::Releases(releases) => releases.has_changed(),
             Kind::Command(_) => false,
             Kind::Kubernetes(workload) => workload.has_changed(),
+            Kind::Compose(service) => service.has_changed(),
         }
     }
 
@@ -126,6 +141,7 @@ impl Target {
             Kind::Releases(releases) => releases.operate(&self.tools, attempt).await,
             Kind::Command(command) => command.operate(&self.tools, attempt).await,
             Kind::Kubernetes(workload) => workload.operate(attempt).await,
+            Kind::Compose(service) => service.operate(&self.tools, attempt).await,
         };
         outcome.map_or_else(|error| error.outcome(), OperationOutcome::Done)
     }
@@ -141,10 +157,14 @@ impl Target {
             let stopped = workload.stop_traffic(key, deadline).await;
             return stopped.map_or_else(|error| error.outcome(), OperationOutcome::Done);
         }
+        if let Kind::Compose(service) = &self.kind {
+            let stopped = service.stop_traffic(&self.tools, key, deadline).await;
+            return stopped.map_or_else(|error| error.outcome(), OperationOutcome::Done);
+        }
         let (stop, timeout) = match &self.kind {
             Kind::Releases(releases) => (&releases.form().stop, releases.form().rollout_timeout),
             Kind::Command(command) => (&command.form().stop, command.form().rollout_timeout),
-            Kind::Kubernetes(_) => return TargetError::NotConfigured("stop").outcome(),
+            Kind::Kubernetes(_) | Kind::Compose(_) => return TargetError::NotConfigured("stop").outcome(),
         };
         self.tools.traffic("stop", stop.as_ref(), key, deadline.min(timeout)).await
     }
@@ -155,10 +175,14 @@ impl Target {
             let started = workload.start_traffic(deadline).await;
             return started.map_or_else(|error| error.outcome(), OperationOutcome::Done);
         }
+        if let Kind::Compose(service) = &self.kind {
+            let started = service.start_traffic(&self.tools, key, deadline).await;
+            return started.map_or_else(|error| error.outcome(), OperationOutcome::Done);
+        }
         let (start, timeout) = match &self.kind {
             Kind::Releases(releases) => (&releases.form().start, releases.form().rollout_timeout),
             Kind::Command(command) => (&command.form().start, command.form().rollout_timeout),
-            Kind::Kubernetes(_) => return TargetError::NotConfigured("start").outcome(),
+            Kind::Kubernetes(_) | Kind::Compose(_) => return TargetError::NotConfigured("start").outcome(),
         };
         self.tools.traffic("start", start.as_ref(), key, deadline.min(timeout)).await
     }
@@ -175,7 +199,7 @@ impl Target {
     pub async fn announce(&self, notice: &Notice) -> Result<(), Reason> {
         match &self.kind {
             Kind::Kubernetes(workload) => workload.announce(notice).await.map_err(|error| error.reason()),
-            Kind::Releases(_) | Kind::Command(_) => Ok(()),
+            Kind::Releases(_) | Kind::Command(_) | Kind::Compose(_) => Ok(()),
         }
     }
 
@@ -186,6 +210,7 @@ impl Target {
     pub async fn can_stop_traffic(&self) -> Result<(), Reason> {
         match &self.kind {
             Kind::Kubernetes(workload) => workload.can_stop_traffic().await.map_err(|error| error.reason()),
+            Kind::Compose(service) => service.can_stop_traffic().await.map_err(|error| error.reason()),
             Kind::Releases(_) | Kind::Command(_) => Ok(()),
         }
     }
@@ -197,7 +222,7 @@ impl Target {
     pub async fn denied(&self) -> Result<Vec<Denied>, Reason> {
         match &self.kind {
             Kind::Kubernetes(workload) => workload.denied().await.map_err(|error| error.reason()),
-            Kind::Releases(_) | Kind::Command(_) => Ok(Vec::new()),
+            Kind::Releases(_) | Kind::Command(_) | Kind::Compose(_) => Ok(Vec::new()),
         }
     }
 
@@ -208,7 +233,17 @@ impl Target {
     pub async fn gather(&self, within: Duration) -> Result<Vec<Gathered>, Reason> {
         match &self.kind {
             Kind::Kubernetes(workload) => workload.gather(within).await.map_err(|error| error.reason()),
+            Kind::Compose(service) => service.gather(within).await.map_err(|error| error.reason()),
             Kind::Releases(_) | Kind::Command(_) => Err(TargetError::Foreign("gather").reason()),
+        }
+    }
+
+    /// What would be gone for ever once another release is live: the last words of what runs. As much of it as comes within
+    /// that time; nothing where the target leaves them.
+    pub async fn last_words(&self, within: Duration) -> Vec<Gathered> {
+        match &self.kind {
+            Kind::Compose(service) => service.last_words(within).await,
+            Kind::Kubernetes(_) | Kind::Releases(_) | Kind::Command(_) => Vec::new(),
         }
     }
 }

@@ -50,22 +50,37 @@ impl Toolbox {
 
     /// Runs a command that changes something, under a step's key; any status but 0 is an error.
     pub(super) async fn change(&self, tool: Tool<'_>, key: &StepKey) -> Result<ChildEnd, TargetError> {
-        self.run(tool, Some((self.run_directory.clone(), key.clone()))).await
+        self.run(tool, None, Some((self.run_directory.clone(), key.clone()))).await
+    }
+
+    /// The same in a directory.
+    pub(super) async fn change_in(
+        &self,
+        tool: Tool<'_>,
+        directory: &Path,
+        key: &StepKey,
+    ) -> Result<ChildEnd, TargetError> {
+        self.run(tool, Some(directory.to_owned()), Some((self.run_directory.clone(), key.clone()))).await
     }
 
     /// Runs a command that only looks; any status but 0 is an error.
     pub(super) async fn ask(&self, tool: Tool<'_>) -> Result<ChildEnd, TargetError> {
-        self.run(tool, None).await
+        self.run(tool, None, None).await
     }
 
-    async fn run(&self, tool: Tool<'_>, step: Option<(PathBuf, StepKey)>) -> Result<ChildEnd, TargetError> {
+    async fn run(
+        &self,
+        tool: Tool<'_>,
+        directory: Option<PathBuf>,
+        step: Option<(PathBuf, StepKey)>,
+    ) -> Result<ChildEnd, TargetError> {
         let mut environment = vec![("BACKSTOP_SERVICE".to_owned(), self.service.as_str().into())];
         if let Some((from, to)) = tool.versions {
             environment.push(("BACKSTOP_VERSION_FROM".to_owned(), from.as_str().into()));
             environment.push(("BACKSTOP_VERSION_TO".to_owned(), to.as_str().into()));
         }
         let spec =
-            ChildSpec { command: tool.command.0.clone(), directory: None, environment, deadline: tool.deadline, step };
+            ChildSpec { command: tool.command.0.clone(), directory, environment, deadline: tool.deadline, step };
         let end = child::run(spec).await.map_err(|source| TargetError::Run { name: tool.name, source })?;
         if end.succeeded() {
             return Ok(end);

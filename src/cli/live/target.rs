@@ -45,6 +45,7 @@ const fn word(target: &form::Target) -> &'static str {
         form::Target::Releases(_) => "releases",
         form::Target::Command(_) => "command",
         form::Target::Kubernetes(_) => "kubernetes",
+        form::Target::Compose(_) => "compose",
     }
 }
 
@@ -150,6 +151,7 @@ fn on_this_machine(key: &str, target: &form::Target) -> Vec<Look> {
                 .filter_map(|(name, command)| Some((name, command?.clone())))
                 .collect()
         }
+        form::Target::Compose(_) => return vec![docker_program(key)],
         form::Target::Kubernetes(_) => return Vec::new(),
     };
     let mut looks = Vec::new();
@@ -166,6 +168,15 @@ fn on_this_machine(key: &str, target: &form::Target) -> Vec<Look> {
         looks.push(blocking(format!("{key}.current"), move |place| replaceable(place, &parent)));
     }
     looks
+}
+
+/// Whatever is changed of a project goes through it.
+fn docker_program(key: &str) -> Look {
+    blocking(key.to_owned(), |place| {
+        let why = here::program("docker", None, None);
+        let mend = "install docker and its compose plugin, version 2";
+        why.map(|why| Finding::fails(place, format!("the program {why}"), mend)).into_iter().collect()
+    })
 }
 
 fn replaceable(place: &str, parent: &Path) -> Vec<Finding> {

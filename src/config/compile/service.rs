@@ -9,7 +9,7 @@ use super::{
     neighbour, signal, target, tree, unique, visible,
 };
 use crate::{
-    config::form::{Service, Target},
+    config::form::Service,
     core::{
         name::ServiceName,
         policy::{ReportKind, ServicePolicy},
@@ -58,7 +58,7 @@ fn service(view: &View<'_>, root: &View<'_>, names: &[&Node], sink: &mut Sink) -
         signals: signals.policies,
         checks_version: version.is_some(),
         rollout_timeout: target.rollout_timeout(),
-        on_platform: matches!(target, Target::Kubernetes(_)),
+        on_platform: target.is_on_platform(),
         can_stop_traffic,
         atoms: conditions.atoms,
         conditions: conditions.list,

@@ -5,7 +5,10 @@ use std::path::Path;
 use super::{At, Sink, View, command_line, duration, here, path, program_is_here};
 use crate::{
     config::{
-        form::{CommandLine, CommandTarget, KubernetesTarget, ReleasesTarget, StopTraffic, Target, Workload},
+        form::{
+            CommandLine, CommandTarget, ComposeTarget, EngineTls, KubernetesTarget, ReleasesTarget, StopTraffic, Target,
+            Workload,
+        },
         node::Node,
     },
     record::atomic,
@@ -37,6 +40,9 @@ pub(super) fn target(view: &View<'_>, sink: &mut Sink) -> (Target, bool) {
     }
     if let Some(kubernetes) = view.section("kubernetes") {
         return (Target::Kubernetes(workload(&kubernetes, sink)), true);
+    }
+    if let Some(view) = view.section("compose") {
+        return (Target::Compose(compose(&view, sink)), true);
     }
     let view = view.section("command").unwrap_or_else(|| view.object("command"));
     let target = CommandTarget {
@@ -87,6 +93,54 @@ fn workload(view: &View<'_>, sink: &mut Sink) -> KubernetesTarget {
             .written("config_allow")
             .map(|_| view.list("config_allow").iter().filter_map(allowed).collect()),
         restart_at_most: view.percent("restart_at_most").map_or(0.3, |share| share.value),
+    }
+}
+
+fn compose(view: &View<'_>, sink: &mut Sink) -> ComposeTarget {
+    let name = |key: &str| view.text(key).map(|name| name.value);
+    let texts = |key: &str| -> Vec<String> {
+        let written = view.written(key).map(|_| view.list(key)).unwrap_or_default();
+        written.iter().filter_map(Node::text).map(str::to_owned).collect()
+    };
+    let service = name("service").unwrap_or_default();
+    let docker_host = name("docker_host");
+    let is_encrypted = |host: &String| host.starts_with("tcp://") || host.starts_with("https://");
+    let tls = view.section("tls").map(|tls| {
+        let (cert, key) = (tls.written("cert_file"), tls.written("key_file"));
+        if cert.is_some() != key.is_some() {
+            let (written, missing) = if cert.is_some() { ("cert_file", "key_file") } else { ("key_file", "cert_file") };
+            let message = format!("{}: `{written}` without `{missing}`", tls.path_of(written));
+            sink.error(&tls.key_span(written), message, format!("write `{missing}` too, or leave both out"));
+        }
+        let identity = cert.and(key).map(|_| (path(&tls, "cert_file"), path(&tls, "key_file")));
+        EngineTls { ca_file: path(&tls, "ca_file"), identity }
+    });
+    if tls.is_some() && !docker_host.as_ref().is_some_and(is_encrypted) {
+        let message = format!("{}: has no effect without a `docker_host` that is reached by TCP", view.path_of("tls"));
+        sink.error(&view.key_span("tls"), message, "write the engine as `docker_host: tcp://HOST:2376`, or leave it out");
+    }
+    if let Some(host) = view.text("docker_host").filter(|host| tls.is_none() && host.value.starts_with("https://")) {
+        let message = format!("{}: an https engine without `tls`", view.path_of("docker_host"));
+        sink.error(&host.span, message, "write `tls: {ca_file: …}` beside it, with `cert_file` and `key_file` where asked for");
+    }
+    if let Some(directory) = view.text("project_directory").filter(|directory| sink.looks_here() && directory.shows())
+        && let Some(why) = here::directory(Path::new(&directory.value), here::Want::Read)
+    {
+        let message = format!("{}: {why}", view.path_of("project_directory"));
+        sink.warn(&directory.span, message, "make it, or mend the path; until then nothing can be rolled back");
+    }
+    let stop_traffic = texts("stop_traffic");
+    ComposeTarget {
+        project_directory: path(view, "project_directory"),
+        stop_traffic: if stop_traffic.is_empty() { vec![service.clone()] } else { stop_traffic },
+        service,
+        files: texts("files").into_iter().map(Into::into).collect(),
+        profiles: texts("profiles"),
+        env_file: view.written("env_file").map(|_| path(view, "env_file")),
+        docker_host,
+        tls,
+        block_known_bad: view.flag("block_known_bad").is_some_and(|flag| flag.value),
+        rollout_timeout: duration(view, "rollout_timeout"),
     }
 }
 

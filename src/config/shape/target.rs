@@ -71,13 +71,29 @@ static COMPOSE: Object = object(
         optional("env_file", PATH, "A file of environment variables."),
         optional(
             "docker_host",
-            Shape::Scalar(Scalar::OtherUrl(&["unix", "tcp", "http", "https"], "tcp://127.0.0.1:2375")),
-            "Another Docker engine.",
+            Shape::Scalar(Scalar::OtherUrl(&["unix", "tcp", "http", "https"], "unix:///run/user/1000/docker.sock")),
+            "Another Docker engine; absent: DOCKER_HOST, or the machine's own.",
+        ),
+        optional("tls", Shape::Object(&ENGINE_TLS), "How an engine behind TLS is spoken to."),
+        optional(
+            "stop_traffic",
+            Shape::List(&SERVICES),
+            "Services of the project that are stopped to stop traffic; absent: the service itself.",
         ),
         default("block_known_bad", FLAG, "true", "Whether a version that was rolled back is kept from starting again."),
         ROLLOUT_TIMEOUT,
     ],
 );
+static ENGINE_TLS: Object = object(
+    "engine_tls",
+    "How an engine behind TLS is spoken to.",
+    &[
+        required("ca_file", PATH, "A PEM file of the authorities that the engine's certificate is from."),
+        optional("cert_file", PATH, "A PEM file of the certificate that is shown to it."),
+        optional("key_file", PATH, "That one's key."),
+    ],
+);
+static SERVICES: Items = items(TEXT, 1);
 static PROFILES: Items = items(TEXT, 1);
 static FILES: Items = items(Shape::Scalar(Scalar::RelativePath), 1);
 

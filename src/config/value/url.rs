@@ -19,6 +19,12 @@ pub(crate) fn url_with_scheme(text: &str, schemes: &[&str], example: &str) -> Re
     if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
         return Err(Wrong::new(format!("has another scheme than {}", schemes.join(" or ")), help));
     }
+    if scheme.eq_ignore_ascii_case("unix") {
+        if !rest.starts_with('/') || rest.len() == 1 {
+            return Err(Wrong::new("names no socket by its whole path", help));
+        }
+        return Ok(text.to_owned());
+    }
     // The URL standard's parser would skip further slashes and take the path for the host.
     if rest.starts_with(['/', '\\']) {
         return Err(Wrong::new("has no host", help));

@@ -22,12 +22,12 @@ pub(super) fn of_value(value: &Value) -> String {
 }
 
 /// The content of a text.
-pub(super) fn of_text(text: &str) -> String {
+pub(in crate::target) fn of_text(text: &str) -> String {
     short(&Sha256::digest(text.as_bytes()))
 }
 
 /// A value as a text that is the same however it was written.
-pub(super) fn canonical(value: &Value) -> String {
+pub(in crate::target) fn canonical(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut Vec::new(), &mut text);
     text
@@ -89,7 +89,7 @@ fn is_nothing(value: &Value) -> bool {
 
 /// The tag of an image's name; of one that has only a digest, twelve digits of it; of one that has neither, `latest`,
 /// which is what the registry then gives.
-pub(super) fn tag(image: &str) -> String {
+pub(in crate::target) fn tag(image: &str) -> String {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     // A port comes before the last slash.
     let last = name.rsplit_once('/').map_or(name, |(_, last)| last);

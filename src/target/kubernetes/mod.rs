@@ -5,9 +5,9 @@
 
 mod announce;
 mod clusters;
-mod configuration;
+pub(super) mod configuration;
 mod connection;
-mod content;
+pub(super) mod content;
 mod error;
 mod gather;
 mod identity;

@@ -10,7 +10,7 @@ mod named;
 use std::collections::BTreeMap;
 
 pub(super) use kept::Kept;
-pub(super) use key::Key;
+pub(in crate::target) use key::Key;
 use kube::core::{ApiResource, DynamicObject, ObjectMeta};
 pub(super) use named::{NAMED_LIMIT, Need, named};
 use serde::{Deserialize, Serialize};

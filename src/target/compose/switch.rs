@@ -1,0 +1,165 @@
+//! Makes another release the service's: its image is pinned by an override file of ours, and `docker compose up` does the
+//! rest, with the scale that there is.
+//!
+//! The override is written, durably, before anything stops, and what `up` finds done it leaves: whoever goes on after a crash
+//! does the same again. Where the project's own files have come to name that very image, nothing is pinned any more.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use tokio::time::Instant;
+
+use super::{
+    ComposeTarget, OVERRIDE,
+    container::Container,
+    files,
+    images::short,
+    kept::Kept,
+    project::Project,
+    sight::{Sight, image_of},
+};
+use crate::{
+    config::form::CommandLine,
+    core::{name::Version, operation::Attempt},
+    target::{
+        TargetError,
+        tool::{Tool, Toolbox},
+    },
+};
+
+impl ComposeTarget {
+    /// Whether the image is there; where it is not, it is pulled, while all that serves goes on.
+    pub(super) async fn ensure_available(
+        &self,
+        tools: &Toolbox,
+        version: &Version,
+        attempt: &Attempt,
+    ) -> Result<String, TargetError> {
+        let sight = self.sight().await?;
+        self.usable(&sight, version)?;
+        let kept = self.kept().await?;
+        let image = self.image(&kept, version)?;
+        // Not as it is remembered: what was pruned a moment ago is not there.
+        if self.has_image(&image).await? {
+            return Ok(format!("{version} is there as image {}", short(&image)));
+        }
+        let digest = kept.of(version).and_then(|known| known.digests.first().cloned());
+        let Some(digest) = digest else {
+            return Err(unavailable(version, format!("its image {} is gone, and no registry is known to have it", short(&image))));
+        };
+        let mut command = vec!["docker".to_owned()];
+        command.extend(self.address().arguments());
+        command.extend(["pull".to_owned(), "--quiet".to_owned(), digest.clone()]);
+        let tool =
+            Tool { name: "docker pull", command: &CommandLine(command), versions: None, deadline: attempt.deadline };
+        tools.change(tool, &attempt.key).await?;
+        if !self.has_image(&image).await? {
+            return Err(unavailable(version, format!("{digest} is another image than {}", short(&image))));
+        }
+        Ok(format!("{version} was pulled again as {digest}"))
+    }
+
+    pub(super) async fn switch(
+        &self,
+        tools: &Toolbox,
+        attempt: &Attempt,
+        from: &Version,
+        to: &Version,
+    ) -> Result<String, TargetError> {
+        let until = Instant::now() + attempt.deadline;
+        let unseen = |error: TargetError| TargetError::Unseen {
+            from: from.clone(),
+            to: to.clone(),
+            why: Box::new(error),
+        };
+        let sight = self.sight().await.map_err(unseen)?;
+        let kept = self.kept().await?;
+        let live = sight.identify(&self.names(), &kept);
+        if let Some(live) = live.as_ref().map(|live| &live.version).filter(|live| *live != from && *live != to) {
+            return Err(TargetError::Overtaken { from: from.clone(), to: to.clone(), live: live.clone() });
+        }
+        let project = self.usable(&sight, to)?;
+        let image = self.image(&kept, to)?;
+        if !self.has_image(&image).await.map_err(unseen)? {
+            return Err(unavailable(to, format!("its image {} is gone", short(&image))));
+        }
+        let (files, pinned) = self.files_with(&project.files, &sight, &image, to, attempt).await?;
+        let places: BTreeSet<&str> = sight.containers.iter().map(Container::number).collect();
+        let scale = format!("{}={}", self.form.service, places.len().max(1));
+        let mut rest = vec!["up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--scale", scale.as_str()];
+        // Traffic that is stopped stays so until it is restored.
+        let is_stopped = kept.stopped.as_ref().is_some_and(|stopped| stopped.stops(&self.form.service));
+        if is_stopped {
+            rest.retain(|word| *word != "--detach");
+            rest.push("--no-start");
+        }
+        rest.push(&self.form.service);
+        let command = CommandLine(files::command(&self.form, self.address(), &files, &rest));
+        let deadline = until.saturating_duration_since(Instant::now()).min(self.form.rollout_timeout);
+        let tool = Tool { name: "docker compose up", command: &command, versions: Some((from, to)), deadline };
+        tools.change_in(tool, &self.form.project_directory, &attempt.key).await?;
+        let how = if pinned { "pinned by" } else { "as the project's files name it, without" };
+        let directory = self.directory.as_deref().map(|directory| directory.join(OVERRIDE).display().to_string());
+        let note = format!("image {} is up, {how} {}", short(&image), directory.unwrap_or_default());
+        Ok(if is_stopped { format!("{note}; it is not started while traffic is stopped") } else { note })
+    }
+
+    /// The files to go up with; and whether ours is among them.
+    async fn files_with(
+        &self,
+        own: &[PathBuf],
+        sight: &Sight,
+        image: &str,
+        to: &Version,
+        attempt: &Attempt,
+    ) -> Result<(Vec<PathBuf>, bool), TargetError> {
+        let Some(directory) = &self.directory else { return Err(TargetError::NotConfigured("up")) };
+        let mut with_pin = own.to_vec();
+        // The release that the files themselves name needs no pin: going back to it takes ours away.
+        let named = self.named_image(own).await?;
+        if named.is_some_and(|named| sight.images.is_called(&named, image)) {
+            return Ok((with_pin, false));
+        }
+        let path = directory.join(OVERRIDE);
+        let text = files::pin(&self.form.service, image, to.as_str(), attempt.key.incident.as_str()).to_string();
+        self.write(&path, text).await?;
+        with_pin.push(path);
+        Ok((with_pin, true))
+    }
+
+    /// The image that the files name for the service, if they do.
+    async fn named_image(&self, own: &[PathBuf]) -> Result<Option<String>, TargetError> {
+        let end = self.ask("config", own, &["config", "--images", &self.form.service]).await?;
+        let mut lines = end.stdout.lines().map(str::trim).filter(|line| !line.is_empty());
+        // With those that it depends on, nobody knows whose is whose.
+        let first = lines.next().map(str::to_owned);
+        Ok(first.filter(|_| end.succeeded() && lines.next().is_none()))
+    }
+
+    /// The project, where its files can be used.
+    fn usable<'a>(&self, sight: &'a Sight, version: &Version) -> Result<&'a Project, TargetError> {
+        sight.project.as_ref().map_err(|why| unavailable(version, format!("its project cannot be used: failed to {why}")))
+    }
+
+    /// The image that a name stands for.
+    fn image(&self, kept: &Kept, version: &Version) -> Result<String, TargetError> {
+        if let Some(known) = kept.of(version) {
+            return Ok(known.image.clone());
+        }
+        let names = self.names();
+        let content = names.content(version);
+        content.map(image_of).ok_or_else(|| unavailable(version, "no image of that name was ever seen".to_owned()))
+    }
+
+    async fn has_image(&self, image: &str) -> Result<bool, TargetError> {
+        let what = format!("find the image {}", short(image));
+        match self.engine()?.get(&what, &format!("/images/{image}/json"), &[]).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_absent() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn unavailable(version: &Version, why: String) -> TargetError {
+    TargetError::Unavailable { version: version.clone(), why }
+}

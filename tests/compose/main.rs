@@ -1,0 +1,5 @@
+//! A service of a real Docker Compose project: looked at, rolled back and waited for. Run by `tests/compose/with`.
+
+mod bed;
+mod looks;
+mod rollbacks;
