@@ -83,6 +83,7 @@ pub(crate) fn policy(name: &str) -> Arc<ServicePolicy> {
         rollout_timeout: Duration::from_secs(120),
         on_platform: false,
         can_stop_traffic: false,
+        blocks_known_bad: false,
         atoms,
         conditions,
         sustained_count: 2,

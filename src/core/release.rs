@@ -180,6 +180,9 @@ pub struct Workload {
     pub hindrances: Vec<Hindrance>,
     /// Its instances.
     pub instances: Instances,
+    /// What holds it at the live release, against what its own files say, and what undoes that; in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<String>,
     /// The releases to which going back is not possible, or not the whole of it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub ways_back: Vec<WayBack>,

@@ -138,7 +138,11 @@ impl Hands {
             return;
         }
         let target = Arc::clone(&self.edges.targets[service.get()]);
+        let files = self.files.another();
         self.tasks.spawn(async move {
+            if matches!(attempt.operation, Operation::Switch { .. }) {
+                gathering::keep_last_words(&target, &files, &key.incident).await;
+            }
             let limit = attempt.deadline + ENDING_TAKES;
             let outcome = match tokio::time::timeout(limit, target.operate(&attempt)).await {
                 Ok(outcome) => outcome,

@@ -16,6 +16,22 @@ use crate::{
 /// Of the time that gathering has, so much is kept for writing it down.
 const WRITING: Duration = Duration::from_secs(10);
 
+/// What would be gone with a rollback is waited for no longer than this: the service may be down.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(3);
+
+/// Puts what would be gone for ever with a rollback into the incident's evidence. A rollback that is due waits for no more.
+pub(super) async fn keep_last_words(target: &Target, files: &Files, incident: &IncidentId) {
+    let words = target.last_words(LAST_WORDS_WITHIN).await;
+    if words.is_empty() {
+        return;
+    }
+    let all = words.into_iter().map(|file| (format!("before-rollback-{}", file.name), file.content)).collect();
+    let written = tokio::time::timeout(LAST_WORDS_WITHIN, files.write_all(incident.clone(), all)).await;
+    if !matches!(written, Ok(Ok(_))) {
+        tracing::warn!(%incident, "the last words of what is rolled back from are not kept");
+    }
+}
+
 /// Gathers, writes, and says where it is.
 pub(super) async fn gather(target: &Target, files: &Files, incident: &IncidentId) -> Result<Gathering, Reason> {
     let late = |what: &str| Reason::new(&format!("{what} within {GATHER_DEADLINE:?}"));

@@ -120,6 +120,7 @@ fn service(name: &str, mode: Mode) -> ServicePolicy {
         rollout_timeout: seconds(20),
         on_platform: false,
         can_stop_traffic: false,
+        blocks_known_bad: false,
         atoms: vec![
             Atom::Failing { signal: ready, failing: 3 },
             Atom::RolloutFailing,

@@ -46,6 +46,7 @@ pub(crate) fn policy(names: &[&str]) -> Policy {
             rollout_timeout: seconds(120),
             on_platform: false,
             can_stop_traffic: false,
+            blocks_known_bad: false,
             atoms: vec![Atom::RolloutFailing],
             conditions: vec![ConditionPolicy { name: "system_down".into(), expression: Expression::Atom(0) }],
             sustained_count: 0,

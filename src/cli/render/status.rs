@@ -187,6 +187,7 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
     if let Some(why) = &service.now.target_unseen {
         lines.push(format!("what is live cannot be seen at the target: failed to {why}"));
     }
+    lines.extend(service.now.target_held.clone());
     lines.extend(service.now.disagreement());
     if !service.lost.is_empty() {
         let lost: Vec<_> = service.lost.iter().map(ToString::to_string).collect();

@@ -60,6 +60,7 @@ fn service(view: &View<'_>, root: &View<'_>, names: &[&Node], sink: &mut Sink) -
         rollout_timeout: target.rollout_timeout(),
         on_platform: target.is_on_platform(),
         can_stop_traffic,
+        blocks_known_bad: target.blocks_known_bad(),
         atoms: conditions.atoms,
         conditions: conditions.list,
         sustained_count: conditions.sustained,

@@ -178,15 +178,9 @@ impl Service {
             }
         }
         if standing == Standing::KnownBad {
-            self.tell_known_bad(turn, &version);
+            self.meet_known_bad(turn, &version);
         }
         self.tell_nothing_to_go_back_to(turn, &version);
-    }
-
-    fn tell_known_bad(&self, turn: &mut Turn<'_>, version: &Version) {
-        let why = turn.record(&self.name).standings.get(version).map(|known| known.why.clone()).unwrap_or_default();
-        let summary = format!("{}: {version} is live again, and it is known to be bad ({why})", self.name);
-        turn.page(Draft::finding(PageKind::IncidentEscalated, Some(&self.name), Finding::KnownBadDeployed, summary));
     }
 
     fn tell_nothing_to_go_back_to(&self, turn: &mut Turn<'_>, version: &Version) {

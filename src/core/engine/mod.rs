@@ -15,6 +15,7 @@ mod drive;
 mod gather;
 mod history;
 mod incident;
+mod known_bad;
 mod ledger;
 mod look;
 mod nightly;

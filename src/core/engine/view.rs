@@ -46,6 +46,7 @@ impl State {
             plan_under_way,
             approval: situation.incident.and_then(IncidentRecord::open_approval).map(approval_view),
             target_unseen: service.sight.unseen().map(str::to_owned),
+            target_held: service.sight.observation().and_then(|seen| seen.workload.as_ref()?.held.clone()),
             service_says: service.contradiction(&turn).cloned(),
             paused,
             rollback_to: situation.candidate(),

@@ -117,6 +117,8 @@ pub struct ServicePolicy {
     pub on_platform: bool,
     /// Whether the target can stop and start traffic.
     pub can_stop_traffic: bool,
+    /// Whether a release that is known to be bad is rolled back from once when it becomes live again, though nothing fails yet.
+    pub blocks_known_bad: bool,
     /// Measured facts.
     pub atoms: Vec<Atom>,
     /// Named conditions; each refers only to earlier ones.

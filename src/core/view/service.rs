@@ -79,6 +79,9 @@ pub struct ServiceState {
     /// Why the last look at the target did not see what is live, if it did not; phrased to follow "failed to".
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target_unseen: Option<String>,
+    /// What holds the target at the live release, against what its own files say, and what undoes that; in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_held: Option<String>,
     /// What the version endpoint says, where it is another version than the live one and no rollout is under way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service_says: Option<Version>,

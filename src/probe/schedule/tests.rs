@@ -46,6 +46,7 @@ fn policy(signals: &[(&str, Duration, Duration)]) -> Policy {
         rollout_timeout: SECOND,
         on_platform: false,
         can_stop_traffic: false,
+        blocks_known_bad: false,
         atoms: Vec::new(),
         conditions: Vec::new(),
         sustained_count: 0,

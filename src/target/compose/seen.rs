@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     ComposeTarget,
-    container::{Container, State},
+    container::{Container, INCIDENT, State},
     health::{Count, Health},
     images::{self, repository},
     kept::Kept,
@@ -106,8 +106,19 @@ impl ComposeTarget {
                     live: live_instances,
                 },
                 ways_back: Vec::new(),
+                held: live.filter(|live| live.is_ours).map(|live| self.held(sight, live)),
             })),
         }
+    }
+
+    /// That a pin of ours holds it, and what undoes that.
+    fn held(&self, sight: &Sight, live: &Identity) -> String {
+        let (service, version, image) = (&self.form.service, &live.version, images::short(&live.image));
+        let incident = sight.live().and_then(|one| one.label(INCIDENT)).unwrap_or("a rollback");
+        format!(
+            "{service} is held at {version} (image {image}) since {incident}, by an override file of Backstop's: the next \
+             `docker compose up` deploys what the project's own files name, so name {version} there, or what mends it"
+        )
     }
 
     /// What speaks against a rollback, known as soon as the release is there.

@@ -124,6 +124,7 @@ impl Seen {
                     live: live_instances,
                 },
                 ways_back,
+                held: None,
             })),
         };
         (observation, live)

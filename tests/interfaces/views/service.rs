@@ -34,6 +34,7 @@ fn state(mode: Mode, live: &str, standing: Standing, rollback_to: &str) -> Servi
         plan_under_way: None,
         approval: None,
         target_unseen: None,
+        target_held: None,
         service_says: None,
         paused: None,
         rollback_to: Some(rollback_to.into()),

@@ -76,6 +76,7 @@ pub(in crate::core) fn policy() -> ServicePolicy {
         rollout_timeout: Duration::from_secs(120),
         on_platform: false,
         can_stop_traffic: false,
+        blocks_known_bad: false,
         atoms,
         conditions: conditions
             .into_iter()
