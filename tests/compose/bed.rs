@@ -144,15 +144,43 @@ impl Bed {
             Fate::Stubborn => format!("trap '' TERM; {serve} & while :; do sleep 1; done"),
         };
         let change = format!("CMD {}", serde_json::json!(["/bin/sh", "-c", command]));
+        self.import(root.path(), tag, &[&change, "ENV PATH=/bin"])
+    }
+
+    /// Makes an image of the service that counts its requests; of a thousand so many end in an error.
+    pub(crate) fn counting_image(&self, tag: &str, errors_per_mille: u64) {
+        let service = env!("CARGO_BIN_EXE_backstop-test-service");
+        let root = tempfile::tempdir().expect("a directory");
+        let put = |from: &Path, to: &str| {
+            let to = root.path().join(to.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().expect("a directory")).expect("a directory");
+            fs::copy(from, to).expect("copied");
+        };
+        put(Path::new(service), "service");
+        // Its libraries, where it looks for them.
+        let listed = Command::new("ldd").arg(service).output().expect("ldd runs");
+        for word in String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+            put(Path::new(word), word);
+        }
+        let release = serde_json::json!({"version": tag, "errors_per_mille": errors_per_mille});
+        fs::create_dir(root.path().join("release")).expect("a directory");
+        fs::write(root.path().join("release/release.json"), release.to_string()).expect("written");
+        self.import(root.path(), tag, &["CMD [\"/service\"]"]);
+    }
+
+    fn import(&self, root: &Path, tag: &str, changes: &[&str]) -> String {
         let mut tar = Command::new("tar")
             .args(["--create", "--directory"])
-            .arg(root.path())
+            .arg(root)
             .arg(".")
             .stdout(Stdio::piped())
             .spawn()
             .expect("tar runs");
+        let changes = changes.iter().flat_map(|change| ["--change", change]);
         let imported = Command::new("docker")
-            .args(["import", "--change", &change, "--change", "ENV PATH=/bin", "-", &self.name_of(tag)])
+            .arg("import")
+            .args(changes)
+            .args(["-", &self.name_of(tag)])
             .stdin(tar.stdout.take().expect("a pipe"))
             .output()
             .expect("docker runs");

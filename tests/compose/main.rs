@@ -1,5 +1,7 @@
 //! A service of a real Docker Compose project: looked at, rolled back and waited for. Run by `tests/compose/with`.
 
 mod bed;
+mod hardships;
 mod looks;
 mod rollbacks;
+mod watched;

@@ -220,3 +220,53 @@ fn a_version_endpoint_that_says_nothing_contradicts_nothing() {
     assert_eq!(standing(&bench, "v2"), Standing::KnownGood);
     assert!(!bench.was_told(PageKind::SignalLost), "{:?}", bench.told());
 }
+
+fn blocks(policy: &mut ServicePolicy) {
+    again_and_again(policy);
+    policy.blocks_known_bad = true;
+}
+
+/// Somebody deploys v2 again, and it is healthy as far as anybody can see.
+fn deployed_again(bench: &mut Bench) {
+    bench.live = Some("v2");
+    bench.requests = (40, 0);
+    bench.pass(10);
+}
+
+#[test]
+fn a_known_bad_release_that_comes_back_is_undone_once_where_that_is_wanted() {
+    let mut bench = Bench::with_v2(Mode::Act, blocks);
+    rolled_back(&mut bench);
+    let before = bench.switches().len();
+    deployed_again(&mut bench);
+    bench.until("over", |bench| bench.record().open_incident.is_none());
+    assert_eq!(bench.switches().len(), before + 1, "{:?}", bench.told());
+    assert_eq!(bench.live, Some("v1"));
+    let incident = bench.incident(2);
+    assert_eq!(incident.opened_by.as_deref(), Some("Backstop"));
+    assert!(incident.plans[0].by_hand.as_ref().is_some_and(|order| order.words().contains("block_known_bad")));
+    // Whoever deploys it once more may mean it.
+    deployed_again(&mut bench);
+    assert_eq!((bench.switches().len(), bench.live), (before + 1, Some("v2")));
+    assert!(bench.record().open_incident.is_none(), "it is told, and nothing more");
+}
+
+#[test]
+fn a_known_bad_release_that_comes_back_stays_where_nobody_wants_it_undone() {
+    let mut bench = Bench::with_v2(Mode::Act, again_and_again);
+    rolled_back(&mut bench);
+    let before = bench.switches().len();
+    deployed_again(&mut bench);
+    assert_eq!((bench.switches().len(), bench.live), (before, Some("v2")), "{:?}", bench.told());
+}
+
+#[test]
+fn a_gate_holds_the_undoing_of_a_known_bad_release() {
+    let mut bench = Bench::with_v2(Mode::Act, blocks);
+    rolled_back(&mut bench);
+    let pause = Request::Pause { service: Some(SERVICE.into()), for_seconds: None, reason: "we look".to_owned() };
+    bench.ask(pause).expect("paused");
+    let before = bench.switches().len();
+    deployed_again(&mut bench);
+    assert_eq!((bench.switches().len(), bench.live), (before, Some("v2")));
+}

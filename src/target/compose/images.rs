@@ -14,6 +14,8 @@ use super::{ComposeError, engine::Engine};
 
 /// A list of images is believed for so long where no event told of one: an engine that lost its events lists anew.
 const BELIEVED_FOR: Duration = Duration::from_secs(60);
+/// What a registry answered is believed for so long.
+const OFFERED_FOR: Duration = Duration::from_secs(10 * 60);
 /// What images say of themselves is kept of so many.
 const CONFIGS_LIMIT: usize = 50;
 /// Where the tags are that keep images from being pruned; no registry has that name.
@@ -78,6 +80,8 @@ pub(super) fn repository(reference: &str) -> Option<&str> {
 pub(super) struct Shelf {
     listed: Option<(u64, Instant, Arc<Images>)>,
     configs: BTreeMap<String, Arc<Value>>,
+    /// Whether a registry has what is called so, and when it was asked.
+    offered: BTreeMap<String, (Instant, bool)>,
 }
 
 impl Shelf {
@@ -93,6 +97,22 @@ impl Shelf {
         let images = Arc::new(Images::read(&list));
         self.listed = Some((changes, Instant::now(), Arc::clone(&images)));
         Ok(images)
+    }
+
+    /// Whether a registry has what is called so by a digest. One that cannot be asked has not.
+    pub(super) async fn is_offered(&mut self, engine: &Engine, digest: &str) -> bool {
+        if let Some((asked, is_offered)) = self.offered.get(digest)
+            && asked.elapsed() < OFFERED_FOR
+        {
+            return *is_offered;
+        }
+        let what = format!("ask the registry for {digest}");
+        let is_offered = engine.get(&what, &format!("/distribution/{digest}/json"), &[]).await.is_ok();
+        if self.offered.len() >= CONFIGS_LIMIT {
+            self.offered.clear();
+        }
+        self.offered.insert(digest.to_owned(), (Instant::now(), is_offered));
+        is_offered
     }
 
     /// What an image says of itself, which never changes.

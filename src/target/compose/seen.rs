@@ -52,7 +52,9 @@ impl ComposeTarget {
         if let Some(workload) = &mut observation.workload {
             workload.hindrances.extend(hindrances);
         }
-        let (available, ways_back) = self.available(sight, &self.kept().await?, live.as_ref());
+        let kept = self.kept().await?;
+        let offered = self.offered(sight, &kept).await;
+        let (available, ways_back) = self.available(sight, &kept, live.as_ref(), &offered);
         observation.available = available;
         if let Some(workload) = &mut observation.workload {
             workload.ways_back = ways_back;
@@ -157,9 +159,30 @@ impl ComposeTarget {
         failing.or_else(|| watched.restarting(sight.containers.iter().filter(is_old), now))
     }
 
-    /// The releases whose images are there, the one that was live last first, but for the live one; with what going back to
+    /// The images of earlier releases that are gone here, and that a registry would give again.
+    async fn offered(&self, sight: &Sight, kept: &Kept) -> BTreeSet<String> {
+        let mut offered = BTreeSet::new();
+        let gone = kept.newest_first().filter(|known| known.served && !sight.images.has(&known.image));
+        let Ok(engine) = self.engine() else { return offered };
+        for known in gone.take(KEPT_IMAGES) {
+            if let Some(digest) = known.digests.first()
+                && self.shelf.lock().await.is_offered(&engine, digest).await
+            {
+                offered.insert(known.image.clone());
+            }
+        }
+        offered
+    }
+
+    /// The releases whose images are there or can be had, the one that was live last first, but for the live one; with what going back to
     /// each comes to, where that is not the whole of it.
-    fn available(&self, sight: &Sight, kept: &Kept, live: Option<&Identity>) -> (Vec<Release>, Vec<WayBack>) {
+    fn available(
+        &self,
+        sight: &Sight,
+        kept: &Kept,
+        live: Option<&Identity>,
+        offered: &BTreeSet<String>,
+    ) -> (Vec<Release>, Vec<WayBack>) {
         let mut names = self.names();
         let mut candidates: Vec<(Version, String)> =
             kept.newest_first().map(|known| (known.version.clone(), known.image.clone())).collect();
@@ -180,7 +203,7 @@ impl ComposeTarget {
         for (version, image) in candidates {
             let is_known = live.is_some_and(|live| live.version == version)
                 || available.iter().any(|known: &Release| known.version == version);
-            if is_known || available.len() >= AVAILABLE_LIMIT || !sight.images.has(&image) {
+            if is_known || available.len() >= AVAILABLE_LIMIT || !(sight.images.has(&image) || offered.contains(&image)) {
                 continue;
             }
             if let Some(live) = live {
