@@ -125,14 +125,8 @@ impl Bed {
     pub(crate) fn image(&self, tag: &str, fate: Fate) -> String {
         let root = tempfile::tempdir().expect("a directory");
         let at = |path: &str| root.path().join(path);
-        for directory in ["bin", "www/health", "tmp"] {
-            fs::create_dir_all(at(directory)).expect("a directory");
-        }
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
-        fs::copy(busybox.expect("Debian's busybox-static"), at("bin/busybox")).expect("copied");
-        for name in ["sh", "httpd", "sleep", "wget", "echo"] {
-            std::os::unix::fs::symlink("busybox", at("bin").join(name)).expect("linked");
-        }
+        Self::busybox(root.path());
+        fs::create_dir_all(at("www/health")).expect("a directory");
         fs::write(at("www/version"), tag).expect("written");
         if fate != Fate::Unhealthy {
             fs::write(at("www/health/ready"), "ready\n").expect("written");
@@ -166,6 +160,31 @@ impl Bed {
         fs::create_dir(root.path().join("release")).expect("a directory");
         fs::write(root.path().join("release/release.json"), release.to_string()).expect("written");
         self.import(root.path(), tag, &["CMD [\"/service\"]"]);
+    }
+
+    /// Makes the example's shop as its Dockerfile says.
+    pub(crate) fn shop_image(&self, tag: &str, from: &Path, fails_every: u32) {
+        let base = format!("{}:base", self.project);
+        let root = tempfile::tempdir().expect("a directory");
+        Self::busybox(root.path());
+        self.import(root.path(), "base", &["ENV PATH=/bin"]);
+        let fails = format!("FAILS_EVERY={fails_every}");
+        let from = from.to_str().expect("text");
+        let base = format!("BASE_IMAGE={base}");
+        let arguments = ["build", "--tag", &self.name_of(tag), "--build-arg", &base, "--build-arg", &fails, from];
+        self.docker_says(&arguments);
+    }
+
+    /// Busybox, by the names that anything here calls it.
+    fn busybox(root: &Path) {
+        for directory in ["bin", "tmp"] {
+            fs::create_dir_all(root.join(directory)).expect("a directory");
+        }
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
+        fs::copy(busybox.expect("Debian's busybox-static"), root.join("bin/busybox")).expect("copied");
+        for name in ["sh", "httpd", "sleep", "wget", "echo", "wc", "touch"] {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("linked");
+        }
     }
 
     fn import(&self, root: &Path, tag: &str, changes: &[&str]) -> String {

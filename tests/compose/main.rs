@@ -1,6 +1,7 @@
 //! A service of a real Docker Compose project: looked at, rolled back and waited for. Run by `tests/compose/with`.
 
 mod bed;
+mod example;
 mod hardships;
 mod looks;
 mod rollbacks;
