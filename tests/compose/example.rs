@@ -33,7 +33,7 @@ impl Secrets for Example {
         value.map(Into::into)
     }
 
-    fn file(&self, _path: &Path) -> std::io::Result<Vec<u8>> {
+    fn file(&self, _path: &Path, _limit: usize) -> std::io::Result<Vec<u8>> {
         Err(std::io::ErrorKind::NotFound.into())
     }
 }
