@@ -90,7 +90,11 @@ fn judged(
         && !no_traffic
     {
         let what = format!("traffic cannot be stopped: failed to {reason}");
-        findings.push(Finding::fails(&format!("{key}.traffic_service"), what, "make the Service, or mend its name"));
+        let (place, mend) = match kind {
+            "compose" => ("stop_traffic", "name services of the project there"),
+            _ => ("traffic_service", "make the Service, or mend its name"),
+        };
+        findings.push(Finding::fails(&format!("{key}.{place}"), what, mend));
     }
     findings
 }
