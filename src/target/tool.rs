@@ -79,8 +79,7 @@ impl Toolbox {
             environment.push(("BACKSTOP_VERSION_FROM".to_owned(), from.as_str().into()));
             environment.push(("BACKSTOP_VERSION_TO".to_owned(), to.as_str().into()));
         }
-        let spec =
-            ChildSpec { command: tool.command.0.clone(), directory, environment, deadline: tool.deadline, step };
+        let spec = ChildSpec { command: tool.command.0.clone(), directory, environment, deadline: tool.deadline, step };
         let end = child::run(spec).await.map_err(|source| TargetError::Run { name: tool.name, source })?;
         if end.succeeded() {
             return Ok(end);

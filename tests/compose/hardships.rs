@@ -117,9 +117,7 @@ async fn a_file_that_no_longer_parses_holds_a_rollback_and_the_watch_goes_on() {
     let target = bed.two_releases(Fate::Serves, &bed.published()).await;
     until(&target, "settled", is_settled_at("2")).await;
     bed.write("services: {api: [");
-    let is_held = |why: &Hindrance| {
-        matches!(why, Hindrance::NotUndoable { why } if why.contains("its project cannot be used: failed to read the Compose project"))
-    };
+    let is_held = |why: &Hindrance| matches!(why, Hindrance::NotUndoable { why } if why.contains("its project cannot be used: failed to read the Compose project"));
     let seen = until(&target, "it is held", |seen| seen.hindrances().iter().any(is_held)).await;
     assert_eq!((current(&seen), available(&seen)), ("2", vec!["1"]));
     let switched = bed.operate(&target, switch("2", "1"), 20).await;
@@ -158,7 +156,10 @@ async fn a_port_that_is_taken_is_told_and_what_was_there_comes_back_once_it_is_f
     let taken = TcpListener::bind(("127.0.0.1", bed.port.number)).expect("it is free now");
     let live = target.observe().await.expect("it is seen").current.expect("told").version;
     let switched = bed.operate(&target, switch(live.as_str(), "1"), 30).await;
-    assert!(failed(&switched).contains("address already in use") || failed(&switched).contains("already allocated"), "{switched:?}");
+    assert!(
+        failed(&switched).contains("address already in use") || failed(&switched).contains("already allocated"),
+        "{switched:?}"
+    );
     let seen = target.observe().await.expect("it is seen");
     assert!(seen.failing.as_ref().is_some_and(|why| why.contains("could not be started")), "{seen:?}");
     drop(taken);

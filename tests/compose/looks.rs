@@ -108,9 +108,7 @@ async fn files_that_were_edited_and_not_deployed_hold_a_rollback() {
     let seen = target.observe().await.expect("it is seen");
     assert_eq!(seen.hindrances(), []);
     bed.write(&bed.file(&bed.name_of("2"), "    environment: {LIMIT: '0'}\n"));
-    let is_held = |why: &Hindrance| {
-        matches!(why, Hindrance::NotUndoable { why } if why.contains("say something else of the service api"))
-    };
+    let is_held = |why: &Hindrance| matches!(why, Hindrance::NotUndoable { why } if why.contains("say something else of the service api"));
     until(&target, "it is held", |seen| seen.hindrances().iter().any(is_held)).await;
     bed.write(&bed.file(&bed.name_of("2"), ""));
     until(&target, "it was taken back", |seen| seen.hindrances().is_empty()).await;
@@ -139,7 +137,8 @@ async fn some_of_several_replicas_failing_is_a_partial_failure() {
     assert!(note.contains("restarted"), "{note}");
     assert_ne!(bed.docker_says(&["inspect", "--format", "{{.State.StartedAt}}", &container]), before);
     for other in ["1", "3"] {
-        let restarts = bed.docker_says(&["inspect", "--format", "{{.State.Status}}", &format!("{}-api-{other}", bed.project)]);
+        let restarts =
+            bed.docker_says(&["inspect", "--format", "{{.State.Status}}", &format!("{}-api-{other}", bed.project)]);
         assert_eq!(restarts, "running");
     }
 }

@@ -139,10 +139,9 @@ impl Watch {
 
 #[tokio::test]
 async fn bad_images_are_rolled_back_and_verified() {
-    for (name, fate, why) in [
-        ("watch-exits", Fate::Exits, "it exited with status 3"),
-        ("watch-unhealthy", Fate::Unhealthy, "unhealthy"),
-    ] {
+    for (name, fate, why) in
+        [("watch-exits", Fate::Exits, "it exited with status 3"), ("watch-unhealthy", Fate::Unhealthy, "unhealthy")]
+    {
         let bed = Bed::new(name);
         bed.image("1", Fate::Serves);
         bed.image("2", fate);

@@ -6,8 +6,8 @@ use super::{At, Sink, View, command_line, duration, here, path, program_is_here}
 use crate::{
     config::{
         form::{
-            CommandLine, CommandTarget, ComposeTarget, EngineTls, KubernetesTarget, ReleasesTarget, StopTraffic, Target,
-            Workload,
+            CommandLine, CommandTarget, ComposeTarget, EngineTls, KubernetesTarget, ReleasesTarget, StopTraffic,
+            Target, Workload,
         },
         node::Node,
     },
@@ -117,11 +117,19 @@ fn compose(view: &View<'_>, sink: &mut Sink) -> ComposeTarget {
     });
     if tls.is_some() && !docker_host.as_ref().is_some_and(is_encrypted) {
         let message = format!("{}: has no effect without a `docker_host` that is reached by TCP", view.path_of("tls"));
-        sink.error(&view.key_span("tls"), message, "write the engine as `docker_host: tcp://HOST:2376`, or leave it out");
+        sink.error(
+            &view.key_span("tls"),
+            message,
+            "write the engine as `docker_host: tcp://HOST:2376`, or leave it out",
+        );
     }
     if let Some(host) = view.text("docker_host").filter(|host| tls.is_none() && host.value.starts_with("https://")) {
         let message = format!("{}: an https engine without `tls`", view.path_of("docker_host"));
-        sink.error(&host.span, message, "write `tls: {ca_file: …}` beside it, with `cert_file` and `key_file` where asked for");
+        sink.error(
+            &host.span,
+            message,
+            "write `tls: {ca_file: …}` beside it, with `cert_file` and `key_file` where asked for",
+        );
     }
     if let Some(directory) = view.text("project_directory").filter(|directory| sink.looks_here() && directory.shows())
         && let Some(why) = here::directory(Path::new(&directory.value), here::Want::Read)

@@ -51,9 +51,8 @@ impl Service {
         }
         let incidents = turn.ledger.durable.incidents.values().filter(|one| one.service == self.name);
         let mut plans = incidents.flat_map(|incident| &incident.plans);
-        let was_undone = plans.any(|plan| {
-            same_version(&plan.from, version) && plan.by_hand.as_ref().is_some_and(|order| order.by == BY)
-        });
+        let was_undone = plans
+            .any(|plan| same_version(&plan.from, version) && plan.by_hand.as_ref().is_some_and(|order| order.by == BY));
         if was_undone {
             return Err(Some("that was done once already, and whoever deploys it again may mean it".to_owned()));
         }

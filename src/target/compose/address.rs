@@ -62,7 +62,11 @@ impl Address {
             "unix" => Ok(Way::Socket(Path::new(rest))),
             "tcp" | "http" | "https" => {
                 let rest = rest.trim_end_matches('/');
-                if rest.is_empty() || rest.contains('/') { Err(wrong("it is no host and port")) } else { Ok(Way::Tcp(rest)) }
+                if rest.is_empty() || rest.contains('/') {
+                    Err(wrong("it is no host and port"))
+                } else {
+                    Ok(Way::Tcp(rest))
+                }
             }
             _ => Err(wrong("unix, tcp, http and https are known here")),
         }
@@ -112,7 +116,8 @@ pub(super) mod tests {
     #[test]
     fn what_is_configured_goes_before_what_the_environment_says() {
         let tls = EngineTls { ca_file: "/a/ca.pem".into(), identity: Some(("/a/c.pem".into(), "/a/k.pem".into())) };
-        let written = |host: &str, tls: Option<EngineTls>| ComposeTarget { docker_host: Some(host.to_owned()), tls, ..form() };
+        let written =
+            |host: &str, tls: Option<EngineTls>| ComposeTarget { docker_host: Some(host.to_owned()), tls, ..form() };
         for (form, environment, expected) in [
             (form(), vec![], "--host unix:///var/run/docker.sock"),
             (form(), vec![("DOCKER_HOST", "unix:///run/user/7/docker.sock")], "--host unix:///run/user/7/docker.sock"),
@@ -130,7 +135,8 @@ pub(super) mod tests {
                 "--host tcp://far:2376 --tlsverify --tlscacert /a/ca.pem --tlscert /a/c.pem --tlskey /a/k.pem",
             ),
         ] {
-            let said = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            let said =
+                |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
             assert_eq!(Address::of(&form, said).arguments().join(" "), expected);
         }
     }
@@ -140,7 +146,9 @@ pub(super) mod tests {
         let of = |host: &str| Address { host: host.to_owned(), tls: None };
         assert_eq!(of("unix:///a/b").way().expect("a socket"), Way::Socket(Path::new("/a/b")));
         assert_eq!(of("tcp://far:1/").way().expect("a host"), Way::Tcp("far:1"));
-        for (host, why) in [("ssh://far", "are known here"), ("far:1", "no scheme"), ("tcp://far/a", "no host and port")] {
+        for (host, why) in
+            [("ssh://far", "are known here"), ("far:1", "no scheme"), ("tcp://far/a", "no host and port")]
+        {
             let said = of(host).way().expect_err("refused").to_string();
             assert!(said.contains(why) && said.contains(host), "{said}");
         }

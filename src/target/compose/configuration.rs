@@ -58,7 +58,9 @@ impl Manifest {
             }
         }
         // The engine calls a container that has no name of its own by its number.
-        if let Some(name) = config.get("Hostname").filter(|name| name.as_str().is_none_or(|name| !container.id.starts_with(name))) {
+        if let Some(name) =
+            config.get("Hostname").filter(|name| name.as_str().is_none_or(|name| !container.id.starts_with(name)))
+        {
             keep("hostname".to_owned(), name);
         }
         let texts = |value: Option<&Value>| -> BTreeSet<String> {
@@ -179,7 +181,10 @@ mod tests {
             (("/HostConfig/PortBindings", json!({"80/tcp": [{"HostPort": "81"}]})), "ports"),
             (("/HostConfig/RestartPolicy", json!({"Name": "always"})), "RestartPolicy"),
             (("/HostConfig/Memory", json!(1024)), "Memory"),
-            (("/Mounts", json!([{"Type": "bind", "Source": "/a", "Destination": "/data", "RW": true}])), "volume /data"),
+            (
+                ("/Mounts", json!([{"Type": "bind", "Source": "/a", "Destination": "/data", "RW": true}])),
+                "volume /data",
+            ),
             (("/NetworkSettings/Networks", json!({"shop_default": {}, "back": {}})), "network back"),
             (("/Config/Hostname", json!("api")), "hostname"),
         ] {

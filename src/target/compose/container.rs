@@ -45,7 +45,11 @@ pub(super) enum State {
     Restarting(i64),
     Paused,
     /// It has ended, and will not be started again by itself.
-    Ended { status: i64, out_of_memory: bool, by_hand: bool },
+    Ended {
+        status: i64,
+        out_of_memory: bool,
+        by_hand: bool,
+    },
 }
 
 /// What its HEALTHCHECK says.
@@ -155,7 +159,8 @@ fn state(whole: &Value, status: &str) -> Option<State> {
             status: number("/State/ExitCode"),
             out_of_memory: whole.pointer("/State/OOMKilled").and_then(Value::as_bool).unwrap_or(false),
             // The engine would start it again but for somebody who stopped it.
-            by_hand: status == "exited" && matches!(text("/HostConfig/RestartPolicy/Name"), "always" | "unless-stopped"),
+            by_hand: status == "exited"
+                && matches!(text("/HostConfig/RestartPolicy/Name"), "always" | "unless-stopped"),
         },
         _ => return None,
     })

@@ -39,18 +39,21 @@ impl fmt::Debug for Engine {
 impl Engine {
     /// The engine at that address. Nothing is sent yet; reads certificates, and so may block.
     pub(super) fn new(address: Address) -> Result<Self, ComposeError> {
-        let builder = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).connect_timeout(ANSWER_WITHIN);
+        let builder =
+            Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).connect_timeout(ANSWER_WITHIN);
         let wrong = |why: String| ComposeError::Address { host: address.shown().to_owned(), why };
         let nobody = || Tls::nobody().map_err(|error| wrong(error.to_string()));
         let (builder, base) = match (address.way()?, address.tls()) {
-            (Way::Socket(path), _) => {
-                (builder.unix_socket(path.to_owned()).tls_backend_preconfigured((*nobody()?).clone()), "http://engine".to_owned())
-            }
+            (Way::Socket(path), _) => (
+                builder.unix_socket(path.to_owned()).tls_backend_preconfigured((*nobody()?).clone()),
+                "http://engine".to_owned(),
+            ),
             (Way::Tcp(place), None) => {
                 (builder.tls_backend_preconfigured((*nobody()?).clone()), format!("http://{place}"))
             }
             (Way::Tcp(place), Some((authorities, identity))) => {
-                let config = encrypted(authorities, identity.as_ref().map(|(one, other)| (one.as_path(), other.as_path())))?;
+                let config =
+                    encrypted(authorities, identity.as_ref().map(|(one, other)| (one.as_path(), other.as_path())))?;
                 (builder.tls_backend_preconfigured(config), format!("https://{place}"))
             }
         };
@@ -172,7 +175,8 @@ impl Engine {
         let is_local = self.address.is_local();
         let why = match kind {
             Some(io::ErrorKind::PermissionDenied) => {
-                "permission denied: let the user that Backstop runs as use the socket, as by the group that owns it".to_owned()
+                "permission denied: let the user that Backstop runs as use the socket, as by the group that owns it"
+                    .to_owned()
             }
             Some(io::ErrorKind::NotFound) if is_local => "there is no such socket: is the engine running?".to_owned(),
             Some(io::ErrorKind::ConnectionRefused) => "nobody listens there: is the engine running?".to_owned(),

@@ -36,7 +36,11 @@ pub(super) fn files(form: &ComposeTarget, environment: impl Fn(&str) -> Option<S
     let said = |name: &str| environment(name).or_else(|| variable(&written, name)).filter(|value| !value.is_empty());
     if let Some(named) = said(VARIABLE) {
         let separator = said(SEPARATOR).unwrap_or_else(|| ":".to_owned());
-        return Ok(named.split(separator.as_str()).filter(|path| !path.is_empty()).map(|path| below(Path::new(path))).collect());
+        return Ok(named
+            .split(separator.as_str())
+            .filter(|path| !path.is_empty())
+            .map(|path| below(Path::new(path)))
+            .collect());
     }
     let there = |names: &[&str]| names.iter().map(|name| below(Path::new(name))).find(|path| path.exists());
     let first = there(&NAMES).ok_or_else(|| {
@@ -139,7 +143,8 @@ mod tests {
             ..form()
         };
         let address = Address::of(&form, |_| None);
-        let line = command(&form, &address, &["/srv/shop/a.yml".into(), "/x/override.yaml".into()], &["up", "--detach"]);
+        let line =
+            command(&form, &address, &["/srv/shop/a.yml".into(), "/x/override.yaml".into()], &["up", "--detach"]);
         assert_eq!(
             line.join(" "),
             "docker --host unix:///a compose --ansi never --project-directory /srv/shop --env-file /srv/shop/prod.env \

@@ -99,8 +99,20 @@ async fn about(engine: &Engine) -> Result<(String, Option<String>), String> {
     let info = engine.get("ask the engine about itself", "/info", &[]).await.map_err(|error| error.to_string())?;
     let mut text = String::new();
     for name in [
-        "Name", "ServerVersion", "OperatingSystem", "KernelVersion", "NCPU", "MemTotal", "Driver", "DockerRootDir",
-        "Containers", "ContainersRunning", "ContainersPaused", "ContainersStopped", "Images", "Warnings",
+        "Name",
+        "ServerVersion",
+        "OperatingSystem",
+        "KernelVersion",
+        "NCPU",
+        "MemTotal",
+        "Driver",
+        "DockerRootDir",
+        "Containers",
+        "ContainersRunning",
+        "ContainersPaused",
+        "ContainersStopped",
+        "Images",
+        "Warnings",
     ] {
         if let Some(value) = info.get(name) {
             let _infallible = writeln!(text, "{name}: {value}");

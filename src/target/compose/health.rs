@@ -148,8 +148,9 @@ impl Watched {
             let (from, before) = self.0.get(&container.id)?.restarts;
             let restarts = container.restarts - before;
             let within = now.saturating_duration_since(from).as_secs();
-            (restarts >= OLDER_RESTARTS_FAIL)
-                .then(|| format!("container {}: it was started again {restarts} times within {within} s", container.name))
+            (restarts >= OLDER_RESTARTS_FAIL).then(|| {
+                format!("container {}: it was started again {restarts} times within {within} s", container.name)
+            })
         })
     }
 
@@ -229,12 +230,10 @@ mod tests {
     async fn one_that_runs_serves_and_one_that_ends_fails() {
         let health = |status: &str| json!({"Status": status, "FailingStreak": 2, "Log": []});
         let of = |status: &str| with("running", &[("/State/Health", health(status))]);
-        let restarted = |times: i64, at: &str| {
-            with("running", &[("/RestartCount", json!(times)), ("/State/StartedAt", json!(at))])
-        };
-        let restarting = |times: i64| {
-            with("restarting", &[("/RestartCount", json!(times)), ("/State/ExitCode", json!(1))])
-        };
+        let restarted =
+            |times: i64, at: &str| with("running", &[("/RestartCount", json!(times)), ("/State/StartedAt", json!(at))]);
+        let restarting =
+            |times: i64| with("restarting", &[("/RestartCount", json!(times)), ("/State/ExitCode", json!(1))]);
         let exited = |policy: &str| {
             with("exited", &[("/State/ExitCode", json!(1)), ("/HostConfig/RestartPolicy/Name", json!(policy))])
         };
@@ -251,14 +250,14 @@ mod tests {
             (vec![(0, exited("on-failure"))], "it exited with status 1"),
             (vec![(0, exited("always")), (600, exited("always"))], ""),
             (vec![(0, with("paused", &[])), (600, with("paused", &[]))], ""),
-            (vec![(0, with("created", &[("/State/Error", json!("port is taken"))]))], "could not be started: port is taken"),
+            (
+                vec![(0, with("created", &[("/State/Error", json!("port is taken"))]))],
+                "could not be started: port is taken",
+            ),
             (vec![(0, restarting(1)), (1, restarting(2))], ""),
             (vec![(0, restarting(1)), (2, restarting(3))], "it was started again 3 times, and exits with status 1"),
             // It runs in between, and has not served.
-            (
-                vec![(0, restarting(1)), (2, restarting(3)), (4, restarted(4, "b"))],
-                "it was started again 3 times",
-            ),
+            (vec![(0, restarting(1)), (2, restarting(3)), (4, restarted(4, "b"))], "it was started again 3 times"),
             (vec![(0, restarting(3)), (4, restarted(4, "b")), (8, restarted(4, "b"))], "ready"),
         ] {
             let said = told(&seen);

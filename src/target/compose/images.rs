@@ -55,10 +55,11 @@ impl Images {
 
     /// The images that have a tag in that repository, which is not ours, with the tag's own name.
     pub(super) fn of_repository<'a>(&'a self, repository: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let named = move |tag: &'a str| tag.strip_prefix(repository)?.strip_prefix(':').filter(|tag| !tag.contains('/'));
-        self.there.iter().flat_map(move |(image, tags)| {
-            tags.iter().filter_map(move |tag| Some((image.as_str(), named(tag)?)))
-        })
+        let named =
+            move |tag: &'a str| tag.strip_prefix(repository)?.strip_prefix(':').filter(|tag| !tag.contains('/'));
+        self.there
+            .iter()
+            .flat_map(move |(image, tags)| tags.iter().filter_map(move |tag| Some((image.as_str(), named(tag)?))))
     }
 
     /// Our tags of a service, by image.

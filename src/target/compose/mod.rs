@@ -37,7 +37,13 @@ use tokio::{
     time::Instant,
 };
 
-use self::{address::Address, health::Watched, images::Shelf, kept::Kept, project::{Cached, Project}};
+use self::{
+    address::Address,
+    health::Watched,
+    images::Shelf,
+    kept::Kept,
+    project::{Cached, Project},
+};
 use super::{
     TargetError,
     blocking::{self, BlockingCalls, OneAtATime},

@@ -97,11 +97,11 @@ impl ComposeTarget {
 
     async fn read_project(&self, files: Vec<PathBuf>) -> Result<Project, TargetError> {
         let service = self.form.service.as_str();
-        let end = self.ask("config", &files, &["config", "--format", "json", service]).await?;
+        let end = self.ask("docker compose config", &files, &["config", "--format", "json", service]).await?;
         if !end.succeeded() {
             let said = end.last_line().unwrap_or("it says nothing").to_owned();
             if said.contains("no such service") {
-                let listed = self.ask("config", &files, &["config", "--services"]).await?;
+                let listed = self.ask("docker compose config", &files, &["config", "--services"]).await?;
                 let mut there: Vec<&str> = listed.stdout.split_whitespace().collect();
                 there.sort_unstable();
                 let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
@@ -129,7 +129,11 @@ impl ComposeTarget {
 
     /// Whether the files say something else of the service than when that container was made, its image aside; none where
     /// that cannot be told.
-    pub(super) async fn is_edited_since(&self, project: &Project, live: &Container) -> Result<Option<bool>, TargetError> {
+    pub(super) async fn is_edited_since(
+        &self,
+        project: &Project,
+        live: &Container,
+    ) -> Result<Option<bool>, TargetError> {
         let Some((hash, _)) = live.config_hash() else { return Ok(None) };
         let (_, print) = self.files().await?;
         let of = format!("{hash} {}", live.reference());
@@ -147,7 +151,7 @@ impl ComposeTarget {
         let Some((hash, version)) = live.config_hash() else { return Ok(None) };
         let Some(directory) = &self.directory else { return Ok(None) };
         // Another Compose hashes otherwise.
-        let end = self.ask("version", &[], &["version", "--short"]).await?;
+        let end = self.ask("docker compose version", &[], &["version", "--short"]).await?;
         if !end.succeeded() || without_build(end.stdout.trim()) != without_build(version) {
             return Ok(None);
         }
@@ -168,7 +172,7 @@ impl ComposeTarget {
     }
 
     async fn hash(&self, files: &[PathBuf]) -> Result<Option<String>, TargetError> {
-        let end = self.ask("config", files, &["config", "--hash", &self.form.service]).await?;
+        let end = self.ask("docker compose config", files, &["config", "--hash", &self.form.service]).await?;
         let said = end.stdout.split_whitespace().nth(1).map(str::to_owned);
         Ok(said.filter(|_| end.succeeded()))
     }

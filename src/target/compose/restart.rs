@@ -2,12 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{
-    ComposeTarget,
-    container::Container,
-    health::Health,
-    images::short,
-};
+use super::{ComposeTarget, container::Container, health::Health, images::short};
 use crate::{
     config::form::CommandLine,
     core::{operation::Attempt, release::Instance},

@@ -138,7 +138,9 @@ impl ComposeTarget {
                         self.form.service
                     )),
                     Ok(Some(false) | None) => {}
-                    Err(error) => not_undoable(format!("its project cannot be compared with what runs: failed to {error}")),
+                    Err(error) => {
+                        not_undoable(format!("its project cannot be compared with what runs: failed to {error}"))
+                    }
                 },
             },
         }
@@ -151,11 +153,14 @@ impl ComposeTarget {
     /// Why an older container fails beside the newer ones. What ends when it is exchanged does not fail.
     fn older_fails(&self, sight: &Sight, now: Instant) -> Option<String> {
         let live = sight.live()?;
-        let is_old = |one: &&Container| one.image != live.image && !matches!(one.state, State::Ended { .. } | State::Made(_));
+        let is_old =
+            |one: &&Container| one.image != live.image && !matches!(one.state, State::Ended { .. } | State::Made(_));
         let watched = self.watched();
-        let failing = sight.containers.iter().filter(is_old).find_map(|one| {
-            watched.failure(one, now).map(|why| format!("container {}: {why}", one.name))
-        });
+        let failing = sight
+            .containers
+            .iter()
+            .filter(is_old)
+            .find_map(|one| watched.failure(one, now).map(|why| format!("container {}: {why}", one.name)));
         failing.or_else(|| watched.restarting(sight.containers.iter().filter(is_old), now))
     }
 
@@ -186,12 +191,15 @@ impl ComposeTarget {
         let mut names = self.names();
         let mut candidates: Vec<(Version, String)> =
             kept.newest_first().map(|known| (known.version.clone(), known.image.clone())).collect();
-        let journal = self.journal.iter().rev().filter_map(|release| Some((release, release.configuration.as_deref()?)));
+        let journal =
+            self.journal.iter().rev().filter_map(|release| Some((release, release.configuration.as_deref()?)));
         candidates.extend(journal.map(|(release, content)| (release.version.clone(), image_of(content))));
         // What was never live here may be marked good by people.
         let references = live.map(|live| live.reference.as_str()).into_iter();
-        let repositories: BTreeSet<&str> =
-            references.chain(kept.newest_first().map(|known| known.reference.as_str())).filter_map(repository).collect();
+        let repositories: BTreeSet<&str> = references
+            .chain(kept.newest_first().map(|known| known.reference.as_str()))
+            .filter_map(repository)
+            .collect();
         for place in repositories {
             for (image, tag) in sight.images.of_repository(place) {
                 if names.of_base(base_of(image)).is_empty() {
@@ -203,7 +211,8 @@ impl ComposeTarget {
         for (version, image) in candidates {
             let is_known = live.is_some_and(|live| live.version == version)
                 || available.iter().any(|known: &Release| known.version == version);
-            if is_known || available.len() >= AVAILABLE_LIMIT || !(sight.images.has(&image) || offered.contains(&image)) {
+            if is_known || available.len() >= AVAILABLE_LIMIT || !(sight.images.has(&image) || offered.contains(&image))
+            {
                 continue;
             }
             if let Some(live) = live {

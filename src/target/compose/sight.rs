@@ -94,9 +94,8 @@ impl Sight {
 
     /// Whether containers of two releases stand side by side.
     pub(super) fn is_mixed(&self) -> bool {
-        let same = |container: &Container| {
-            (container.image.clone(), container.config_hash().map(|(hash, _)| hash.to_owned()))
-        };
+        let same =
+            |container: &Container| (container.image.clone(), container.config_hash().map(|(hash, _)| hash.to_owned()));
         let mut all = self.containers.iter().map(same);
         all.next().is_some_and(|first| all.any(|other| other != first))
     }
@@ -119,7 +118,10 @@ impl Sight {
         };
         // What was kept to compare it with is lost.
         let inherited = names.inherited().filter(|(version, before)| {
-            made_to_be.is_none() && !names.is_named(&content) && base(before) == base_content && kept.of(version).is_none()
+            made_to_be.is_none()
+                && !names.is_named(&content)
+                && base(before) == base_content
+                && kept.of(version).is_none()
         });
         let (version, known_as, is_ours) = match (made_to_be, inherited) {
             (Some(version), _) => (version, names.known_as(&content).to_owned(), true),

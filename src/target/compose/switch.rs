@@ -44,7 +44,10 @@ impl ComposeTarget {
         }
         let digest = kept.of(version).and_then(|known| known.digests.first().cloned());
         let Some(digest) = digest else {
-            return Err(unavailable(version, format!("its image {} is gone, and no registry is known to have it", short(&image))));
+            return Err(unavailable(
+                version,
+                format!("its image {} is gone, and no registry is known to have it", short(&image)),
+            ));
         };
         let mut command = vec!["docker".to_owned()];
         command.extend(self.address().arguments());
@@ -66,11 +69,8 @@ impl ComposeTarget {
         to: &Version,
     ) -> Result<String, TargetError> {
         let until = Instant::now() + attempt.deadline;
-        let unseen = |error: TargetError| TargetError::Unseen {
-            from: from.clone(),
-            to: to.clone(),
-            why: Box::new(error),
-        };
+        let unseen =
+            |error: TargetError| TargetError::Unseen { from: from.clone(), to: to.clone(), why: Box::new(error) };
         let sight = self.sight().await.map_err(unseen)?;
         let kept = self.kept().await?;
         let live = sight.identify(&self.names(), &kept);
@@ -128,7 +128,7 @@ impl ComposeTarget {
 
     /// The image that the files name for the service, if they do.
     async fn named_image(&self, own: &[PathBuf]) -> Result<Option<String>, TargetError> {
-        let end = self.ask("config", own, &["config", "--images", &self.form.service]).await?;
+        let end = self.ask("docker compose config", own, &["config", "--images", &self.form.service]).await?;
         let mut lines = end.stdout.lines().map(str::trim).filter(|line| !line.is_empty());
         // With those that it depends on, nobody knows whose is whose.
         let first = lines.next().map(str::to_owned);
@@ -137,7 +137,10 @@ impl ComposeTarget {
 
     /// The project, where its files can be used.
     fn usable<'a>(&self, sight: &'a Sight, version: &Version) -> Result<&'a Project, TargetError> {
-        sight.project.as_ref().map_err(|why| unavailable(version, format!("its project cannot be used: failed to {why}")))
+        sight
+            .project
+            .as_ref()
+            .map_err(|why| unavailable(version, format!("its project cannot be used: failed to {why}")))
     }
 
     /// The image that a name stands for.

@@ -98,8 +98,7 @@ impl ComposeTarget {
                 command
             };
             let deadline = until.saturating_duration_since(Instant::now()).min(self.form.rollout_timeout);
-            let tool =
-                Tool { name: "docker compose start", command: &CommandLine(command), versions: None, deadline };
+            let tool = Tool { name: "docker compose start", command: &CommandLine(command), versions: None, deadline };
             tools.change_in(tool, &self.form.project_directory, key).await?;
         }
         self.keep(|kept| kept.stopped.take().is_some()).await?;
@@ -109,7 +108,7 @@ impl ComposeTarget {
     /// Whether the services that traffic is stopped by are there.
     pub(in crate::target) async fn can_stop_traffic(&self) -> Result<(), TargetError> {
         let project = self.project().await?;
-        let listed = self.ask("config", &project.files, &["config", "--services"]).await?;
+        let listed = self.ask("docker compose config", &project.files, &["config", "--services"]).await?;
         let there: Vec<&str> = listed.stdout.split_whitespace().collect();
         match self.form.stop_traffic.iter().find(|service| !there.contains(&service.as_str())) {
             Some(missing) if listed.succeeded() => Err(super::ComposeError::NoService {

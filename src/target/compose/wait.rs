@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-use super::{ComposeTarget, container::Container, health::{Count, Health}, sight::Sight};
+use super::{
+    ComposeTarget,
+    container::Container,
+    health::{Count, Health},
+    sight::Sight,
+};
 use crate::{core::name::Version, target::TargetError};
 
 /// Between two looks at a rollout that is waited for.
