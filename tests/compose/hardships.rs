@@ -153,7 +153,13 @@ async fn a_port_that_is_taken_is_told_and_what_was_there_comes_back_once_it_is_f
     bed.deploy("2");
     until(&target, "published", |seen| ready(seen) == 1 && bed.serves().is_some()).await;
     bed.docker_says(&["compose", "stop", "--timeout", "1", "api"]);
-    let taken = TcpListener::bind(("127.0.0.1", bed.port.number)).expect("it is free now");
+    // The engine lets go of it a moment later.
+    let taken = loop {
+        match TcpListener::bind(("127.0.0.1", bed.port.number)) {
+            Ok(listener) => break listener,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
     let live = target.observe().await.expect("it is seen").current.expect("told").version;
     let switched = bed.operate(&target, switch(live.as_str(), "1"), 30).await;
     assert!(

@@ -115,6 +115,29 @@ async fn files_that_were_edited_and_not_deployed_hold_a_rollback() {
 }
 
 #[tokio::test]
+async fn a_service_that_was_put_up_alone_is_no_edited_one() {
+    let bed = Bed::new("alone");
+    bed.image("1", Fate::Serves);
+    bed.image("2", Fate::Serves);
+    let more = format!("    depends_on: [other]\n  other:\n    image: {}\n    init: true\n", bed.name_of("1"));
+    let target = bed.target();
+    bed.deploy_with("1", &more);
+    until(&target, "the first release", is_settled_at("1")).await;
+    bed.write(&bed.file(&bed.name_of("2"), &more));
+    bed.docker_says(&["compose", "up", "--detach", "--no-deps", "api"]);
+    let seen = until(&target, "the second release", is_settled_at("2")).await;
+    assert_eq!(seen.hindrances(), []);
+    super::bed::done(bed.operate(&target, super::bed::switch("2", "1"), 40).await);
+    let seen = until(&target, "rolled back", is_settled_at("1")).await;
+    assert_eq!(seen.hindrances(), [], "nor is one that we put up");
+    // What is changed beside the image since then is.
+    bed.write(
+        &bed.file(&bed.name_of("3"), &more.replace("    depends_on", "    environment: {A: '1'}\n    depends_on")),
+    );
+    until(&target, "it is held", |seen| !seen.hindrances().is_empty()).await;
+}
+
+#[tokio::test]
 async fn some_of_several_replicas_failing_is_a_partial_failure() {
     let bed = Bed::new("partial");
     bed.image("1", Fate::Serves);

@@ -17,6 +17,8 @@ const COMPOSE_VERSION: &str = "com.docker.compose.version";
 pub(super) const VERSION: &str = "backstop.io/version";
 pub(super) const IMAGE: &str = "backstop.io/image";
 pub(super) const INCIDENT: &str = "backstop.io/incident";
+/// What the project's own files said of the service then, its image aside.
+pub(super) const FILES: &str = "backstop.io/files";
 
 /// A container that counts: of the service itself, and not being removed.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     address::Address,
-    container::{IMAGE, INCIDENT, VERSION},
+    container::{FILES, IMAGE, INCIDENT, VERSION},
 };
 use crate::config::form::ComposeTarget;
 
@@ -92,16 +92,23 @@ pub(super) fn command(form: &ComposeTarget, address: &Address, files: &[PathBuf]
     command
 }
 
-/// What pins a service to an image, to be laid over the project's files. JSON is YAML, too.
-pub(super) fn pin(service: &str, image: &str, version: &str, incident: &str) -> Value {
+/// What pins a service to an image, to be laid over the project's files; with what those say, as far as that is known. JSON
+/// is YAML, too.
+pub(super) fn pin(service: &str, image: &str, version: &str, incident: &str, files: Option<&str>) -> Value {
     // A dollar sign would be taken for a variable.
-    let labels = json!({VERSION: version.replace('$', "$$"), IMAGE: image, INCIDENT: incident.replace('$', "$$")});
+    let mut labels = json!({VERSION: version.replace('$', "$$"), IMAGE: image, INCIDENT: incident.replace('$', "$$")});
+    if let Some(files) = files {
+        labels[FILES] = files.into();
+    }
     json!({"services": {service: {"image": image, "pull_policy": "never", "labels": labels}}})
 }
 
-/// What names the image only, to see whether the files say otherwise the same as when a container was made.
-pub(super) fn as_named(service: &str, reference: &str) -> Value {
-    json!({"services": {service: {"image": reference}}})
+/// What names the image only, to see whether the files say otherwise the same as when a container was made. Who went up
+/// without what the service depends on left that out.
+pub(super) fn as_named(service: &str, reference: &str, alone: bool) -> String {
+    let depends_on = if alone { r#", "depends_on": !reset null"# } else { "" };
+    let (service, reference) = (Value::from(service), Value::from(reference.replace('$', "$$")));
+    format!(r#"{{"services": {{{service}: {{"image": {reference}{depends_on}}}}}}}"#)
 }
 
 #[cfg(test)]
@@ -132,6 +139,20 @@ mod tests {
         assert_eq!(files(&form(&[]), nobody).expect("named"), [here("other.yml"), here("b.yml")]);
         let by_environment = |name: &str| (name == VARIABLE).then(|| "c.yml".to_owned());
         assert_eq!(files(&form(&[]), by_environment).expect("named"), [here("c.yml")]);
+    }
+
+    #[test]
+    fn what_is_laid_over_the_files_is_yaml() {
+        for alone in [false, true] {
+            let text = as_named("my api", "shop:1\"", alone);
+            let read: Value = serde_saphyr::from_str(&text.replace("!reset ", "")).expect("YAML");
+            assert_eq!(read["services"]["my api"]["image"], "shop:1\"", "{text}");
+            assert_eq!(text.contains("depends_on"), alone);
+        }
+        let pinned = pin("api", "sha256:a", "1$2", "api-1", Some("aaaa"));
+        assert_eq!(pinned["services"]["api"]["labels"]["backstop.io/version"], "1$$2");
+        assert_eq!(pinned["services"]["api"]["labels"]["backstop.io/files"], "aaaa");
+        assert!(pin("api", "a", "1", "api-1", None).pointer("/services/api/labels/backstop.io~1files").is_none());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     ComposeError, ComposeTarget,
-    container::Container,
+    container::{Container, FILES},
     files::{self, Print},
 };
 use crate::{
@@ -24,6 +24,8 @@ const READ_WITHIN: Duration = Duration::from_secs(20);
 const BELIEVED_FOR: Duration = Duration::from_secs(60);
 /// The same of what could not be read.
 const DOUBTED_FOR: Duration = Duration::from_secs(10);
+/// Named where any image is as good as another.
+const ANY_IMAGE: &str = "backstop.local/any:any";
 /// Laid over the files to compare them with what runs.
 const COMPARED: &str = "compared.yaml";
 
@@ -156,19 +158,50 @@ impl ComposeTarget {
             return Ok(None);
         }
         if live.made_to_be().is_some() {
-            let mut with_pin = project.files.clone();
-            with_pin.push(directory.join(super::OVERRIDE));
-            return Ok(self.hash(&with_pin).await?.map(|now| now != hash));
+            let Some(before) = live.label(FILES) else { return Ok(None) };
+            return Ok(self.files_hash(project).await?.map(|now| now != before));
         }
         if self.hash(&project.files).await?.as_deref() == Some(hash) {
             return Ok(Some(false));
         }
-        // The image may have been named by whoever deployed.
+        // The image may have been named by whoever deployed, and the service put up alone.
+        let mut compared = None;
+        for alone in [false, true] {
+            let now = self.hash_as_named(project, directory, live.reference(), alone).await?;
+            if now.as_deref() == Some(hash) {
+                return Ok(Some(false));
+            }
+            compared = compared.or(now);
+        }
+        Ok(compared.map(|_| true))
+    }
+
+    /// What tells whether the project's own files say the same of the service, its image aside.
+    pub(super) async fn files_hash(&self, project: &Project) -> Result<Option<String>, TargetError> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        self.hash_as_named(project, directory, ANY_IMAGE, false).await
+    }
+
+    async fn hash_as_named(
+        &self,
+        project: &Project,
+        directory: &Path,
+        reference: &str,
+        alone: bool,
+    ) -> Result<Option<String>, TargetError> {
         let path = directory.join(COMPARED);
-        self.write(&path, files::as_named(&self.form.service, live.reference()).to_string()).await?;
+        self.write(&path, files::as_named(&self.form.service, reference, alone)).await?;
         let mut with_image = project.files.clone();
         with_image.push(path);
-        Ok(self.hash(&with_image).await?.map(|now| now != hash))
+        self.hash(&with_image).await
+    }
+
+    /// The image that the files name for the service, where all that they say can be read.
+    pub(super) async fn named_image(&self, project: &Project) -> Result<Option<String>, TargetError> {
+        let service = self.form.service.as_str();
+        let end = self.ask("docker compose config", &project.files, &["config", "--format", "json", service]).await?;
+        let whole: Option<serde_json::Value> = serde_json::from_str(&end.stdout).ok().filter(|_| end.succeeded());
+        Ok(whole.and_then(|whole| Some(whole.get("services")?.get(service)?.get("image")?.as_str()?.to_owned())))
     }
 
     async fn hash(&self, files: &[PathBuf]) -> Result<Option<String>, TargetError> {

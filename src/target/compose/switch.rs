@@ -82,7 +82,7 @@ impl ComposeTarget {
         if !self.has_image(&image).await.map_err(unseen)? {
             return Err(unavailable(to, format!("its image {} is gone", short(&image))));
         }
-        let (files, pinned) = self.files_with(&project.files, &sight, &image, to, attempt).await?;
+        let (files, pinned) = self.files_with(project, &sight, &image, to, attempt).await?;
         let places: BTreeSet<&str> = sight.containers.iter().map(Container::number).collect();
         let scale = format!("{}={}", self.form.service, places.len().max(1));
         let mut rest = vec!["up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--scale", scale.as_str()];
@@ -106,33 +106,26 @@ impl ComposeTarget {
     /// The files to go up with; and whether ours is among them.
     async fn files_with(
         &self,
-        own: &[PathBuf],
+        project: &Project,
         sight: &Sight,
         image: &str,
         to: &Version,
         attempt: &Attempt,
     ) -> Result<(Vec<PathBuf>, bool), TargetError> {
         let Some(directory) = &self.directory else { return Err(TargetError::NotConfigured("up")) };
-        let mut with_pin = own.to_vec();
+        let mut with_pin = project.files.clone();
         // The release that the files themselves name needs no pin: going back to it takes ours away.
-        let named = self.named_image(own).await?;
+        let named = self.named_image(project).await?;
         if named.is_some_and(|named| sight.images.is_called(&named, image)) {
             return Ok((with_pin, false));
         }
         let path = directory.join(OVERRIDE);
-        let text = files::pin(&self.form.service, image, to.as_str(), attempt.key.incident.as_str()).to_string();
-        self.write(&path, text).await?;
+        let said = self.files_hash(project).await?;
+        let incident = attempt.key.incident.as_str();
+        let pin = files::pin(&self.form.service, image, to.as_str(), incident, said.as_deref());
+        self.write(&path, pin.to_string()).await?;
         with_pin.push(path);
         Ok((with_pin, true))
-    }
-
-    /// The image that the files name for the service, if they do.
-    async fn named_image(&self, own: &[PathBuf]) -> Result<Option<String>, TargetError> {
-        let end = self.ask("docker compose config", own, &["config", "--images", &self.form.service]).await?;
-        let mut lines = end.stdout.lines().map(str::trim).filter(|line| !line.is_empty());
-        // With those that it depends on, nobody knows whose is whose.
-        let first = lines.next().map(str::to_owned);
-        Ok(first.filter(|_| end.succeeded() && lines.next().is_none()))
     }
 
     /// The project, where its files can be used.
