@@ -33,7 +33,7 @@ const FILTERS: &str = r#"{"type":["container","image"],"event":["create","start"
 
 /// The engines that are spoken to, and the key under which configuration is hashed.
 #[derive(Debug)]
-pub struct Engines {
+pub(in crate::target) struct Engines {
     engines: Mutex<BTreeMap<Address, Arc<Followed>>>,
     key: OnceCell<Key>,
     /// Where the key is kept; none: it is made anew each time.

@@ -30,7 +30,7 @@ use std::{
     },
 };
 
-pub use engines::Engines;
+pub(super) use engines::Engines;
 pub use error::ComposeError;
 use tokio::{
     sync::{Mutex as WaitingMutex, MutexGuard as WaitingGuard},

@@ -203,8 +203,10 @@ impl ComposeTarget {
         for place in repositories {
             for (image, tag) in sight.images.of_repository(place) {
                 if names.of_base(base_of(image)).is_empty() {
-                    candidates.push((names.name(tag, base_of(image)), image.to_owned()));
+                    names.name(tag, base_of(image));
                 }
+                let named = names.of_base(base_of(image)).iter().rev();
+                candidates.extend(named.map(|version| (version.clone(), image.to_owned())));
             }
         }
         let (mut available, mut ways): (Vec<Release>, Vec<WayBack>) = (Vec::new(), Vec::new());

@@ -26,6 +26,9 @@ use crate::{
     },
 };
 
+/// Characters of what an engine says that are told: all of it fits into a reason.
+const SAID_LIMIT: usize = 150;
+
 impl ComposeTarget {
     /// Whether the image is there; where it is not, it is pulled, while all that serves goes on.
     pub(super) async fn ensure_available(
@@ -96,7 +99,7 @@ impl ComposeTarget {
         let command = CommandLine(files::command(&self.form, self.address(), &files, &rest));
         let deadline = until.saturating_duration_since(Instant::now()).min(self.form.rollout_timeout);
         let tool = Tool { name: "docker compose up", command: &command, versions: Some((from, to)), deadline };
-        tools.change_in(tool, &self.form.project_directory, &attempt.key).await?;
+        tools.change_in(tool, &self.form.project_directory, &attempt.key).await.map_err(shortened)?;
         let how = if pinned { "pinned by" } else { "as the project's files name it, without" };
         let directory = self.directory.as_deref().map(|directory| directory.join(OVERRIDE).display().to_string());
         let note = format!("image {} is up, {how} {}", short(&image), directory.unwrap_or_default());
@@ -153,6 +156,18 @@ impl ComposeTarget {
             Err(error) if error.is_absent() => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// An engine says which of its parts failed before it says why: what is told to people has little room, and why is its end.
+fn shortened(error: TargetError) -> TargetError {
+    match error {
+        TargetError::Ended { name, status, said } if said.chars().count() > SAID_LIMIT => {
+            let left_out = said.chars().count() - SAID_LIMIT;
+            let end: String = said.chars().skip(left_out).collect();
+            TargetError::Ended { name, status, said: format!("…{end}") }
+        }
+        other => other,
     }
 }
 
