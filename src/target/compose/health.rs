@@ -42,6 +42,8 @@ struct Seen {
     failed: Option<String>,
     /// Since when restarts are counted, and how many there had been.
     restarts: (Instant, i64),
+    /// How many there were when it was last seen.
+    restarts_before: i64,
 }
 
 impl Watched {
@@ -54,11 +56,17 @@ impl Watched {
                 unready: None,
                 failed: None,
                 restarts: (now, container.restarts),
+                restarts_before: container.restarts,
             };
             let mut seen = before.get(&container.id).cloned().unwrap_or(first);
             if seen.start.0 != container.started_at {
                 seen.start = (container.started_at.clone(), now);
+                // Not by its restart policy: somebody started it, and it may do better.
+                if container.restarts <= seen.restarts_before {
+                    (seen.unready, seen.failed) = (None, None);
+                }
             }
+            seen.restarts_before = container.restarts;
             // One that a person starts again counts from none.
             let is_recent = now.saturating_duration_since(seen.restarts.0) < RESTARTS_WITHIN;
             if !is_recent || container.restarts < seen.restarts.1 {
@@ -258,6 +266,8 @@ mod tests {
             (vec![(0, restarting(1)), (2, restarting(3))], "it was started again 3 times, and exits with status 1"),
             // It runs in between, and has not served.
             (vec![(0, restarting(1)), (2, restarting(3)), (4, restarted(4, "b"))], "it was started again 3 times"),
+            // Somebody started it again.
+            (vec![(0, exited("no")), (2, restarted(0, "b"))], ""),
             (vec![(0, restarting(3)), (4, restarted(4, "b")), (8, restarted(4, "b"))], "ready"),
         ] {
             let said = told(&seen);
