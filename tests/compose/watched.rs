@@ -78,13 +78,6 @@ impl Watch {
         self.directory.path()
     }
 
-    /// Kills it, and starts it again.
-    pub(crate) fn kill(&mut self) {
-        self.daemon.kill().expect("killed");
-        self.daemon.wait().expect("reaped");
-        self.daemon = Self::start(self.directory.path());
-    }
-
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -169,71 +162,6 @@ async fn bad_images_are_rolled_back_and_verified() {
         let shown = status.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(shown.contains("api is held at 1") && shown.contains("the next `docker compose up`"), "{status}");
     }
-}
-
-#[tokio::test]
-async fn a_plain_up_that_brings_the_bad_release_back_is_undone_once() {
-    let bed = Bed::new("watch-again");
-    bed.image("1", Fate::Serves);
-    bed.image("2", Fate::Unhealthy);
-    bed.deploy("1");
-    let watch = Watch::begin(&bed);
-    watch.trusts("1").await;
-    bed.deploy("2");
-    watch.verified("api-1").await;
-    assert_eq!(bed.serves().as_deref(), Some("1"));
-    bed.up();
-    let incident = watch.verified("api-2").await;
-    assert_eq!(incident["opened_by"], "Backstop", "{incident:#}");
-    assert!(incident.to_string().contains("block_known_bad"), "{incident:#}");
-    assert_eq!(bed.serves().as_deref(), Some("1"));
-}
-
-#[tokio::test]
-async fn killed_in_every_step_it_goes_on() {
-    for step in 1..=6 {
-        let bed = Bed::new(&format!("killed-{step}"));
-        bed.image("1", Fate::Serves);
-        bed.image("2", Fate::Unhealthy);
-        bed.deploy("1");
-        let mut watch = Watch::begin(&bed);
-        watch.trusts("1").await;
-        bed.deploy("2");
-        let under_way = format!("step: {}, event: Started", step - 1);
-        watch.wait(&format!("step {step} is under way"), |watch| watch.log().contains(&under_way).then_some(())).await;
-        watch.kill();
-        let begun = Instant::now();
-        let incident = watch.verified("api-1").await;
-        times::note(&format!("compose, kill -9 in step {step} of 6: start again to resolved"), begun.elapsed());
-        assert_eq!(incident["plans"].as_array().map(Vec::len), Some(1), "{incident:#}");
-        assert_eq!(bed.serves().as_deref(), Some("1"));
-        assert_eq!(bed.containers(), [format!("{}-api-1 running", bed.project)], "nothing is left over");
-    }
-}
-
-#[tokio::test]
-async fn killed_between_stop_and_up_the_service_does_not_stay_down() {
-    let bed = Bed::new("killed-between");
-    bed.image("1", Fate::Serves);
-    bed.image("2", Fate::Stubborn);
-    // Its check fails from the start, and it takes its whole grace to stop.
-    let stubborn = format!("{}    stop_grace_period: 4s\n", bed.published());
-    let stubborn = bed.file(&bed.name_of("2"), &stubborn).replacen("    stop_grace_period: 2s\n", "", 1);
-    let stubborn = stubborn.replace("/health/ready'", "/health/never'").replace("    init: true\n", "");
-    bed.deploy("1");
-    let mut watch = Watch::begin(&bed);
-    watch.trusts("1").await;
-    bed.write(&stubborn);
-    bed.up();
-    // The probe is well: only the check says that the release is not.
-    watch.wait("it is being stopped", |watch| watch.log().contains("step: 1, event: Started").then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    watch.kill();
-    let begun = Instant::now();
-    watch.verified("api-1").await;
-    times::note("compose, kill -9 between stop and up: start again to resolved", begun.elapsed());
-    assert_eq!(bed.serves().as_deref(), Some("1"));
-    assert_eq!(bed.containers(), [format!("{}-api-1 running", bed.project)]);
 }
 
 /// Requests at a steady pace, for as long as this value lives.

@@ -102,6 +102,7 @@ pub struct SignalPolicy {
 
 /// One service, as the core knows it.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else of the target")]
 pub struct ServicePolicy {
     /// Its name.
     pub name: ServiceName,

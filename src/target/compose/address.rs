@@ -26,8 +26,8 @@ pub(super) enum Way<'a> {
 }
 
 impl Address {
-    /// The engine of a target, where nothing is said by the environment's DOCKER_HOST, DOCKER_TLS_VERIFY and
-    /// DOCKER_CERT_PATH. Contexts of the command line are not followed.
+    /// The engine of a target; where nothing is written, as the environment's `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and
+    /// `DOCKER_CERT_PATH` say. Contexts of the command line are not followed.
     pub(super) fn of(form: &ComposeTarget, environment: impl Fn(&str) -> Option<String>) -> Self {
         let said = |name: &str| environment(name).filter(|value| !value.is_empty());
         if let Some(host) = &form.docker_host {

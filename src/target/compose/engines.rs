@@ -34,7 +34,7 @@ const FILTERS: &str = r#"{"type":["container","image"],"event":["create","start"
 /// The engines that are spoken to, and the key under which configuration is hashed.
 #[derive(Debug)]
 pub(in crate::target) struct Engines {
-    engines: Mutex<BTreeMap<Address, Arc<Followed>>>,
+    followed: Mutex<BTreeMap<Address, Arc<Followed>>>,
     key: OnceCell<Key>,
     /// Where the key is kept; none: it is made anew each time.
     key_path: Option<PathBuf>,
@@ -44,7 +44,7 @@ impl Engines {
     /// With the key in that directory, which is made when needed.
     pub(in crate::target) fn new(directory: Option<&Path>) -> Self {
         let key_path = directory.map(|directory| directory.join(KEY));
-        Self { engines: Mutex::default(), key: OnceCell::new(), key_path }
+        Self { followed: Mutex::default(), key: OnceCell::new(), key_path }
     }
 
     /// The key under which configuration is hashed.
@@ -62,7 +62,7 @@ impl Engines {
 
     /// The engine at that address; begins to follow what happens there where nobody does yet.
     pub(super) fn at(&self, address: &Address) -> Result<Arc<Followed>, ComposeError> {
-        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engines = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = engines.get(address) {
             return Ok(Arc::clone(known));
         }

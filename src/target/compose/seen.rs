@@ -75,8 +75,8 @@ impl ComposeTarget {
         let all = Count::of(sight.containers.iter(), is_ready, fails);
         let new = Count::of(sight.containers.iter().filter(is_new), is_ready, fails);
         let is_mixed = sight.is_mixed();
-        let serves = !is_mixed && new.ready > 0 && new.ready as usize == sight.containers.len();
-        let served = serves || live.and_then(|live| kept.of(&live.version)).is_some_and(|known| known.served);
+        let all_serve = !is_mixed && new.ready > 0 && new.ready as usize == sight.containers.len();
+        let served = all_serve || live.and_then(|live| kept.of(&live.version)).is_some_and(|known| known.served);
         let live_instances = (!is_mixed && served && live.is_some()).then(|| {
             let lasting = |one: &Container| {
                 if new.ready > 0 { watched.lasting_failure(one, now) } else { watched.failure(one, now) }
@@ -139,7 +139,7 @@ impl ComposeTarget {
                     )),
                     Ok(Some(false) | None) => {}
                     Err(error) => {
-                        not_undoable(format!("its project cannot be compared with what runs: failed to {error}"))
+                        not_undoable(format!("its project cannot be compared with what runs: failed to {error}"));
                     }
                 },
             },
@@ -205,8 +205,8 @@ impl ComposeTarget {
                 if names.of_base(base_of(image)).is_empty() {
                     names.name(tag, base_of(image));
                 }
-                let named = names.of_base(base_of(image)).iter().rev();
-                candidates.extend(named.map(|version| (version.clone(), image.to_owned())));
+                let versions = names.of_base(base_of(image)).iter().rev();
+                candidates.extend(versions.map(|version| (version.clone(), image.to_owned())));
             }
         }
         let (mut available, mut ways): (Vec<Release>, Vec<WayBack>) = (Vec::new(), Vec::new());

@@ -187,12 +187,12 @@ impl ComposeTarget {
             Err(error) if containers.is_empty() => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        let mut shelf = self.shelf.lock().await;
-        let images = shelf.list(&engine, engine.image_changes()).await?;
+        let mut remembered = self.shelf.lock().await;
+        let images = remembered.list(&engine, engine.image_changes()).await?;
         let mut sight = Sight { name, project, containers, images, image: None, key };
         if let Some(live) = sight.live() {
             let image = live.image.clone();
-            sight.image = Some(match shelf.config(&engine, &image).await {
+            sight.image = Some(match remembered.config(&engine, &image).await {
                 Ok(config) => config,
                 // Somebody removed it from under the container: what it said of itself is not known any more.
                 Err(error) if error.is_absent() => Arc::new(Value::Null),

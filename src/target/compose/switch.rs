@@ -38,7 +38,7 @@ impl ComposeTarget {
         attempt: &Attempt,
     ) -> Result<String, TargetError> {
         let sight = self.sight().await?;
-        self.usable(&sight, version)?;
+        usable(&sight, version)?;
         let kept = self.kept().await?;
         let image = self.image(&kept, version)?;
         // Not as it is remembered: what was pruned a moment ago is not there.
@@ -80,7 +80,7 @@ impl ComposeTarget {
         if let Some(live) = live.as_ref().map(|live| &live.version).filter(|live| *live != from && *live != to) {
             return Err(TargetError::Overtaken { from: from.clone(), to: to.clone(), live: live.clone() });
         }
-        let project = self.usable(&sight, to)?;
+        let project = usable(&sight, to)?;
         let image = self.image(&kept, to)?;
         if !self.has_image(&image).await.map_err(unseen)? {
             return Err(unavailable(to, format!("its image {} is gone", short(&image))));
@@ -131,14 +131,6 @@ impl ComposeTarget {
         Ok((with_pin, true))
     }
 
-    /// The project, where its files can be used.
-    fn usable<'a>(&self, sight: &'a Sight, version: &Version) -> Result<&'a Project, TargetError> {
-        sight
-            .project
-            .as_ref()
-            .map_err(|why| unavailable(version, format!("its project cannot be used: failed to {why}")))
-    }
-
     /// The image that a name stands for.
     fn image(&self, kept: &Kept, version: &Version) -> Result<String, TargetError> {
         if let Some(known) = kept.of(version) {
@@ -157,6 +149,11 @@ impl ComposeTarget {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The project, where its files can be used.
+fn usable<'a>(sight: &'a Sight, version: &Version) -> Result<&'a Project, TargetError> {
+    sight.project.as_ref().map_err(|why| unavailable(version, format!("its project cannot be used: failed to {why}")))
 }
 
 /// An engine says which of its parts failed before it says why: what is told to people has little room, and why is its end.
