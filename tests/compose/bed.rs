@@ -1,4 +1,4 @@
-//! A project of its own for each test, in the engine that DOCKER_HOST names.
+//! A project of its own for each test, in the engine that `DOCKER_HOST` names.
 
 use std::{
     fs,
