@@ -40,7 +40,9 @@ mod view;
 pub use certificate::{TOLD_WITHIN_DAYS, is_expiring};
 pub use clocks::ClockStep;
 pub use gather::GATHER_DEADLINE;
-pub(crate) use incident::{AS_IT_STANDS, LOOK_FIRST_FOR};
+#[cfg(feature = "testing")]
+pub(crate) use incident::AS_IT_STANDS;
+pub(crate) use incident::LOOK_FIRST_FOR;
 pub use ledger::UNCOMMITTED_LIMIT;
 pub use reload::{PlansUnderWay, Reload, Reloaded};
 pub use view::incident_view;
