@@ -19,6 +19,8 @@ mod between;
 mod by_hand;
 #[path = "engine/clock.rs"]
 mod clock;
+#[path = "engine/gathered.rs"]
+mod gathered;
 #[path = "engine/interrupted.rs"]
 mod interrupted;
 #[path = "engine/outages.rs"]

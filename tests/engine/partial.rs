@@ -1,24 +1,23 @@
-//! Partial failures, where what fails is restarted before anything is rolled back; and what is gathered for people.
+//! Partial failures, where what fails is restarted before anything is rolled back.
 
 use backstop::{
     core::{
         answer::Answer,
         entry::{Decision, Fact, PlanOutcome},
-        event::{Event, Refusal, Request, RollbackOrder},
+        event::{Refusal, Request, RollbackOrder},
         gate::Gate,
         name::ServiceIndex,
-        operation::{Gathering, Operation},
+        operation::Operation,
         page::{Page, PageKind},
         policy::{Finding, Mode, ServicePolicy},
         release::{Instance, Instances, LiveInstances, Standing, Workload},
-        sample::Reason,
         verdict::PlanKind,
         view::RollbackPreview,
     },
     testing::{Bench, Ends, SERVICE},
 };
 
-fn on_platform(policy: &mut ServicePolicy) {
+pub(super) fn on_platform(policy: &mut ServicePolicy) {
     policy.on_platform = true;
 }
 
@@ -27,7 +26,7 @@ fn instance(number: u32) -> Instance {
 }
 
 /// Four instances, of which these fail; one may be restarted at a time.
-fn failing(numbers: &[u32]) -> Workload {
+pub(super) fn failing(numbers: &[u32]) -> Workload {
     let failing = u32::try_from(numbers.len()).expect("a few");
     let to_restart = numbers.iter().take(1).map(|number| instance(*number)).collect();
     // Thirty percent of four are one.
@@ -37,12 +36,12 @@ fn failing(numbers: &[u32]) -> Workload {
     Workload { instances, ..Workload::default() }
 }
 
-fn plans(bench: &Bench) -> Vec<(PlanKind, Option<PlanOutcome>)> {
+pub(super) fn plans(bench: &Bench) -> Vec<(PlanKind, Option<PlanOutcome>)> {
     let incident = bench.incident(1);
     incident.plans.iter().map(|plan| (plan.plan, plan.ended.map(|(_, outcome)| outcome))).collect()
 }
 
-fn is_open(bench: &Bench) -> bool {
+pub(super) fn is_open(bench: &Bench) -> bool {
     bench.record().open_incident.is_some()
 }
 
@@ -54,16 +53,16 @@ fn restarts(bench: &Bench) -> Vec<Vec<Instance>> {
     bench.operations.iter().filter_map(|attempt| restart(&attempt.operation)).collect()
 }
 
-fn page<'a>(bench: &'a Bench, about: &str) -> &'a Page {
+pub(super) fn page<'a>(bench: &'a Bench, about: &str) -> &'a Page {
     let found = bench.pages.iter().find(|page| page.summary.contains(about));
     found.unwrap_or_else(|| panic!("no page says {about:?}: {:#?}", bench.told()))
 }
 
-fn order(plan: PlanKind) -> RollbackOrder {
+pub(super) fn order(plan: PlanKind) -> RollbackOrder {
     RollbackOrder { plan: Some(plan), ..RollbackOrder::default() }
 }
 
-fn ask(bench: &mut Bench, order: RollbackOrder) -> Result<String, Refusal> {
+pub(super) fn ask(bench: &mut Bench, order: RollbackOrder) -> Result<String, Refusal> {
     bench.ask(Request::RollBack { service: SERVICE.into(), order })
 }
 
@@ -196,6 +195,24 @@ fn after_a_restart_what_is_not_seen_to_serve_is_not_clear() {
         bench.workload = Some(failing(&[]));
         bench.until("over", |bench| !is_open(bench));
         assert_eq!(bench.record().incident_count, 1);
+    }
+}
+
+/// A service that grows and shrinks has an instance that is starting at any time, and one may never find a place.
+#[test]
+fn what_goes_on_starting_keeps_no_incident_open() {
+    for restart in [false, true] {
+        let mut bench = Bench::new(Mode::Ask, on_platform);
+        bench.workload = Some(failing(&[2]));
+        bench.until("told", is_open);
+        let mut starting = failing(&[]);
+        starting.instances.live.as_mut().expect("its own").ready = 3;
+        bench.workload = Some(starting);
+        if restart {
+            bench.restart(5);
+        }
+        bench.pass(400);
+        assert!(!is_open(&bench), "restart: {restart}: {:#?}", bench.told());
     }
 }
 
@@ -402,96 +419,6 @@ fn by_hand_it_is_shown_ordered_and_refused_in_its_own_words() {
         let said = conflict(ask(&mut host, order(plan)));
         assert!(said.contains(why), "{said}");
     }
-}
-
-fn gathered(bench: &mut Bench, outcome: Result<Gathering, Reason>) {
-    let incident = bench.gathers.last().expect("it was begun").clone();
-    bench.feed(Event::Gathered { incident, outcome });
-}
-
-fn found() -> Gathering {
-    Gathering { place: "/evidence/shop-0-1".to_owned(), files: 9, seen: vec!["2 of 3 nodes are ready".to_owned()] }
-}
-
-#[test]
-fn when_the_system_is_down_evidence_is_gathered_beside_the_rollback() {
-    let mut bench = Bench::with_v2(Mode::Act, on_platform);
-    bench.ready = Some(false);
-    bench.until("gathering", |bench| !bench.gathers.is_empty());
-    // Nothing comes back of it, and nothing waits for it.
-    bench.until("rolled back", |bench| !bench.switches().is_empty());
-    bench.ready = Some(true);
-    gathered(&mut bench, Ok(found()));
-    bench.pass(1);
-    let told = page(&bench, "gathered: 9 files in /evidence/shop-0-1");
-    assert_eq!(told.details, ["2 of 3 nodes are ready"]);
-    bench.until("over", |bench| !is_open(bench));
-    assert_eq!(bench.gathers.len(), 1, "once an incident");
-    assert_eq!(plans(&bench), [(PlanKind::Quick, Some(PlanOutcome::Verified))]);
-}
-
-fn ended_gathering(bench: &Bench, because: &str) -> usize {
-    let ended = |fact: &Fact| matches!(fact, Fact::Gathered { why_not: Some(why), .. } if why.contains(because));
-    bench.journal.iter().filter(|(_, entry)| ended(&entry.fact)).count()
-}
-
-/// It may be what ended the process: however often that is started, gathering is not begun again.
-#[test]
-fn what_was_being_gathered_when_the_daemon_was_killed_is_not_begun_again() {
-    let mut bench = Bench::new(Mode::Observe, on_platform);
-    bench.ready = Some(false);
-    bench.until("gathering", |bench| bench.gathers.len() == 1);
-    for _ in 0..3 {
-        bench.restart(5);
-        bench.pass(30);
-    }
-    assert_eq!((bench.gathers.len(), ended_gathering(&bench, "Backstop was started anew")), (1, 1));
-    page(&bench, "nothing could be gathered");
-    // A person may want it all the same.
-    ask(&mut bench, order(PlanKind::Gather)).expect("begun");
-    assert_eq!(bench.gathers.len(), 2);
-}
-
-#[test]
-fn gathering_that_hangs_ends() {
-    let mut bench = Bench::new(Mode::Observe, on_platform);
-    bench.ready = Some(false);
-    bench.until("gathering", |bench| bench.gathers.len() == 1);
-    bench.pass(100);
-    page(&bench, "nothing could be gathered");
-    assert_eq!((bench.gathers.len(), ended_gathering(&bench, "no answer")), (1, 1));
-}
-
-#[test]
-fn where_the_platform_cannot_be_seen_evidence_is_gathered_and_people_decide() {
-    let mut bench = Bench::with_v2(Mode::Act, on_platform);
-    bench.pass(20);
-    bench.live = None;
-    bench.requests = (40, 20);
-    bench.until("gathering", |bench| !bench.gathers.is_empty());
-    gathered(&mut bench, Ok(found()));
-    bench.until("told", |bench| bench.was_told(PageKind::RollbackRefused));
-    let told = page(&bench, "not acted on: the target cannot be seen");
-    assert_eq!(told.details, ["gathered: 9 files in /evidence/shop-0-1", "2 of 3 nodes are ready"]);
-    assert!(bench.operations.is_empty());
-}
-
-#[test]
-fn gathering_by_hand_opens_an_incident_for_its_evidence() {
-    let mut bench = Bench::new(Mode::Act, on_platform);
-    let reason = Some("it feels slow".to_owned());
-    let said = ask(&mut bench, RollbackOrder { reason, ..order(PlanKind::Gather) }).expect("begun");
-    assert!(said.starts_with("shop-0: gathering into the evidence of shop-0-1"), "{said}");
-    assert_eq!(bench.gathers, ["shop-0-1".into()]);
-    let again = ask(&mut bench, order(PlanKind::Gather));
-    assert!(matches!(&again, Err(Refusal::Conflict(why)) if why.contains("already")), "{again:?}");
-    gathered(&mut bench, Err(Reason::new("list the nodes: forbidden")));
-    bench.pass(1);
-    page(&bench, "nothing could be gathered for the evidence: failed to list the nodes: forbidden");
-    assert!(bench.operations.is_empty());
-    // As often as somebody wants it.
-    ask(&mut bench, order(PlanKind::Gather)).expect("begun");
-    assert_eq!(bench.gathers.len(), 2);
 }
 
 /// Who only observes is told which plan would have come, and that is not always a rollback.

@@ -35,6 +35,10 @@ const OUTAGES: [&str; 2] = ["system_down", "rollout_failing"];
 /// it, and one more may be on its way.
 const HEARD_AGAIN_INTERVALS: u32 = 6;
 
+/// A target that is looked at anew has said of an instance that it fails by then, if it does: ten times as long as one is
+/// given to become ready, for those whose own probes are slow.
+const INSTANCES_JUDGED_WITHIN: Duration = Duration::from_mins(5);
+
 /// A signal that is found lost so long after the process stood still is put down to that.
 const STOOD_STILL_LATELY: Duration = Duration::from_mins(1);
 
@@ -174,18 +178,20 @@ impl Service {
     pub(super) fn is_calm(&self, turn: &Turn<'_>) -> bool {
         let Some(incident) = turn.open_incident(&self.name) else { return true };
         self.watch.verdict().kind < VerdictKind::Consider
-            && !self.awaits_instances(incident)
+            && !self.awaits_instances(turn, incident)
             && self
                 .watch
                 .condition_answers()
                 .all(|(name, answer)| answer == Answer::No || !incident.fired.contains(name))
     }
 
-    /// Whether what fired may have been instances that fail, and they are not seen to serve by now: after a restart it is
-    /// not known for how long they have not.
-    fn awaits_instances(&self, incident: &IncidentRecord) -> bool {
+    /// Whether what fired may have been instances that fail, and they are not seen to serve by now: a process that has just
+    /// begun does not know yet for how long they have not. Later the target's own answer is enough; an instance that is
+    /// only starting, or finds no place, keeps no incident open.
+    fn awaits_instances(&self, turn: &Turn<'_>, incident: &IncidentRecord) -> bool {
         let may_be = incident.fired.iter().any(|name| name.as_str() == "rollout_failing");
         may_be
+            && turn.now.boot < self.begun_at.after(INSTANCES_JUDGED_WITHIN)
             && self
                 .sight
                 .observation()

@@ -38,6 +38,8 @@ pub(super) struct Service {
     pub(super) name: ServiceName,
     pub(super) policy: Arc<ServicePolicy>,
     pub(super) watch: Watch,
+    /// Since when this process watches it.
+    pub(super) begun_at: BootTime,
     pub(super) sight: Sight,
     pub(super) rollout: RolloutWatch,
     pub(super) soak: Soak,
@@ -125,6 +127,7 @@ impl Service {
             name: policy.name.clone(),
             watch: Watch::new(Arc::clone(&policy), now),
             policy,
+            begun_at: now.boot,
             sight: Sight::default(),
             rollout: RolloutWatch::default(),
             soak: Soak::default(),
