@@ -14,6 +14,7 @@ mod discord;
 mod drive;
 mod gather;
 mod history;
+mod house;
 mod incident;
 mod known_bad;
 mod ledger;
@@ -58,7 +59,7 @@ use self::{
 };
 use super::{
     action::{Action, Actions},
-    durable::{Durable, KEPT_AT_LEAST, PauseRecord},
+    durable::Durable,
     entry::Fact,
     event::{Event, Refusal, Reply, Request},
     gate::Neighbours,
@@ -68,12 +69,6 @@ use super::{
     sample::Sample,
     time::{BootTime, MachineStart, Now},
 };
-
-/// What concerns no single service is looked after so often.
-const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(1);
-
-/// What need not be kept any more is looked for so often: it was kept for days.
-const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Everything the core knows.
 #[derive(Debug)]
@@ -357,33 +352,6 @@ impl State {
         }
     }
 
-    /// What runs out for the daemon as a whole, whatever its services are busy with.
-    fn keep_house(&mut self, now: Now, actions: &mut Actions) {
-        if now.boot < self.keep_house_at {
-            return;
-        }
-        self.keep_house_at = now.boot.after(KEEP_HOUSE_EVERY);
-        self.tell_impaired(now, actions);
-        self.tell_store_failing(now, actions);
-        self.end_pauses(now, actions);
-        self.forget(now, actions);
-    }
-
-    /// What is over for longer than it is kept, or the evidence of it, goes.
-    fn forget(&mut self, now: Now, actions: &mut Actions) {
-        if now.boot < self.forget_at || self.ledger.is_full() {
-            return;
-        }
-        self.forget_at = now.boot.after(FORGET_EVERY);
-        let keep = self.policy.keep.max(KEPT_AT_LEAST);
-        let before = self.ledger.steady(now).before(keep);
-        let watched: BTreeSet<_> = self.policy.services.iter().map(|service| &service.name).collect();
-        let services = self.ledger.durable.former_services(before, |name| watched.contains(name));
-        if !services.is_empty() || self.ledger.durable.keeps_from_before(before) {
-            self.ledger.append(now, None, Fact::Forgotten { before: now.wall.before(keep), services }, actions);
-        }
-    }
-
     fn looked(&mut self, now: Now, index: ServiceIndex, key: Option<&StepKey>, look: &Look, actions: &mut Actions) {
         let is_news = self.with(now, index, actions, |service, turn| {
             // A look that was under way while we switched shows what was before: nobody else did that. And one that began
@@ -409,27 +377,6 @@ impl State {
         });
         if is_news {
             self.stirred.insert(index);
-        }
-    }
-
-    fn end_pauses(&mut self, now: Now, actions: &mut Actions) {
-        let steady = self.ledger.steady(now);
-        let is_over = |pause: &Option<PauseRecord>| pause.as_ref().is_some_and(|pause| pause.is_over(steady));
-        let durable = &self.ledger.durable;
-        let all = is_over(&durable.paused);
-        let ended: Vec<ServiceName> = self
-            .services
-            .iter()
-            .map(|service| &service.name)
-            .filter(|name| is_over(&durable.service(name).paused))
-            .cloned()
-            .collect();
-        let by = "its own end";
-        for name in ended {
-            self.ledger.append(now, Some(&name), Fact::Resumed { by: by.to_owned() }, actions);
-        }
-        if all {
-            self.ledger.append(now, None, Fact::Resumed { by: by.to_owned() }, actions);
         }
     }
 
