@@ -19,6 +19,8 @@ mod between;
 mod by_hand;
 #[path = "engine/clock.rs"]
 mod clock;
+#[path = "engine/folds.rs"]
+mod folds;
 #[path = "engine/gathered.rs"]
 mod gathered;
 #[path = "engine/interrupted.rs"]

@@ -117,10 +117,11 @@ impl Fold<'_> {
                 record.tell(at, format!("evidence is being gathered: {why}{by}"));
             }
             Fact::Gathered { incident, found, why_not } => {
+                let not_begun = self.dangling(format!("gathering under way for incident {incident}"));
                 let record = self.incident(incident)?;
-                if let Some(gather) = &mut record.gather {
-                    gather.ended = Some(found.clone().ok_or_else(|| why_not.clone().unwrap_or_default()));
-                }
+                let under_way = record.gather.as_mut().filter(|gather| gather.ended.is_none());
+                let gather = under_way.ok_or(not_begun)?;
+                gather.ended = Some(found.clone().ok_or_else(|| why_not.clone().unwrap_or_default()));
                 let text = match found {
                     Some(found) => found.words(),
                     None => format!("nothing could be gathered: failed to {}", why_not.as_deref().unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! The journal's entries. The durable state is a fold over them, by `record::apply`, live and after a restart alike.
+//! The journal's entries. The durable state is a fold over them, by `Durable::apply`, live and after a restart alike.
 //!
 //! An entry is added to, never changed: an older store must fold for ever. Fields that come later have defaults.
 

@@ -97,18 +97,25 @@ impl ComposeTarget {
         ComposeError::Project { directory: self.form.project_directory.clone(), said }.into()
     }
 
+    /// The services of the project, by name.
+    pub(super) async fn services(&self, files: &[PathBuf]) -> Result<Vec<String>, TargetError> {
+        let listed = self.ask("docker compose config", files, &["config", "--services"]).await?;
+        if !listed.succeeded() {
+            return Err(self.wrong_project(listed.last_line().unwrap_or("it says nothing").to_owned()));
+        }
+        let mut services: Vec<String> = listed.stdout.split_whitespace().map(str::to_owned).collect();
+        services.sort_unstable();
+        Ok(services)
+    }
+
     async fn read_project(&self, files: Vec<PathBuf>) -> Result<Project, TargetError> {
         let service = self.form.service.as_str();
         let end = self.ask("docker compose config", &files, &["config", "--format", "json", service]).await?;
         if !end.succeeded() {
             let said = end.last_line().unwrap_or("it says nothing").to_owned();
             if said.contains("no such service") {
-                let listed = self.ask("docker compose config", &files, &["config", "--services"]).await?;
-                let mut there: Vec<&str> = listed.stdout.split_whitespace().collect();
-                there.sort_unstable();
-                let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
                 let project = self.form.project_directory.display().to_string();
-                return Err(ComposeError::NoService { service: service.to_owned(), project, there }.into());
+                return Err(no_service(service, project, &self.services(&files).await?));
             }
             return Err(self.wrong_project(said));
         }
@@ -220,6 +227,11 @@ impl ComposeTarget {
         };
         self.calls.run(atomic::parent(path), write).await
     }
+}
+
+pub(super) fn no_service(service: &str, project: String, there: &[String]) -> TargetError {
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    ComposeError::NoService { service: service.to_owned(), project, there }.into()
 }
 
 /// The project's name: the first line of its canonical form. The rest may be long, and is not all there.

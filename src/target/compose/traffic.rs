@@ -11,6 +11,7 @@ use super::{
     container::{Container, State},
     files,
     kept::{Ran, Stopped},
+    project::no_service,
 };
 use crate::{
     config::form::CommandLine,
@@ -108,16 +109,10 @@ impl ComposeTarget {
     /// Whether the services that traffic is stopped by are there.
     pub(in crate::target) async fn can_stop_traffic(&self) -> Result<(), TargetError> {
         let project = self.project().await?;
-        let listed = self.ask("docker compose config", &project.files, &["config", "--services"]).await?;
-        let there: Vec<&str> = listed.stdout.split_whitespace().collect();
-        match self.form.stop_traffic.iter().find(|service| !there.contains(&service.as_str())) {
-            Some(missing) if listed.succeeded() => Err(super::ComposeError::NoService {
-                service: missing.clone(),
-                project: project.name,
-                there: there.join(", "),
-            }
-            .into()),
-            _ => Ok(()),
+        let there = self.services(&project.files).await?;
+        match self.form.stop_traffic.iter().find(|service| !there.contains(service)) {
+            Some(missing) => Err(no_service(missing, project.name, &there)),
+            None => Ok(()),
         }
     }
 }
