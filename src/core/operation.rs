@@ -109,6 +109,9 @@ pub enum OperationOutcome {
     Failed(Reason),
     /// Nobody knows: it ran into its deadline, or the answer got lost. Look before doing anything.
     Unknown(Reason),
+    /// Somebody else has changed what it is about: another release is live, or the object is gone or another one. It is
+    /// not done, nothing is going on any more, and it is not tried again.
+    Overtaken(Reason),
 }
 
 /// What was left behind by an attempt of an earlier process.
@@ -195,6 +198,8 @@ pub struct Attempt {
     pub key: StepKey,
     /// What to do.
     pub operation: Operation,
+    /// Which object at the target the plan is about, where its platform tells objects of one name apart.
+    pub object: Option<String>,
     /// After this the outcome is [`OperationOutcome::Unknown`], unless it is known by then.
     pub deadline: Duration,
 }

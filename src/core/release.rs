@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{name::Version, time::WallTime};
+use super::{name::Version, sample::Reason, time::WallTime};
 
 /// What runs, or ran: more than a tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,6 +138,9 @@ pub struct Observation {
     /// Why it does not tell just now, where it is one that can; phrased to follow "failed to".
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub untold: Option<String>,
+    /// Why there is nothing at all, where that was seen for certain; phrased to follow "failed to".
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gone: Option<String>,
     /// What could be gone back to, as far as the target can tell; newest first.
     pub available: Vec<Release>,
     /// Whether the target says that it is changing just now.
@@ -151,6 +154,22 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// What was seen, where there is anything.
+    ///
+    /// # Errors
+    /// Why there is nothing.
+    pub fn there(self) -> Result<Self, Reason> {
+        match &self.gone {
+            Some(why) => Err(Reason::new(why)),
+            None => Ok(self),
+        }
+    }
+
+    /// Which object it is, where the platform tells objects of one name apart.
+    pub fn object(&self) -> Option<&str> {
+        self.workload.as_ref()?.object.as_deref()
+    }
+
     /// What speaks against a rollback at the target itself.
     pub fn hindrances(&self) -> &[Hindrance] {
         self.workload.as_ref().map_or(&[], |workload| &workload.hindrances)
@@ -175,6 +194,9 @@ impl Observation {
 /// What a platform shows of a workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
+    /// Which object it is: another one of the same name is another (in Kubernetes: the uid).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub object: Option<String>,
     /// What speaks against a rollback, or makes it impossible.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub hindrances: Vec<Hindrance>,

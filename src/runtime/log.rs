@@ -231,6 +231,7 @@ mod tests {
         let seen = Observation {
             current: None,
             untold: None,
+            gone: None,
             available: Vec::new(),
             rolling_out: false,
             ..Observation::default()

@@ -161,6 +161,7 @@ fn a_plan_under_way_puts_it_off() {
         from: "v2".into(),
         to: "v1".into(),
         deploy: 1,
+        object: None,
         steps: Vec::new(),
         approved_by: None,
         by_hand: None,

@@ -78,6 +78,7 @@ impl CommandTarget {
         Ok(Observation {
             current: Some(Release::of(current)),
             untold: None,
+            gone: None,
             available,
             rolling_out: false,
             failing: None,

@@ -208,10 +208,13 @@ impl TargetError {
         Reason::new(&self.to_string())
     }
 
-    /// What follows for an operation: failed where it is certain that nothing is going on any more.
+    /// What follows for an operation: failed where it is certain that nothing is going on any more; overtaken where somebody
+    /// else changed what it is about.
     pub(super) fn outcome(&self) -> OperationOutcome {
         let reason = self.reason();
         match self {
+            Self::Overtaken { .. } | Self::OvertakenHalfway { .. } => OperationOutcome::Overtaken(reason),
+            Self::Kubernetes(error) if error.is_overtaken() => OperationOutcome::Overtaken(reason),
             Self::Kubernetes(error) if !error.is_refusal() => OperationOutcome::Unknown(reason),
             Self::Compose(error) if !error.is_refusal() => OperationOutcome::Unknown(reason),
             Self::Hanging { .. }

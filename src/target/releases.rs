@@ -129,6 +129,7 @@ fn read(link: &Link) -> Result<Observation, TargetError> {
     Ok(Observation {
         current: current.map(Release::of),
         untold,
+        gone: None,
         available,
         rolling_out: false,
         ..Observation::default()

@@ -225,6 +225,7 @@ impl World {
         Observation {
             current: Some(Release::of(self.releases[self.current].0.clone())),
             untold: None,
+            gone: None,
             available: others.map(|(_, (version, _))| Release::of(version.clone())).collect(),
             rolling_out: workload.is_some() && rolls_out,
             failing: None,
@@ -246,7 +247,7 @@ impl World {
         let (from, to) = (self.place(from), self.place(to));
         if self.current != from && self.current != to {
             let why = format!("{} is live", self.releases[self.current].0);
-            return Err(OperationOutcome::Failed(Reason::new(&why)));
+            return Err(OperationOutcome::Overtaken(Reason::new(&format!("switch: {why}"))));
         }
         self.receipts.insert(key.clone(), Receipt::Interrupted);
         self.is_mistold |= fate == Fate::LiesThatItSwitched && self.current != to;

@@ -34,7 +34,7 @@ pub(super) fn looks(config: &Arc<Config>) -> Vec<Look> {
                 tokio::join!(target.denied(), target.observe(), target.can_stop_traffic());
             // Watches end with what they share.
             drop(shared);
-            judged(&key, kind, gitops, &denied, observed, traffic)
+            judged(&key, kind, gitops, &denied, observed.and_then(Observation::there), traffic)
         }));
     }
     looks

@@ -151,6 +151,8 @@ pub struct PlanRecord {
     pub from: Version,
     pub to: Version,
     pub deploy: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub object: Option<String>,
     pub started_at: WallTime,
     /// The same on the journal's time line.
     pub started: SteadyTime,

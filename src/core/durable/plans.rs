@@ -15,7 +15,7 @@ impl Fold<'_> {
     pub(super) fn plan_fact(&mut self, fact: &Fact) -> Result<(), FoldError> {
         let (at, steady) = (self.at, self.steady);
         match fact {
-            Fact::PlanStarted { incident, number, plan, from, to, deploy, steps, approved_by, by_hand } => {
+            Fact::PlanStarted { incident, number, plan, from, to, deploy, object, steps, approved_by, by_hand } => {
                 let verdict = Some(self.incident(incident)?.verdict);
                 let begun = PlanRecord {
                     verdict,
@@ -24,6 +24,7 @@ impl Fold<'_> {
                     from: from.clone(),
                     to: to.clone(),
                     deploy: *deploy,
+                    object: object.clone(),
                     started_at: at,
                     started: steady,
                     approved_by: approved_by.clone(),

@@ -12,6 +12,7 @@ use crate::core::{
     page::PageKind,
     plan,
     policy::{Atom, ConsiderThen, Expression, Finding, Mode, Question},
+    release::Observation,
     verdict::{PlanKind, VerdictKind},
 };
 
@@ -377,6 +378,7 @@ impl Service {
             from: from.clone(),
             to: to.clone(),
             deploy,
+            object: self.sight.observation().and_then(Observation::object).map(str::to_owned),
             steps,
             approved_by: approved_by.map(str::to_owned),
             by_hand: by_hand.cloned(),

@@ -180,7 +180,7 @@ impl Service {
         if !matches!(operation, Operation::Record { .. }) {
             self.flying = Some((key.clone(), lost_at));
         }
-        let attempt = Attempt { key, operation, deadline };
+        let attempt = Attempt { key, operation, object: plan.object.clone(), deadline };
         turn.after_commit(Action::Operate { service: self.index, attempt });
         false
     }
@@ -249,21 +249,17 @@ impl Service {
             return;
         }
         self.drive.waits_until = None;
-        if current.record.status == StepStatus::Undoing {
-            self.undo_ended(turn, &current, outcome);
-        } else {
-            match outcome {
-                OperationOutcome::Done(note) => self.succeeded(turn, &current, note),
-                OperationOutcome::Failed(reason) => self.failed(turn, &current, &reason),
-                // What changes nothing at the target needs no look: in time it has not come about.
-                OperationOutcome::Unknown(reason)
-                    if !changes_the_target(&current) && self.time_is_over(turn, &current) =>
-                {
-                    self.failed(turn, &current, &reason);
-                }
-                OperationOutcome::Unknown(reason) => {
-                    self.step(turn, &current, StepEvent::BecameUnknown, reason.to_string());
-                }
+        match outcome {
+            OperationOutcome::Overtaken(reason) => self.found_overtaken(turn, &current, &reason),
+            outcome if current.record.status == StepStatus::Undoing => self.undo_ended(turn, &current, outcome),
+            OperationOutcome::Done(note) => self.succeeded(turn, &current, note),
+            OperationOutcome::Failed(reason) => self.failed(turn, &current, &reason),
+            // What changes nothing at the target needs no look: in time it has not come about.
+            OperationOutcome::Unknown(reason) if !changes_the_target(&current) && self.time_is_over(turn, &current) => {
+                self.failed(turn, &current, &reason);
+            }
+            OperationOutcome::Unknown(reason) => {
+                self.step(turn, &current, StepEvent::BecameUnknown, reason.to_string());
             }
         }
         self.drive(turn);
@@ -310,7 +306,7 @@ impl Service {
                 self.step(turn, current, StepEvent::Undone, note);
                 self.give_up(turn, current, false);
             }
-            OperationOutcome::Failed(reason) => {
+            OperationOutcome::Failed(reason) | OperationOutcome::Overtaken(reason) => {
                 self.step(turn, current, StepEvent::UndoFailed, reason.to_string());
                 self.give_up(turn, current, true);
             }

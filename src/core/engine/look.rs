@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::{
     abort::is_aborted,
     drive::{ATTEMPTS_LIMIT, Current, RETRY_DELAY},
+    overtaken::overtaken_by,
     service::Service,
     turn::Turn,
 };
 use crate::core::{
     action::Action,
-    durable::{IncidentRecord, PlanRecord},
+    durable::IncidentRecord,
     entry::{StepAction, StepEvent},
     name::Version,
     operation::{Look, Operation, OperationOutcome, Receipt, StepKey},
@@ -137,8 +138,7 @@ impl Service {
                 return;
             }
         };
-        if let Some(other) = someone_else(plan, observation) {
-            let why = format!("{other} is live at the target, and Backstop did not put it there");
+        if let Some(why) = overtaken_by(plan, observation) {
             self.end_overtaken(turn, &why);
             return;
         }
@@ -280,20 +280,4 @@ impl Service {
 fn unheard(current: &Current, why: &str) -> Reason {
     let note = &current.record.note;
     Reason::new(if current.record.status.is_unknown() && !note.is_empty() { note } else { why })
-}
-
-/// What is live, if it is neither what the plan found nor what it puts there.
-fn someone_else(plan: &PlanRecord, observation: &Observation) -> Option<Version> {
-    let live = &observation.current.as_ref()?.version;
-    let expected = match plan.switch_status() {
-        StepStatus::Pending | StepStatus::Skipped | StepStatus::Undone => *live == plan.from,
-        StepStatus::Done => *live == plan.to,
-        StepStatus::Started
-        | StepStatus::Failed
-        | StepStatus::Unknown
-        | StepStatus::Undoing
-        | StepStatus::UndoUnknown
-        | StepStatus::Stuck => *live == plan.from || *live == plan.to,
-    };
-    (!expected).then(|| live.clone())
 }

@@ -1,12 +1,16 @@
 //! Somebody put another release live: approvals and plans for the one before are void, and the human wins.
 
-use super::{outlook, page::Draft, service::Service, turn::Turn};
+use super::{drive::Current, outlook, page::Draft, service::Service, turn::Turn};
 use crate::core::{
-    entry::{Fact, PlanOutcome, StepAction},
+    durable::PlanRecord,
+    entry::{Fact, PlanOutcome, StepAction, StepEvent},
     name::Version,
     operation::Operation,
     page::PageKind,
     policy::Finding,
+    release::Observation,
+    saga::StepStatus,
+    sample::Reason,
 };
 
 impl Service {
@@ -24,6 +28,20 @@ impl Service {
                 Some(version),
             );
         }
+    }
+
+    /// The target itself says so to a step: that came to its end, and is neither tried again nor undone.
+    pub(super) fn found_overtaken(&mut self, turn: &mut Turn<'_>, current: &Current, reason: &Reason) {
+        let is_undo = current.record.status.is_undo();
+        let fact = Fact::Step {
+            incident: current.incident.clone(),
+            plan: current.plan,
+            step: current.step,
+            event: if is_undo { StepEvent::UndoFailed } else { StepEvent::Failed },
+            note: reason.to_string(),
+        };
+        turn.append(Some(&self.name), fact);
+        self.end_overtaken(turn, &format!("failed to {reason}"));
     }
 
     /// The human wins: the plan ends where it is, and people are told.
@@ -65,4 +83,34 @@ impl Service {
         turn.page(draft);
         self.left(turn, &id, number);
     }
+}
+
+/// How somebody else came between, if a look shows that: a plan is about one object, and leaves it with one of two releases.
+pub(super) fn overtaken_by(plan: &PlanRecord, observation: &Observation) -> Option<String> {
+    if let Some(why) = &observation.gone {
+        return Some(format!("the target is gone: failed to {why}"));
+    }
+    if let (Some(planned), Some(seen)) = (plan.object.as_deref(), observation.object())
+        && planned != seen
+    {
+        return Some("the target was deleted, and another of the same name is there".to_owned());
+    }
+    let other = someone_else(plan, observation)?;
+    Some(format!("{other} is live at the target, and Backstop did not put it there"))
+}
+
+/// What is live, if it is neither what the plan found nor what it puts there.
+fn someone_else(plan: &PlanRecord, observation: &Observation) -> Option<Version> {
+    let live = &observation.current.as_ref()?.version;
+    let expected = match plan.switch_status() {
+        StepStatus::Pending | StepStatus::Skipped | StepStatus::Undone => *live == plan.from,
+        StepStatus::Done => *live == plan.to,
+        StepStatus::Started
+        | StepStatus::Failed
+        | StepStatus::Unknown
+        | StepStatus::Undoing
+        | StepStatus::UndoUnknown
+        | StepStatus::Stuck => *live == plan.from || *live == plan.to,
+    };
+    (!expected).then(|| live.clone())
 }

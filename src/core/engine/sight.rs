@@ -52,6 +52,7 @@ impl Sight {
 
     /// Takes a look in. True if it was asked for, or saw anything else than the one before.
     pub(super) fn looked(&mut self, now: Now, observation: Result<Observation, Reason>, began: BootTime) -> bool {
+        let observation = observation.and_then(Observation::there);
         let was_asked = self.asked_at.take().is_some();
         let is_news = match (&observation, &self.trouble) {
             (Ok(new), None) => self.seen.as_ref().is_none_or(|(_, seen)| seen != new),

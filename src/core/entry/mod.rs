@@ -215,6 +215,9 @@ pub enum Fact {
         to: Version,
         /// The deploy that is undone.
         deploy: u64,
+        /// Which object at the target it is about, where its platform tells objects of one name apart.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        object: Option<String>,
         /// Its steps.
         steps: Vec<PlannedStep>,
         /// Who approved it, if someone did.

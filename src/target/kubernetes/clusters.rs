@@ -363,7 +363,7 @@ fn whose(form: &form::KubernetesTarget, kind: Kind) -> String {
 }
 
 fn absent(form: &form::KubernetesTarget, kind: Kind) -> KubernetesError {
-    KubernetesError::Absent {
+    KubernetesError::Gone {
         kind: kind.word(),
         namespace: form.namespace.clone(),
         name: form.workload.name().to_owned(),

@@ -70,6 +70,34 @@ pub enum KubernetesError {
     /// The API server's answer has no date.
     #[error("tell whether a lease still holds: the API server does not say what time it is")]
     Timeless,
+    /// It did not come to its end in time.
+    #[error("{what}: the API server's answers did not all come within {limit:?}")]
+    NoEnd {
+        /// What was done, in words that follow "failed to".
+        what: String,
+        /// How long it could take.
+        limit: Duration,
+    },
+    /// The workload itself is not there: that was seen.
+    #[error("find the {kind} {namespace}/{name}: there is none")]
+    Gone {
+        /// What.
+        kind: &'static str,
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
+    /// It is not the one that it was.
+    #[error("find the {kind} {namespace}/{name}: it was deleted, and another of the same name is there")]
+    Replaced {
+        /// What.
+        kind: &'static str,
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
     /// There is no such object.
     #[error("find the {kind} {namespace}/{name}: there is none")]
     Absent {
@@ -103,13 +131,21 @@ impl KubernetesError {
         matches!(self.code(), Some(409 | 422))
     }
 
-    /// Whether it is certain that nothing was changed.
+    /// Whether it is certain that nothing was changed, and that asking again at once would change that as little. Who has
+    /// too much to do (429) may answer the next time.
     pub(in crate::target) fn is_refusal(&self) -> bool {
         match self {
-            Self::Silent { .. } => false,
-            Self::Asked { .. } => self.code().is_some_and(|code| (400..500).contains(&code) && code != 408),
+            Self::Silent { .. } | Self::NoEnd { .. } => false,
+            Self::Asked { .. } => {
+                self.code().is_some_and(|code| (400..500).contains(&code) && !matches!(code, 408 | 429))
+            }
             _ => true,
         }
+    }
+
+    /// Whether somebody took away what was to be changed.
+    pub(in crate::target) const fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Gone { .. } | Self::Replaced { .. })
     }
 }
 

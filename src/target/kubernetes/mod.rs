@@ -14,6 +14,7 @@ mod identity;
 mod lease;
 mod mirror;
 mod owner;
+mod patience;
 mod permissions;
 mod pods;
 mod restart;
@@ -46,7 +47,7 @@ pub use error::KubernetesError;
 pub use gather::Gathered;
 pub use permissions::{PERMISSIONS, Permission, Purpose, Scope};
 pub use review::Denied;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::{
     clusters::Sight,
@@ -129,7 +130,14 @@ impl KubernetesTarget {
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
         // Before anything is read: what changes meanwhile is noticed by the next glance.
         let changes = self.changes();
-        let sight = self.clusters.sight(&self.form, self.kind, self.number).await?;
+        let sight = match self.clusters.sight(&self.form, self.kind, self.number).await {
+            Ok(sight) => sight,
+            Err(gone @ KubernetesError::Gone { .. }) => {
+                self.taken_in.store(changes, Ordering::Release);
+                return Ok(Observation { gone: Some(gone.to_string()), ..Observation::default() });
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.load_kept().await;
         let (mut observation, live) = self.understand(&sight);
         if let (Some(why), Some(workload)) = (self.lease.refusal(), &mut observation.workload) {
@@ -167,13 +175,28 @@ impl KubernetesTarget {
     }
 
     pub(super) async fn operate(&self, attempt: &Attempt) -> Result<String, TargetError> {
-        match &attempt.operation {
-            Operation::EnsureAvailable { version } => self.ensure_available(version).await,
-            Operation::Switch { from, to } => self.switch(attempt, from, to).await,
-            Operation::WaitRollout { version } => self.wait_rollout(version, attempt.deadline).await,
-            Operation::RestartFailing { instances, .. } => self.restart_failing(instances, attempt.deadline).await,
-            other @ Operation::Record { .. } => Err(TargetError::Foreign(other.as_str())),
+        let operation = async {
+            match &attempt.operation {
+                Operation::EnsureAvailable { version } => self.ensure_available(attempt, version).await,
+                Operation::Switch { from, to } => self.switch(attempt, from, to).await,
+                Operation::WaitRollout { version } => self.wait_rollout(attempt, version).await,
+                Operation::RestartFailing { instances, .. } => self.restart_failing(instances, attempt.deadline).await,
+                other @ Operation::Record { .. } => Err(TargetError::Foreign(other.as_str())),
+            }
+        };
+        // Each answer has its own patience, and one operation may wait for many of them.
+        let limit = attempt.deadline;
+        let no_end = || KubernetesError::NoEnd { what: format!("carry out {}", attempt.operation.as_str()), limit };
+        timeout(limit, operation).await.map_err(|_| no_end())?
+    }
+
+    /// Another object of the same name is somebody's who deleted the one that the plan is about.
+    fn is_the_one(&self, attempt: &Attempt, sight: &Sight) -> Result<(), KubernetesError> {
+        if attempt.object.is_none() || attempt.object == sight.workload.metadata.uid {
+            return Ok(());
         }
+        let (namespace, name) = (self.form.namespace.clone(), self.form.workload.name().to_owned());
+        Err(KubernetesError::Replaced { kind: self.kind.word(), namespace, name })
     }
 
     /// What this lock guards is whole after every statement.

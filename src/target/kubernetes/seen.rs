@@ -112,9 +112,11 @@ impl Seen {
             available,
             current: live.as_ref().map(|live| Release { digest, ..live.release() }),
             untold,
+            gone: None,
             rolling_out: matches!(state, Rollout::UnderWay(_)),
             failing,
             workload: Some(Box::new(Workload {
+                object: sight.workload.metadata.uid.clone(),
                 hindrances: hindrances(kind, sight, &state, old_fails, &revisions),
                 instances: Instances {
                     wanted: wanted(kind, sight),

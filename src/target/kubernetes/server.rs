@@ -8,7 +8,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::{KubernetesError, mirror::WATCH_FOR};
+use super::{KubernetesError, mirror::WATCH_FOR, patience::patient};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ pub(super) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) ->
     config.headers.push((USER_AGENT, HeaderValue::from_static(concat!("backstop/", env!("CARGO_PKG_VERSION")))));
     // Retries are ours: each has its bound and is told.
     config.default_retry = false;
-    Client::try_from(config).map_err(|source| KubernetesError::Client(Box::new(source)))
+    Client::try_from(config).map(patient).map_err(|source| KubernetesError::Client(Box::new(source)))
 }
 
 /// Waits for an answer, but not for ever: the client itself would.

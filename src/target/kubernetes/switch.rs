@@ -44,15 +44,15 @@ struct Plan {
 
 impl KubernetesTarget {
     pub(super) async fn switch(&self, attempt: &Attempt, from: &Version, to: &Version) -> Result<String, TargetError> {
-        let incident = attempt.key.incident.as_str();
         self.load_kept().await;
-        until_written(attempt.deadline, || self.try_switch(incident, from, to)).await
+        until_written(attempt.deadline, || self.try_switch(attempt, from, to)).await
     }
 
     /// Whether the release is there, and all that going back to it takes.
-    pub(super) async fn ensure_available(&self, version: &Version) -> Result<String, TargetError> {
+    pub(super) async fn ensure_available(&self, attempt: &Attempt, version: &Version) -> Result<String, TargetError> {
         self.load_kept().await;
         let fresh = self.fresh().await?;
+        self.is_the_one(attempt, &fresh)?;
         let live = self.identify(&fresh).map_err(TargetError::Untold)?;
         let found = self.find(&fresh, version)?;
         if live.version != *version {
@@ -64,8 +64,10 @@ impl KubernetesTarget {
         Ok(format!("{version} is there as revision {}", found.revision.number))
     }
 
-    async fn try_switch(&self, incident: &str, from: &Version, to: &Version) -> Result<Try, TargetError> {
+    async fn try_switch(&self, attempt: &Attempt, from: &Version, to: &Version) -> Result<Try, TargetError> {
+        let incident = attempt.key.incident.as_str();
         let fresh = self.fresh().await?;
+        self.is_the_one(attempt, &fresh)?;
         let unseen = |why: String| TargetError::Unseen {
             from: from.clone(),
             to: to.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{self, Instant};
 
 use super::{
-    KubernetesTarget,
+    KubernetesError, KubernetesTarget,
     clusters::Sight,
     pods::Health,
     revision,
@@ -13,35 +13,29 @@ use super::{
     seen,
     workload::Kind,
 };
-use crate::{core::name::Version, target::TargetError};
+use crate::{
+    core::{name::Version, operation::Attempt},
+    target::TargetError,
+};
 
 /// Between two looks at a rollout that is waited for.
 const ROLLOUT_POLL: Duration = Duration::from_millis(500);
 
 impl KubernetesTarget {
-    pub(super) async fn wait_rollout(&self, wanted: &Version, within: Duration) -> Result<String, TargetError> {
-        let until = Instant::now() + within;
+    pub(super) async fn wait_rollout(&self, attempt: &Attempt, wanted: &Version) -> Result<String, TargetError> {
+        let until = Instant::now() + attempt.deadline;
         // Bounded by `until`.
         loop {
             // From the copies: each look costs the API server nothing, and a change shows at once.
             let last = match self.clusters.sight(&self.form, self.kind, self.number).await {
-                Ok(sight) => match (self.identify(&sight), rollout(self.kind, &sight.workload)) {
-                    (Ok(live), Rollout::Complete) if live.version == *wanted => {
-                        return Ok(format!("{wanted} is rolled out"));
+                Ok(sight) => {
+                    self.is_the_one(attempt, &sight)?;
+                    match self.rolled_out(wanted, &sight).await? {
+                        Ok(note) => return Ok(note),
+                        Err(last) => last,
                     }
-                    (Ok(live), Rollout::Failed(why)) if live.version == *wanted => {
-                        return Err(TargetError::RolloutFailed { wanted: wanted.clone(), why });
-                    }
-                    (Ok(live), Rollout::ByHand) if live.version == *wanted => {
-                        return Err(TargetError::ByHand { wanted: wanted.clone() });
-                    }
-                    (Ok(live), Rollout::UnderWay(what)) if live.version == *wanted => {
-                        self.unblock(&sight).await?;
-                        what
-                    }
-                    (Ok(live), _) => format!("{} is", live.version),
-                    (Err(why), _) => format!("failed to {why}"),
-                },
+                }
+                Err(gone @ KubernetesError::Gone { .. }) => return Err(gone.into()),
                 Err(error) => format!("failed to {error}"),
             };
             if Instant::now() + ROLLOUT_POLL >= until {
@@ -49,6 +43,23 @@ impl KubernetesTarget {
             }
             time::sleep(ROLLOUT_POLL).await;
         }
+    }
+
+    /// A note once it is rolled out; until then, what was seen.
+    async fn rolled_out(&self, wanted: &Version, sight: &Sight) -> Result<Result<String, String>, TargetError> {
+        Ok(match (self.identify(sight), rollout(self.kind, &sight.workload)) {
+            (Ok(live), rollout) if live.version == *wanted => match rollout {
+                Rollout::Complete => Ok(format!("{wanted} is rolled out")),
+                Rollout::Failed(why) => return Err(TargetError::RolloutFailed { wanted: wanted.clone(), why }),
+                Rollout::ByHand => return Err(TargetError::ByHand { wanted: wanted.clone() }),
+                Rollout::UnderWay(what) => {
+                    self.unblock(sight).await?;
+                    Err(what)
+                }
+            },
+            (Ok(live), _) => Err(format!("{} is", live.version)),
+            (Err(why), _) => Err(format!("failed to {why}")),
+        })
     }
 
     /// A StatefulSet waits for the pod of the accused release to become ready before it exchanges it, which it never does:

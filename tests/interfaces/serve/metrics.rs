@@ -80,6 +80,7 @@ fn metrics_count_what_happened() {
         from: "v2".into(),
         to: "v1".into(),
         deploy: 3,
+        object: None,
         steps: Vec::new(),
         approved_by: None,
         by_hand: None,

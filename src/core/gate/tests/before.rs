@@ -11,6 +11,7 @@ fn begin_rollback(case: &mut Case, ago: Duration) {
         from: v("v2"),
         to: v("v1"),
         deploy: 2,
+        object: None,
         steps: crate::core::plan::quick(&case.policies[0], &"v2".into(), &"v1".into()),
         approved_by: None,
     };

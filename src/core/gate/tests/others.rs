@@ -142,6 +142,7 @@ fn begin_rollback_of(case: &mut Case, service: &str) {
         from: v("v2"),
         to: v("v1"),
         deploy: 1,
+        object: None,
         steps: Vec::new(),
         approved_by: None,
     };
