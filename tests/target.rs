@@ -29,7 +29,7 @@ fn key(attempt: u16) -> StepKey {
 }
 
 fn attempt(number: u16, operation: Operation) -> Attempt {
-    Attempt { key: key(number), operation, deadline: LONG }
+    Attempt { key: key(number), operation, object: None, deadline: LONG }
 }
 
 fn switch(from: &str, to: &str) -> Operation {
@@ -292,6 +292,7 @@ async fn a_rollout_is_waited_for_until_the_deadline() {
     let tools = Tools::new();
     let target = tools.target();
     let wait = Attempt {
+        object: None,
         deadline: Duration::from_millis(1200),
         ..attempt(1, Operation::WaitRollout { version: "v1".into() })
     };

@@ -226,6 +226,18 @@ impl Target {
         }
     }
 
+    /// Which other installation of Backstop writes to it just now, in words to follow "another Backstop writes there:", where
+    /// only one may. Bounded in time.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub async fn written_by_another(&self) -> Result<Option<String>, Reason> {
+        match &self.kind {
+            Kind::Kubernetes(workload) => workload.written_by_another().await.map_err(|error| error.reason()),
+            Kind::Releases(_) | Kind::Command(_) => Ok(None),
+        }
+    }
+
     /// Gathers what a human would look at first when all is down, as much of it as comes within that time.
     ///
     /// # Errors

@@ -233,7 +233,9 @@ fn rules_but(scope: Scope, without: &Permission) -> Value {
 /// Does what that permission is for, and tells why it failed.
 async fn try_what_needs(bed: &Bed, target: &Target, permission: &Permission) -> String {
     let reason = |outcome: OperationOutcome| match outcome {
-        OperationOutcome::Failed(reason) | OperationOutcome::Unknown(reason) => reason.as_str().to_owned(),
+        OperationOutcome::Failed(reason) | OperationOutcome::Unknown(reason) | OperationOutcome::Overtaken(reason) => {
+            reason.as_str().to_owned()
+        }
         OperationOutcome::Done(note) => format!("it was done: {note}"),
     };
     match permission.purpose {

@@ -232,9 +232,20 @@ impl Bed {
 
     /// Carries an operation out, within a deadline.
     pub(crate) async fn operate(&self, target: &Target, operation: Operation, seconds: u64) -> OperationOutcome {
+        self.operate_on(None, target, operation, seconds).await
+    }
+
+    /// The same for a plan that is about that object.
+    pub(crate) async fn operate_on(
+        &self,
+        object: Option<String>,
+        target: &Target,
+        operation: Operation,
+        seconds: u64,
+    ) -> OperationOutcome {
         let step = self.steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let key = StepKey { incident: "shop-1".into(), plan: 1, step, attempt: 1 };
-        target.operate(&Attempt { key, operation, deadline: Duration::from_secs(seconds) }).await
+        target.operate(&Attempt { key, operation, object, deadline: Duration::from_secs(seconds) }).await
     }
 }
 

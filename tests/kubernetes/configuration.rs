@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     bed::{Bed, current, switch, until},
-    done, failed, image, is_settled_at, two_releases,
+    done, failed, image, is_settled_at, overtaken, two_releases,
 };
 
 /// The ConfigMap goes back too.
@@ -238,7 +238,7 @@ async fn whoever_changes_the_configuration_meanwhile_wins() {
     let (second, _) = next(&target, "1.4.2").await;
     bed.configure(json!({"limit": "7"})).await;
     let outcome = bed.operate(&target, switch(second.as_str(), "1.4.2"), 10).await;
-    assert!(failed(&outcome).ends_with("is live by now"), "{outcome:?}");
+    assert!(overtaken(&outcome).ends_with("is live by now"), "{outcome:?}");
     assert_eq!(config(&bed).await["data"]["limit"], "7");
 }
 

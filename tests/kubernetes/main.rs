@@ -5,11 +5,13 @@ mod alone;
 mod bed;
 mod configuration;
 mod deployed;
+mod faults;
 mod ingress;
 mod inside;
 mod killed;
 mod kubelet;
 mod nodes;
+mod overtaken;
 mod partial;
 mod parts;
 mod proxy;
@@ -56,6 +58,13 @@ fn failed(outcome: &OperationOutcome) -> &str {
     match outcome {
         OperationOutcome::Failed(reason) => reason.as_str(),
         other => panic!("it should have failed: {other:?}"),
+    }
+}
+
+fn overtaken(outcome: &OperationOutcome) -> &str {
+    match outcome {
+        OperationOutcome::Overtaken(reason) => reason.as_str(),
+        other => panic!("somebody else came between: {other:?}"),
     }
 }
 
@@ -145,7 +154,7 @@ async fn the_human_who_deploys_meanwhile_wins() {
     let target = two_releases(&bed, "Deployment", "1.4.3").await;
     bed.deploy("Deployment", "shop:1.4.4").await;
     let outcome = bed.operate(&target, switch("1.4.3", "1.4.2"), 10).await;
-    assert_eq!(failed(&outcome), "switch from 1.4.3 to 1.4.2: 1.4.4 is live by now");
+    assert_eq!(overtaken(&outcome), "switch from 1.4.3 to 1.4.2: 1.4.4 is live by now");
     assert_eq!(image(&bed, "Deployment").await, "shop:1.4.4");
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     bed::{Bed, current, switch, until},
     configuration::{hindered, next, restoring},
-    done, failed, is_settled_at,
+    done, failed, is_settled_at, overtaken,
     proxy::{Part, Proxy},
 };
 
@@ -127,7 +127,7 @@ async fn whoever_comes_between_two_parts_is_told_which_went_back() {
     world.bed.change("", "ConfigMap", "shop-limits", json!({"data": {"limit": "7"}})).await;
     for (from, to) in [(second, "1.4.2"), ("1.4.2", second)] {
         let outcome = world.bed.operate(&world.anew(), switch(from, to), 10).await;
-        let said = failed(&outcome);
+        let said = overtaken(&outcome);
         assert!(said.ends_with("is live by now, with the ConfigMap shop-config as 1.4.2 had it"), "{said}");
     }
     assert_eq!(world.limits().await, [json!("5"), json!("7")]);

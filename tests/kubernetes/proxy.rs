@@ -1,23 +1,30 @@
-//! Stands between Backstop and the API server, and can hold a write back or refuse it: what is killed then is killed
-//! between two writes, and what is refused stops there.
+//! Stands between Backstop and the API server, for the faults that a real one does not have when they are wanted: holds a
+//! write back or refuses it, and answers others by a conflict, a request for patience, or not at all.
 
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderName, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use kube::Client;
 use serde_json::json;
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
+/// Far longer than anything waits for a write here.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Largest body of a write here.
 const BODY_LIMIT: usize = 1024 * 1024;
 
@@ -38,11 +45,79 @@ impl Part {
     }
 }
 
-#[derive(Debug, Default)]
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Passes,
+    /// 409, and nothing is written.
+    Conflict,
+    /// 429 or 503, with this `Retry-After`.
+    Busy(u16, &'static str),
+    /// It is accepted and never answered, and the API server never gets it.
+    Silent,
+    /// The API server does what it says, and the answer does not come back.
+    Lost,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) at: Instant,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    query: String,
+    body: Bytes,
+    /// With which status; 0 where it has not been.
+    pub(crate) answered: u16,
+}
+
+impl Asked {
+    fn new(parts: &Parts, body: Bytes) -> Self {
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        Self { at: Instant::now(), method, path, query, body, answered: 0 }
+    }
+
+    pub(crate) fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+
+    pub(crate) fn is(&self, part: Part) -> bool {
+        self.method == Method::PATCH && part.is(&self.path, &self.body)
+    }
+
+    /// What tells it from other requests.
+    pub(crate) fn what(&self) -> String {
+        format!("{} {}?{}", self.method, self.path, self.query)
+    }
+}
+
+type Decide = Box<dyn Fn(&Asked) -> Fate + Send>;
+
 struct Stops {
     held: Mutex<Option<Part>>,
     holds: Notify,
     refused: Mutex<Vec<Part>>,
+    decide: Mutex<Decide>,
+    /// Counts up when something else is decided: what was not answered until then never is.
+    decided: watch::Sender<u64>,
+    /// Counts up when answers that come as streams are cut off.
+    cut: Arc<watch::Sender<u64>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl Default for Stops {
+    fn default() -> Self {
+        Self {
+            held: Mutex::default(),
+            holds: Notify::default(),
+            refused: Mutex::default(),
+            decide: Mutex::new(Box::new(|_| Fate::Passes)),
+            decided: watch::Sender::default(),
+            cut: Arc::default(),
+            asked: Mutex::default(),
+        }
+    }
 }
 
 /// Forwards plain HTTP on loopback to the cluster.
@@ -91,6 +166,11 @@ impl Proxy {
         self.stops.holds.notified().await;
     }
 
+    /// The same, and not for ever.
+    pub(crate) async fn holds_in_time(&self) {
+        tokio::time::timeout(PATIENCE, self.holds()).await.expect("it would have been written");
+    }
+
     /// Lets it pass again.
     pub(crate) fn let_go(&self) {
         *self.stops.held.lock().expect("what is held") = None;
@@ -100,33 +180,106 @@ impl Proxy {
     pub(crate) fn refuse(&self, parts: &[Part]) {
         *self.stops.refused.lock().expect("what is refused") = parts.to_vec();
     }
+
+    /// From now on this becomes of each request.
+    pub(crate) fn decide(&self, decide: impl Fn(&Asked) -> Fate + Send + 'static) {
+        *self.stops.decide.lock().expect("what is decided") = Box::new(decide);
+        self.stops.decided.send_modify(|count| *count += 1);
+    }
+
+    /// This becomes of the first write of that part; with it all streams are cut off, and no later request is answered.
+    pub(crate) fn silent_from(&self, part: Part, fate: Fate) {
+        let is_silent = Mutex::new(false);
+        let cut = Arc::clone(&self.stops.cut);
+        self.decide(move |asked| {
+            let mut is_silent = is_silent.lock().expect("a flag");
+            if *is_silent {
+                return Fate::Silent;
+            }
+            if !asked.is(part) {
+                return Fate::Passes;
+            }
+            *is_silent = true;
+            cut.send_modify(|count| *count += 1);
+            fate
+        });
+    }
+
+    /// Cuts off the answers that come as streams: those of watches.
+    pub(crate) fn cut(&self) {
+        self.stops.cut.send_modify(|count| *count += 1);
+    }
+
+    /// What was asked, in the order in which it came.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.stops.asked.lock().expect("what was asked").clone()
+    }
 }
 
 async fn forward(State((client, stops)): State<(Client, Arc<Stops>)>, request: Request) -> Response {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, BODY_LIMIT).await.expect("a body");
-    let is_write = parts.method == http::Method::PATCH;
-    let is = |part: Part| is_write && part.is(parts.uri.path(), &body);
-    let is_held = stops.held.lock().expect("what is held").is_some_and(is);
-    if is_held {
+    let asked = Asked::new(&parts, body);
+    let mut decided = stops.decided.subscribe();
+    let fate = stops.decide.lock().expect("what is decided")(&asked);
+    let place = {
+        let mut all = stops.asked.lock().expect("what was asked");
+        all.push(asked.clone());
+        all.len() - 1
+    };
+    let answer = match fate {
+        Fate::Passes => pass(&client, &stops, parts, &asked).await,
+        Fate::Conflict => refusal(StatusCode::CONFLICT, "Conflict"),
+        Fate::Busy(status, retry_after) => {
+            let status = StatusCode::from_u16(status).expect("a status");
+            // As the API server says it: in plain words, and before it has looked at what is asked.
+            (status, [(header::RETRY_AFTER, retry_after)], "Too many requests, please try again later.").into_response()
+        }
+        Fate::Silent | Fate::Lost => {
+            if fate == Fate::Lost {
+                drop(pass(&client, &stops, parts, &asked).await);
+            }
+            let _it_stays_the_last = decided.changed().await;
+            StatusCode::GATEWAY_TIMEOUT.into_response()
+        }
+    };
+    stops.asked.lock().expect("what was asked")[place].answered = answer.status().as_u16();
+    answer
+}
+
+fn refusal(status: StatusCode, reason: &str) -> Response {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "no", "reason": reason, "code": status.as_u16()});
+    (status, axum::Json(body)).into_response()
+}
+
+async fn pass(client: &Client, stops: &Stops, mut parts: Parts, asked: &Asked) -> Response {
+    if stops.held.lock().expect("what is held").is_some_and(|part| asked.is(part)) {
         stops.holds.notify_one();
         // Whoever waits for it is killed or gives up.
         std::future::pending::<()>().await;
     }
-    if stops.refused.lock().expect("what is refused").iter().copied().any(is) {
-        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": "no", "reason": "Forbidden", "code": 403});
-        return (StatusCode::FORBIDDEN, axum::Json(status)).into_response();
+    if stops.refused.lock().expect("what is refused").iter().any(|part| asked.is(*part)) {
+        return refusal(StatusCode::FORBIDDEN, "Forbidden");
     }
     for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, HeaderName::from_static("keep-alive")] {
         parts.headers.remove(name);
     }
-    let request = http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
+    let mut cut = stops.cut.subscribe();
+    cut.mark_unchanged();
+    let request = http::Request::from_parts(parts, kube::client::Body::from(asked.body.to_vec()));
     match client.send(request).await {
         Ok(answer) => {
             let (mut parts, body) = answer.into_parts();
             parts.headers.remove(header::TRANSFER_ENCODING);
-            Response::from_parts(parts, Body::from_stream(body.into_data_stream()))
+            let body = Box::pin(body.into_data_stream());
+            let body = stream::unfold((body, cut), |(mut body, mut cut)| async move {
+                tokio::select! {
+                    data = body.next() => Some((data?.map_err(axum::Error::new), (body, cut))),
+                    _ = cut.changed() => Some((Err(axum::Error::new("cut off")), (body, cut))),
+                }
+            });
+            Response::from_parts(parts, Body::from_stream(body))
         }
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }

@@ -172,6 +172,22 @@ impl Watch {
         self.daemon.try_wait().expect("it is ours").is_some()
     }
 
+    /// Asks it to end, and waits for that, no longer than so; with how long it took.
+    pub(crate) async fn stop(&mut self, within: Duration) -> Duration {
+        let begun = Instant::now();
+        let pid = rustix::process::Pid::from_child(&self.daemon);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        while begun.elapsed() < within && self.daemon.try_wait().expect("a child").is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        begun.elapsed()
+    }
+
+    /// Starts it again after it was stopped.
+    pub(crate) fn start_again(&mut self) {
+        self.daemon = Self::start(self.directory.path());
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }

@@ -1,6 +1,8 @@
 //! What is rolled back: can it be seen, is there something to go back to, and would it let itself be changed?
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::time;
 
 use super::{Finding, Gravity, Look};
 use crate::{
@@ -14,12 +16,28 @@ use crate::{
         sample::Reason,
     },
     record::atomic,
+    store::SqliteStore,
     target::{Denied, Purpose, Shared, Target},
 };
 
-pub(super) fn looks(config: &Arc<Config>) -> Vec<Look> {
-    // Nothing is written, so that it is nobody's installation, and nothing is kept.
-    let shared = Arc::new(Shared::new("check", None));
+/// Reading a few bytes of the store, which a file system may hold up.
+const STORE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Who the daemon that runs by this file is to others; none where it has not run yet, or not on this machine.
+pub(super) async fn installation(config: &Arc<Config>) -> Option<String> {
+    if !config.services.iter().any(|service| matches!(service.target, form::Target::Kubernetes(_))) {
+        return None;
+    }
+    let path = config.store.clone();
+    // What keeps it from being read is told by the daemon itself when it starts.
+    let read = move || Some(SqliteStore::open_read_only(&path).ok()?.installation().simple().to_string());
+    time::timeout(STORE_WITHIN, tokio::task::spawn_blocking(read)).await.ok()?.ok()?
+}
+
+pub(super) fn looks(config: &Arc<Config>, installation: Option<String>) -> Vec<Look> {
+    let is_known = installation.is_some();
+    // Nothing is written by it, and nothing is kept.
+    let shared = Arc::new(Shared::new(installation.as_deref().unwrap_or("check"), None));
     let mut looks = Vec::new();
     for (place, service) in config.services.iter().enumerate() {
         let gitops = config.policy.services[place].gates.gitops;
@@ -30,14 +48,38 @@ pub(super) fn looks(config: &Arc<Config>) -> Vec<Look> {
         let kind = word(&service.target);
         let shared = Arc::clone(&shared);
         looks.push(Look::new(key.clone(), async move {
-            let (denied, observed, traffic) =
-                tokio::join!(target.denied(), target.observe(), target.can_stop_traffic());
+            let (denied, observed, traffic, other) =
+                tokio::join!(target.denied(), target.observe(), target.can_stop_traffic(), target.written_by_another());
             // Watches end with what they share.
             drop(shared);
-            judged(&key, kind, gitops, &denied, observed.and_then(Observation::there), traffic)
+            let other = other.map(|other| other.map(|who| Other { who, is_known }));
+            judged(&key, kind, gitops, &denied, observed.and_then(Observation::there), traffic, other)
         }));
     }
     looks
+}
+
+/// Another Backstop that writes to a target.
+struct Other {
+    who: String,
+    /// Whether this machine knows which one runs by this file.
+    is_known: bool,
+}
+
+impl Other {
+    fn finding(&self, key: &str) -> Finding {
+        let what =
+            format!("another Backstop writes there, and no rollback of this one's is written meanwhile: {}", self.who);
+        if self.is_known {
+            let mend = "let one Backstop watch it; the lease runs out a minute after the other's end";
+            return Finding::fails(key, what, mend);
+        }
+        // The daemon's own store may be elsewhere.
+        let what =
+            format!("{what}; whether that is the daemon of this file is not known, since there is no store here");
+        let mend = "check where the daemon runs, or let one Backstop watch it";
+        Finding { place: key.to_owned(), gravity: Gravity::Lacks, what, mend: mend.to_owned() }
+    }
 }
 
 const fn word(target: &form::Target) -> &'static str {
@@ -56,11 +98,13 @@ fn judged(
     denied: &Result<Vec<Denied>, Reason>,
     observed: Result<Observation, Reason>,
     traffic: Result<(), Reason>,
+    other: Result<Option<Other>, Reason>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_denied =
         |purpose: Purpose| denied.as_ref().is_ok_and(|all| all.iter().any(|one| one.permission.purpose == purpose));
     let (blind, no_traffic) = (is_denied(Purpose::See), is_denied(Purpose::StopTraffic));
+    let cannot_ask = is_denied(Purpose::WriteAlone);
     match (denied, &observed) {
         // The same fault of the cluster, told once.
         (Err(reason), Err(_)) => {
@@ -95,6 +139,14 @@ fn judged(
             _ => ("traffic_service", "make the Service, or mend its name"),
         };
         findings.push(Finding::fails(&format!("{key}.{place}"), what, mend));
+    }
+    match other {
+        Ok(Some(other)) => findings.push(other.finding(key)),
+        Err(reason) if !cannot_ask => {
+            let what = format!("whether another Backstop writes there is not known: failed to {reason}");
+            findings.push(Finding::fails(key, what, "mend what it names: without its lease nothing is written"));
+        }
+        Ok(None) | Err(_) => {}
     }
     findings
 }
@@ -228,7 +280,7 @@ mod tests {
             (GitopsPolicy::Refuse, Err(Reason::new("reach it")), refused(), vec!["failed to reach it"]),
             (GitopsPolicy::Refuse, Ok(Vec::new()), refused(), vec!["failed to list the pods"]),
         ] {
-            let found = judged("k", "kubernetes", gitops, &denied, observed, Ok(()));
+            let found = judged("k", "kubernetes", gitops, &denied, observed, Ok(()), Ok(None));
             assert_eq!(found.len(), expected.len(), "{found:?}");
             for (finding, expected) in found.iter().zip(expected) {
                 assert!(finding.what.contains(expected), "{finding:?}");
@@ -241,12 +293,32 @@ mod tests {
         let permission = crate::target::PERMISSIONS.iter().find(|one| one.purpose == Purpose::See).expect("one");
         let denied = Denied { permission, namespace: Some("prod".to_owned()), object: None };
         let unseen = Err(Reason::new("see the deployments: forbidden"));
-        let found = judged("k", "kubernetes", GitopsPolicy::Refuse, &Ok(vec![denied]), unseen, Ok(()));
+        let found = judged("k", "kubernetes", GitopsPolicy::Refuse, &Ok(vec![denied]), unseen, Ok(()), Ok(None));
         let [finding] = found.as_slice() else { panic!("one, not {found:?}") };
         assert_eq!(finding.gravity, Gravity::Fails);
         assert!(finding.what.starts_with("the account may not list deployments.apps in namespace prod"), "{finding:?}");
         let rule =
             "add {apiGroups: [apps], resources: [deployments], verbs: [list]} to the account's Role in namespace prod";
         assert_eq!(finding.mend, rule);
+    }
+
+    #[test]
+    fn another_who_writes_is_named_and_a_fault_where_it_is_certain_that_it_is_another() {
+        let who = || "x (on y) holds the lease prod/backstop-deployment-shop for another 40 s".to_owned();
+        for (other, gravity, said) in [
+            (
+                Ok(Some(Other { who: who(), is_known: true })),
+                Some(Gravity::Fails),
+                "meanwhile: x (on y) holds the lease",
+            ),
+            (Ok(Some(Other { who: who(), is_known: false })), Some(Gravity::Lacks), "since there is no store here"),
+            (Err(Reason::new("read the lease: no answer")), Some(Gravity::Fails), "failed to read the lease"),
+            (Ok(None), None, ""),
+        ] {
+            let seen = Ok(observation(&["v1"], Vec::new()));
+            let found = judged("k", "kubernetes", GitopsPolicy::Refuse, &Ok(Vec::new()), seen, Ok(()), other);
+            assert_eq!(found.first().map(|one| one.gravity), gravity, "{found:?}");
+            assert!(found.len() < 2 && found.iter().all(|one| one.what.contains(said)), "{found:?}");
+        }
     }
 }

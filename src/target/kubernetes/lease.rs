@@ -133,6 +133,18 @@ impl Lease {
         Ok(())
     }
 
+    /// Who else holds it just now, in words, to follow "another Backstop writes there:". Takes nothing.
+    pub(super) async fn held_by_another(&self, client: &Client) -> Result<Option<String>, KubernetesError> {
+        let (found, now) = read(client, &self.namespace, &self.name).await?;
+        Ok(match to_take(found.as_ref(), now, &self.holder) {
+            Take::Theirs { holder, host, left } => {
+                let (lease, holder) = (format!("{}/{}", self.namespace, self.name), by(&holder, host.as_deref()));
+                Some(format!("{holder} holds the lease {lease} {}", still(left)))
+            }
+            Take::Ours | Take::Write(_) => None,
+        })
+    }
+
     /// Why nothing could be written here when that was last tried, while it may be so still.
     pub(super) fn refusal(&self) -> Option<String> {
         let refused = self.refused();

@@ -240,6 +240,11 @@ impl KubernetesTarget {
         Ok(())
     }
 
+    /// Which other Backstop writes here just now, in words.
+    pub(super) async fn written_by_another(&self) -> Result<Option<String>, TargetError> {
+        Ok(self.lease.held_by_another(&self.clusters.client(&self.form).await?).await?)
+    }
+
     /// What the account may not do, of what this target needs.
     pub(super) async fn denied(&self) -> Result<Vec<Denied>, TargetError> {
         let client = self.clusters.client(&self.form).await?;

@@ -168,7 +168,8 @@ mod tests {
     /// Whether each was asked so long after the one before.
     fn apart(times: &Times, at_least: &[Duration]) -> bool {
         let times = times.lock().expect("times");
-        times.len() == at_least.len() + 1 && times.windows(2).zip(at_least).all(|(two, least)| two[1] - two[0] >= *least)
+        times.len() == at_least.len() + 1
+            && times.windows(2).zip(at_least).all(|(two, least)| two[1] - two[0] >= *least)
     }
 
     #[tokio::test]

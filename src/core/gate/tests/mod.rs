@@ -153,7 +153,7 @@ fn observation(current: Option<&str>, available: &[&str]) -> Observation {
     Observation {
         current: current.map(|version| Release::of(v(version))),
         untold: None,
-            gone: None,
+        gone: None,
         available: available.iter().map(|version| Release::of(v(version))).collect(),
         rolling_out: false,
         failing: None,
