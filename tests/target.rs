@@ -134,8 +134,9 @@ async fn somebody_elses_deploy_is_left_alone() {
     fs::remove_file(&host.form.current).expect("removed");
     symlink("releases/v3", &host.form.current).expect("linked");
     let target = host.target();
-    let reason = failed(target.operate(&attempt(1, switch("v2", "v1"))).await);
-    assert!(reason.contains("v3 is live by now"), "{reason}");
+    let outcome = target.operate(&attempt(1, switch("v2", "v1"))).await;
+    let OperationOutcome::Overtaken(reason) = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(reason.as_str(), "switch from v2 to v1: v3 is live by now");
     assert_eq!(host.link(), Path::new("releases/v3"));
     assert!(!host.root.path().join("restarted").exists());
     assert_eq!(target.receipt(&key(1)).await, Ok(Receipt::Nothing));

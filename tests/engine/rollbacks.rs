@@ -6,7 +6,7 @@ use backstop::{
         event::Request,
         page::PageKind,
         policy::{Finding, Mode},
-        release::{Mark, Standing},
+        release::{Mark, Standing, Workload},
     },
     testing::{Bench, Ends, SERVICE},
 };
@@ -89,6 +89,51 @@ fn the_human_who_deploys_meanwhile_wins() {
     assert_eq!((outcome(&bench), bench.switches().len()), (Some(PlanOutcome::Overtaken), 0));
     bench.pass(300);
     assert_eq!(bench.live, Some("v3"));
+}
+
+#[test]
+fn a_step_that_finds_somebody_elses_change_ends_the_plan_and_is_not_tried_again() {
+    // Also while it is undone: what somebody else made live stays.
+    for (ends, switches) in
+        [(vec![Ends::Well, Ends::Overtaken], 1), (vec![Ends::Well, Ends::HalfDone, Ends::HalfDone, Ends::Overtaken], 3)]
+    {
+        let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+        bench.ends = ends.into();
+        bench.requests = (40, 20);
+        bench.until("ended", |bench| outcome(bench).is_some());
+        assert_eq!((outcome(&bench), bench.switches().len()), (Some(PlanOutcome::Overtaken), switches));
+        let page = bench.pages.iter().find(|page| page.kind == PageKind::RollbackFailed).expect("told");
+        assert!(page.summary.ends_with("stopped: failed to switch: v3 is live by now"), "{}", page.summary);
+        assert!(!page.details.iter().any(|line| line.contains("under way")), "{:?}", page.details);
+        bench.pass(60);
+        assert_eq!(bench.switches().len(), switches);
+    }
+}
+
+#[test]
+fn a_target_that_is_gone_or_another_one_ends_the_plan() {
+    let another = |bench: &mut Bench| {
+        bench.workload = Some(Workload { object: Some("another".to_owned()), ..Workload::default() });
+    };
+    let gone = |bench: &mut Bench| bench.gone = Some("find it: there is none");
+    for (happens, why) in [
+        (&another as &dyn Fn(&mut Bench), "the target was deleted, and another of the same name is there"),
+        (&gone, "the target is gone: failed to find it: there is none"),
+    ] {
+        let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+        bench.workload = Some(Workload { object: Some("one".to_owned()), ..Workload::default() });
+        bench.ends = [Ends::Well, Ends::Silent].into();
+        bench.requests = (40, 20);
+        bench.until("switching", |bench| bench.switches().len() == 1);
+        assert_eq!(bench.operations[1].object.as_deref(), Some("one"));
+        // It is known after a restart, too.
+        bench.restart(1);
+        happens(&mut bench);
+        bench.until("ended", |bench| outcome(bench).is_some());
+        assert_eq!((outcome(&bench), bench.switches().len()), (Some(PlanOutcome::Overtaken), 1));
+        let page = bench.pages.iter().find(|page| page.kind == PageKind::RollbackFailed).expect("told");
+        assert!(page.summary.ends_with(&format!("stopped: {why}")), "{}", page.summary);
+    }
 }
 
 #[test]

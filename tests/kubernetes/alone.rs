@@ -166,3 +166,34 @@ async fn of_two_daemons_one_acts_and_what_it_does_is_told_in_the_cluster() {
         assert!(told(reason) >= at_least, "{reason}: {events:#?}");
     }
 }
+
+#[tokio::test]
+async fn who_else_writes_is_told_before_tonight() {
+    let bed = Bed::new("told-before").await;
+    drop(two_releases(&bed, "Deployment", "1.4.3").await);
+    let watch = Watch::begin(&bed, "Deployment");
+    watch.trusts("1.4.3").await;
+    let file = watch.directory().join("backstop.yaml");
+    let check = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_backstop"));
+        let output = command.args(["check", "--live"]).arg(&file).output().expect("it runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let first = of(&bed, "first-installation");
+    until(&first, "both releases", |seen| current(seen) == "1.4.3" && !seen.available.is_empty()).await;
+    done(first.stop_traffic(&key(1), WITHIN).await);
+    done(first.start_traffic(&key(2), WITHIN).await);
+    let (is_well, said) = check();
+    let expected =
+        "another Backstop writes there, and no rollback of this one's is written meanwhile: first-installation (on ";
+    assert!(!is_well && said.contains(expected), "{said}");
+    assert!(said.contains(&format!("holds the lease {}/{LEASE} for another ", bed.namespace)), "{said}");
+    // Its own daemon's lease holds nothing up.
+    expire(&bed).await;
+    let begun = watch.ask(&["rollback", "shop", "--reason", "it feels slow"]);
+    assert!(begun.is_some(), "{}", watch.log());
+    watch.verified("shop-1").await;
+    assert_ne!(lease(&bed).await["holderIdentity"], "first-installation");
+    let (is_well, said) = check();
+    assert!(is_well && !said.contains("another Backstop"), "{said}");
+}

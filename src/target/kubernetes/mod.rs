@@ -37,7 +37,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -67,7 +67,7 @@ use super::{
 use crate::{
     config::form,
     core::{
-        operation::{Attempt, Operation},
+        operation::{Attempt, Operation, OperationOutcome},
         release::{Hindrance, Observation, Release},
     },
 };
@@ -89,6 +89,8 @@ pub(super) struct KubernetesTarget {
     seen: Mutex<Seen>,
     /// Changes of the copies that the last look has taken in.
     taken_in: AtomicU64,
+    /// A write of which nobody knows what became of it: the copies may be from before it.
+    in_doubt: AtomicBool,
 }
 
 impl KubernetesTarget {
@@ -114,6 +116,7 @@ impl KubernetesTarget {
             kept: Kept::new(directory, calls),
             seen: Mutex::new(Seen::new(Settling::after(last))),
             taken_in: AtomicU64::new(0),
+            in_doubt: AtomicBool::new(false),
         }
     }
 
@@ -130,7 +133,7 @@ impl KubernetesTarget {
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
         // Before anything is read: what changes meanwhile is noticed by the next glance.
         let changes = self.changes();
-        let sight = match self.clusters.sight(&self.form, self.kind, self.number).await {
+        let sight = match self.sight().await {
             Ok(sight) => sight,
             Err(gone @ KubernetesError::Gone { .. }) => {
                 self.taken_in.store(changes, Ordering::Release);
@@ -150,6 +153,17 @@ impl KubernetesTarget {
         }
         self.taken_in.store(changes, Ordering::Release);
         Ok(observation)
+    }
+
+    /// What the copies show; after a write of which nobody knows what became of it, with the workload as it is now.
+    async fn sight(&self) -> Result<Sight, KubernetesError> {
+        let sight = self.clusters.sight(&self.form, self.kind, self.number).await?;
+        if !self.in_doubt.load(Ordering::Acquire) {
+            return Ok(sight);
+        }
+        let fresh = self.clusters.fresh(&self.form, self.kind).await?;
+        self.in_doubt.store(false, Ordering::Release);
+        Ok(Sight { pods: sight.pods, ..fresh })
     }
 
     /// Reads what is kept of earlier releases. Without it their templates can still be gone back to, and what takes more
@@ -187,7 +201,20 @@ impl KubernetesTarget {
         // Each answer has its own patience, and one operation may wait for many of them.
         let limit = attempt.deadline;
         let no_end = || KubernetesError::NoEnd { what: format!("carry out {}", attempt.operation.as_str()), limit };
-        timeout(limit, operation).await.map_err(|_| no_end())?
+        // Before it begins: whoever waits for it may give up first.
+        let writes = attempt.operation.changes_the_target();
+        if writes {
+            self.in_doubt.store(true, Ordering::Release);
+        }
+        let ended = timeout(limit, operation).await.unwrap_or_else(|_| Err(no_end().into()));
+        let is_known = match &ended {
+            Ok(_) => true,
+            Err(error) => !matches!(error.outcome(), OperationOutcome::Unknown(_)),
+        };
+        if writes && is_known {
+            self.in_doubt.store(false, Ordering::Release);
+        }
+        ended
     }
 
     /// Another object of the same name is somebody's who deleted the one that the plan is about.

@@ -1,4 +1,5 @@
-//! Waits where an API server asks for it: 429 and 503 with `Retry-After`.
+//! Waits where an API server asks for it: 429 and 503 with `Retry-After`; and no longer than [`ANSWER_TIMEOUT`] for an
+//! answer to begin, that of a watch included: a server that accepts and never answers is known as one by then.
 //!
 //! Whoever has too much to do has it for all: what one request was told holds for every request to that server. Each wait
 //! and all waits of one request together have a bound; what then remains is the server's answer, as it is.
@@ -11,7 +12,7 @@ use std::{
 use hyper::{HeaderMap, Request, Response, StatusCode, header};
 use jiff::fmt::rfc2822;
 use kube::{Client, client::Body};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::server::ANSWER_TIMEOUT;
 
@@ -73,8 +74,8 @@ async fn send(
             sleep_until(asked.min(until)).await;
         }
         // What comes as a stream cannot be sent again; nothing here does.
-        let Some(copy) = body.try_clone() else { return client.send(Request::from_parts(head, body)).await };
-        let answer = client.send(Request::from_parts(head.clone(), copy)).await?;
+        let Some(copy) = body.try_clone() else { return begun(client.send(Request::from_parts(head, body))).await };
+        let answer = begun(client.send(Request::from_parts(head.clone(), copy))).await?;
         let Some(wait) = wait_asked_for(answer.status(), answer.headers()) else { return Ok(answer) };
         let over = Instant::now() + wait.min(limits.one);
         quiet.keep(over);
@@ -84,6 +85,12 @@ async fn send(
         let (path, status) = (head.uri.path(), answer.status().as_u16());
         tracing::debug!(path, status, ?wait, "the API server asks for patience");
     }
+}
+
+/// Waits until an answer begins, but not for ever.
+async fn begun(answer: impl Future<Output = kube::Result<Response<Body>>>) -> kube::Result<Response<Body>> {
+    let silent = || kube::Error::Service(format!("the API server did not answer within {ANSWER_TIMEOUT:?}").into());
+    timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| Err(silent()))
 }
 
 /// How long the server wants to be left alone, if it says so; at least a moment.

@@ -49,6 +49,8 @@ pub enum Ends {
     Silent,
     /// Nothing is heard of it until its deadline, though it was done.
     Lost,
+    /// Somebody else changed the target before it, and it did nothing.
+    Overtaken,
 }
 
 /// The bench.
@@ -65,6 +67,8 @@ pub struct Bench {
     pub tells_current: bool,
     /// Why the target does not tell what is live just now, where it is one that can.
     pub untold: Option<&'static str>,
+    /// Why there is no target at all any more.
+    pub gone: Option<&'static str>,
     /// What the target tells of the configuration of what is live.
     pub configuration: Option<&'static str>,
     /// What a platform shows of it, where it runs on one.
@@ -169,6 +173,7 @@ impl Bench {
             live: Some("v1"),
             tells_current: true,
             untold: None,
+            gone: None,
             configuration: None,
             workload: None,
             gathers: Vec::new(),

@@ -84,6 +84,9 @@ impl Bench {
     pub(super) fn look(&mut self, key: Option<StepKey>) {
         let observation = match self.live {
             None => Err(Reason::new("timed out")),
+            Some(_) if self.gone.is_some() => {
+                Ok(Observation { gone: self.gone.map(str::to_owned), ..Observation::default() })
+            }
             Some(live) => Ok(Observation {
                 current: (self.tells_current && self.untold.is_none())
                     .then(|| Release { configuration: self.configuration.map(str::to_owned), ..Release::of(live) }),
@@ -158,6 +161,7 @@ impl Bench {
         let outcome = match ends {
             Ends::Well | Ends::Lying => OperationOutcome::Done(String::new()),
             Ends::Failing | Ends::HalfDone => OperationOutcome::Failed(Reason::new("exit status 1")),
+            Ends::Overtaken => OperationOutcome::Overtaken(Reason::new("switch: v3 is live by now")),
             Ends::Silent | Ends::Lost => {
                 if let Ends::Lost = ends {
                     self.lost.insert(attempt.key.clone());
