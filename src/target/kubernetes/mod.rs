@@ -201,18 +201,10 @@ impl KubernetesTarget {
         // Each answer has its own patience, and one operation may wait for many of them.
         let limit = attempt.deadline;
         let no_end = || KubernetesError::NoEnd { what: format!("carry out {}", attempt.operation.as_str()), limit };
-        // Before it begins: whoever waits for it may give up first.
-        let writes = attempt.operation.changes_the_target();
-        if writes {
-            self.in_doubt.store(true, Ordering::Release);
-        }
         let ended = timeout(limit, operation).await.unwrap_or_else(|_| Err(no_end().into()));
-        let is_known = match &ended {
-            Ok(_) => true,
-            Err(error) => !matches!(error.outcome(), OperationOutcome::Unknown(_)),
-        };
-        if writes && is_known {
-            self.in_doubt.store(false, Ordering::Release);
+        if attempt.operation.changes_the_target() {
+            let is_unknown = |error: &TargetError| matches!(error.outcome(), OperationOutcome::Unknown(_));
+            self.in_doubt.store(ended.as_ref().is_err_and(is_unknown), Ordering::Release);
         }
         ended
     }
