@@ -126,9 +126,9 @@ fn a_target_that_is_gone_or_another_one_ends_the_plan() {
         bench.requests = (40, 20);
         bench.until("switching", |bench| bench.switches().len() == 1);
         assert_eq!(bench.operations[1].object.as_deref(), Some("one"));
+        happens(&mut bench);
         // It is known after a restart, too.
         bench.restart(1);
-        happens(&mut bench);
         bench.until("ended", |bench| outcome(bench).is_some());
         assert_eq!((outcome(&bench), bench.switches().len()), (Some(PlanOutcome::Overtaken), 1));
         let page = bench.pages.iter().find(|page| page.kind == PageKind::RollbackFailed).expect("told");
