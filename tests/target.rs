@@ -280,8 +280,9 @@ async fn the_users_own_tools_roll_back() {
     assert_eq!(fs::read_to_string(tools.root.path().join("calls")).expect("written"), "api v2 v1\n");
     done(target.operate(&attempt(1, Operation::WaitRollout { version: "v1".into() })).await);
     assert_eq!(target.receipt(&key(1)).await, Ok(Receipt::Succeeded));
-    let reason = failed(target.operate(&attempt(2, switch("v3", "v2"))).await);
-    assert!(reason.contains("v1 is live by now"), "{reason}");
+    let outcome = target.operate(&attempt(2, switch("v3", "v2"))).await;
+    let OperationOutcome::Overtaken(reason) = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(reason.as_str(), "switch from v3 to v2: v1 is live by now");
     assert_eq!(target.receipt(&key(2)).await, Ok(Receipt::Nothing));
     let reason = failed(target.start_traffic(&key(3), LONG).await);
     assert!(reason.contains("status 1: not yet"), "{reason}");

@@ -312,7 +312,10 @@ async fn without_a_verb_its_part_fails_and_says_so() {
             let resource = sub.map_or_else(|| resource.to_owned(), |sub| format!("{resource}/{sub}"));
             let named = format!("cannot {} resource \"{resource}\"", permission.verb);
             assert!(said.contains(&named), "{kind}, without {permission}: {said}");
-            let (findings, code) = checked(&configuration(&form, directory.path(), &account)).await;
+            let (mut findings, code) = checked(&configuration(&form, directory.path(), &account)).await;
+            // What was tried before may hold the lease still.
+            findings
+                .retain(|one| !one["what"].as_str().is_some_and(|what| what.starts_with("another Backstop writes")));
             assert_eq!(findings.len(), denied.len(), "{kind}, without {permission}: {findings:#?}");
             let finding = &findings[0];
             assert!(
