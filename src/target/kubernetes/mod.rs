@@ -37,7 +37,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -67,7 +67,7 @@ use super::{
 use crate::{
     config::form,
     core::{
-        operation::{Attempt, Operation, OperationOutcome},
+        operation::{Attempt, Operation},
         release::{Hindrance, Observation, Release},
     },
 };
@@ -89,8 +89,10 @@ pub(super) struct KubernetesTarget {
     seen: Mutex<Seen>,
     /// Changes of the copies that the last look has taken in.
     taken_in: AtomicU64,
-    /// A write of which nobody knows what became of it: the copies may be from before it.
-    in_doubt: AtomicBool,
+    /// Changes of our own that have ended, however they did. The copies may be from before them.
+    own_changes: AtomicU64,
+    /// Up to which of them the copies were seen to have come.
+    reached: AtomicU64,
 }
 
 impl KubernetesTarget {
@@ -116,7 +118,8 @@ impl KubernetesTarget {
             kept: Kept::new(directory, calls),
             seen: Mutex::new(Seen::new(Settling::after(last))),
             taken_in: AtomicU64::new(0),
-            in_doubt: AtomicBool::new(false),
+            own_changes: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
         }
     }
 
@@ -155,15 +158,27 @@ impl KubernetesTarget {
         Ok(observation)
     }
 
-    /// What the copies show; after a write of which nobody knows what became of it, with the workload as it is now.
+    /// What the copies show; after a change of our own with the workload as it is now, until the copies have come to it: a
+    /// watch that has died unnoticed shows for more than a minute what was before, and that is nobody else's doing.
     async fn sight(&self) -> Result<Sight, KubernetesError> {
-        let sight = self.clusters.sight(&self.form, self.kind, self.number).await?;
-        if !self.in_doubt.load(Ordering::Acquire) {
-            return Ok(sight);
+        let copies = self.clusters.sight(&self.form, self.kind, self.number).await?;
+        // After the copies and before the fresh look: a change that ends meanwhile leaves the next look in doubt.
+        let own_changes = self.own_changes.load(Ordering::Acquire);
+        if self.reached.load(Ordering::Acquire) == own_changes {
+            return Ok(copies);
         }
         let fresh = self.clusters.fresh(&self.form, self.kind).await?;
-        self.in_doubt.store(false, Ordering::Release);
-        Ok(Sight { pods: sight.pods, ..fresh })
+        if self.shows_the_same(&copies, &fresh) {
+            self.reached.store(own_changes, Ordering::Release);
+        }
+        Ok(Sight { pods: copies.pods, ..fresh })
+    }
+
+    /// Resource versions are compared for being the same, and nothing else: their order is the server's own.
+    fn shows_the_same(&self, copies: &Sight, fresh: &Sight) -> bool {
+        let version = |sight: &Sight| sight.workload.metadata.resource_version.clone();
+        let content = |sight: &Sight| self.identify(sight).ok().map(|live| live.content);
+        version(copies) == version(fresh) && content(fresh).is_some_and(|fresh| content(copies) == Some(fresh))
     }
 
     /// Reads what is kept of earlier releases. Without it their templates can still be gone back to, and what takes more
@@ -203,8 +218,7 @@ impl KubernetesTarget {
         let no_end = || KubernetesError::NoEnd { what: format!("carry out {}", attempt.operation.as_str()), limit };
         let ended = timeout(limit, operation).await.unwrap_or_else(|_| Err(no_end().into()));
         if attempt.operation.changes_the_target() {
-            let is_unknown = |error: &TargetError| matches!(error.outcome(), OperationOutcome::Unknown(_));
-            self.in_doubt.store(ended.as_ref().is_err_and(is_unknown), Ordering::Release);
+            self.own_changes.fetch_add(1, Ordering::AcqRel);
         }
         ended
     }

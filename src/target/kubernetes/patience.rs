@@ -5,11 +5,14 @@
 //! and all waits of one request together have a bound; what then remains is the server's answer, as it is.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
-use hyper::{HeaderMap, Request, Response, StatusCode, header};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use jiff::fmt::rfc2822;
 use kube::{Client, client::Body};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -23,28 +26,47 @@ struct Limits {
     one: Duration,
     /// All waits of one request end so long after it was made.
     all: Duration,
+    /// See [`AT_LEAST`].
+    least: Duration,
+    /// See [`SPREAD`].
+    spread: Duration,
 }
 
 /// A rollback has minutes, and a server that still has too much to do after ten seconds says so again. What is left of
 /// [`ANSWER_TIMEOUT`] is for the answer.
-const LIMITS: Limits = Limits { one: Duration::from_secs(10), all: Duration::from_secs(12) };
+const LIMITS: Limits =
+    Limits { one: Duration::from_secs(10), all: Duration::from_secs(12), least: AT_LEAST, spread: SPREAD };
 const _: () = assert!(LIMITS.one.as_secs() < LIMITS.all.as_secs() && LIMITS.all.as_secs() < ANSWER_TIMEOUT.as_secs());
 
 /// Who asks for no time at all is not asked again at once.
-const AT_LEAST: Duration = Duration::from_millis(100);
+const AT_LEAST: Duration = Duration::from_secs(1);
+
+/// Those that wait for one server do not all come back in the same instant: up to so much later.
+const SPREAD: Duration = Duration::from_millis(500);
 
 /// Until when an API server wants to be left alone.
 #[derive(Debug, Default)]
-struct Quiet(Mutex<Option<Instant>>);
+struct Quiet {
+    until: Mutex<Option<Instant>>,
+    /// Waits so far.
+    waits: AtomicU32,
+}
 
 impl Quiet {
     fn until(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, until: Instant) {
-        let mut quiet = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quiet = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         *quiet = Some(quiet.map_or(until, |before| before.max(until)));
+    }
+
+    /// How much later the next one that waits comes back: multiples of the golden ratio lie as far apart as can be,
+    /// however many there are.
+    fn turn(&self, spread: Duration) -> Duration {
+        let wait = self.waits.fetch_add(1, Ordering::Relaxed);
+        spread.mul_f64((f64::from(wait) * 0.618_033_988_749_895).fract())
     }
 }
 
@@ -68,17 +90,24 @@ async fn send(
 ) -> kube::Result<Response<Body>> {
     let until = Instant::now() + limits.all;
     let (head, body) = request.into_parts();
+    // What is only told waits by itself: it must not hold up a rollback.
+    let is_aside = head.method == Method::POST && head.uri.path().ends_with("/events");
+    let mut own = None;
     // Bounded by `until`: each turn but the last ends in a wait.
     loop {
-        if let Some(asked) = quiet.until() {
-            sleep_until(asked.min(until)).await;
+        if let Some(asked) = quiet.until().max(own).filter(|asked| *asked > Instant::now()) {
+            sleep_until((asked + quiet.turn(limits.spread)).min(until)).await;
         }
         // What comes as a stream cannot be sent again; nothing here does.
         let Some(copy) = body.try_clone() else { return begun(client.send(Request::from_parts(head, body))).await };
         let answer = begun(client.send(Request::from_parts(head.clone(), copy))).await?;
         let Some(wait) = wait_asked_for(answer.status(), answer.headers()) else { return Ok(answer) };
-        let over = Instant::now() + wait.min(limits.one);
-        quiet.keep(over);
+        let over = Instant::now() + wait.max(limits.least).min(limits.one);
+        if is_aside {
+            own = Some(over);
+        } else {
+            quiet.keep(over);
+        }
         if over >= until {
             return Ok(answer);
         }
@@ -93,7 +122,7 @@ async fn begun(answer: impl Future<Output = kube::Result<Response<Body>>>) -> ku
     timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| Err(silent()))
 }
 
-/// How long the server wants to be left alone, if it says so; at least a moment.
+/// How long the server wants to be left alone, if it says so.
 fn wait_asked_for(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
@@ -101,12 +130,11 @@ fn wait_asked_for(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let asked = text(header::RETRY_AFTER)?;
     // A number of seconds, or a date (RFC 9110, section 10.2.3), which is the server's as its answer's own is.
-    let wait = asked.parse().ok().map(Duration::from_secs).or_else(|| {
+    asked.parse().ok().map(Duration::from_secs).or_else(|| {
         let then = rfc2822::parse(asked).ok()?.timestamp();
         let now = rfc2822::parse(text(header::DATE)?).ok()?.timestamp();
         Some(Duration::try_from(then.duration_since(now)).unwrap_or_default())
-    })?;
-    Some(wait.max(AT_LEAST))
+    })
 }
 
 #[cfg(test)]
@@ -126,15 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn only_what_asks_for_patience_gets_it_and_never_none_at_all() {
+    fn only_what_asks_for_patience_gets_it() {
         let date = "Wed, 07 Jan 2026 10:30:00 GMT";
         for (status, retry_after, date, expected) in [
             (429, "2", "", Some(2_000)),
             (503, " 2 ", "", Some(2_000)),
-            (429, "0", "", Some(100)),
+            (429, "0", "", Some(0)),
             (429, "86400", "", Some(86_400_000)),
             (503, "Wed, 07 Jan 2026 10:30:03 GMT", date, Some(3_000)),
-            (503, "Wed, 07 Jan 2026 10:29:00 GMT", date, Some(100)),
+            (503, "Wed, 07 Jan 2026 10:29:00 GMT", date, Some(0)),
             (503, "Wed, 07 Jan 2026 10:30:03 GMT", "", None),
             (429, "soon", date, None),
             (429, "", date, None),
@@ -147,7 +175,12 @@ mod tests {
         }
     }
 
-    const SHORT: Limits = Limits { one: Duration::from_millis(200), all: Duration::from_millis(300) };
+    const SHORT: Limits = Limits {
+        one: Duration::from_millis(200),
+        all: Duration::from_millis(300),
+        least: Duration::from_millis(50),
+        spread: Duration::from_millis(20),
+    };
 
     type Times = Arc<Mutex<Vec<Instant>>>;
 
@@ -168,7 +201,11 @@ mod tests {
     }
 
     async fn ask(client: &Client) -> u16 {
-        let request = Request::get("/version").body(Body::empty()).expect("a request");
+        send(client, Request::get("/version")).await
+    }
+
+    async fn send(client: &Client, request: hyper::http::request::Builder) -> u16 {
+        let request = request.body(Body::empty()).expect("a request");
         client.send(request).await.expect("an answer").status().as_u16()
     }
 
@@ -183,7 +220,8 @@ mod tests {
     async fn it_asks_again_when_it_may_and_gives_the_answer_back_when_that_takes_too_long() {
         let (second, short) = (Duration::from_secs(1), SHORT.one);
         for (limits, answers, expected, waits) in [
-            (LIMITS, &[(429, "1"), (503, "0")][..], 200, vec![second, AT_LEAST]),
+            (LIMITS, &[(429, "1")][..], 200, vec![second]),
+            (SHORT, &[(503, "0"), (429, "0")], 200, vec![SHORT.least, SHORT.least]),
             (SHORT, &[(429, "3600"), (429, "3600"), (200, "")], 429, vec![short]),
             (LIMITS, &[(503, "")], 503, vec![]),
         ] {
@@ -201,5 +239,26 @@ mod tests {
         // Of the other's own time more is left, so that it asks once more.
         assert_eq!(ask(&client).await, 200);
         assert!(apart(&times, &[SHORT.one, SHORT.one]), "{times:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_only_told_holds_nothing_up() {
+        let (client, times) = server(&[(429, "3600"), (429, "3600")]);
+        let client = within(client, SHORT);
+        assert_eq!(send(&client, Request::post("/api/v1/namespaces/prod/events")).await, 429);
+        let told = times.lock().expect("times").len();
+        let asked = Instant::now();
+        assert_eq!(ask(&client).await, 200);
+        let times = times.lock().expect("times");
+        assert!(told == 2 && times[2] - asked < SHORT.least, "{times:?}");
+    }
+
+    #[test]
+    fn those_that_wait_come_back_one_after_another() {
+        let quiet = Quiet::default();
+        let mut turns: Vec<Duration> = (0..8).map(|_| quiet.turn(SPREAD)).collect();
+        turns.sort_unstable();
+        assert!(turns.windows(2).all(|two| two[1] > two[0] + SPREAD / 20), "{turns:?}");
+        assert!(turns.iter().all(|turn| *turn < SPREAD), "{turns:?}");
     }
 }

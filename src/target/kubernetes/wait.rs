@@ -26,8 +26,9 @@ impl KubernetesTarget {
         let until = Instant::now() + attempt.deadline;
         // Bounded by `until`.
         loop {
-            // From the copies: each look costs the API server nothing, and a change shows at once.
-            let last = match self.clusters.sight(&self.form, self.kind, self.number).await {
+            // From the copies: each look costs the API server nothing once they have come to what was written, and a change
+            // shows at once.
+            let last = match self.sight().await {
                 Ok(sight) => {
                     self.is_the_one(attempt, &sight)?;
                     match self.rolled_out(wanted, &sight).await? {
