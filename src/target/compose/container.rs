@@ -103,6 +103,12 @@ impl Container {
         self.label(NUMBER).unwrap_or(&self.name)
     }
 
+    /// Whether another one was made of the same image and configuration.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let hash = |one: &Self| one.config_hash().map(|(hash, _)| hash.to_owned());
+        self.image == other.image && hash(self) == hash(other)
+    }
+
     /// The image as it was named.
     pub(super) fn reference(&self) -> &str {
         self.whole.pointer("/Config/Image").and_then(Value::as_str).unwrap_or_default()

@@ -5,11 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::container::{Check, Container, State};
+use crate::core::engine::LOOK_FIRST_FOR;
 
 /// A container without a HEALTHCHECK serves once it has run for so long: one that exits at once never does.
 pub(super) const STEADY_FOR: Duration = Duration::from_secs(3);
 /// One that was seen unready for so long, beyond what its own HEALTHCHECK lets it start in, fails.
 pub(super) const UNREADY_FOR: Duration = Duration::from_secs(30);
+/// A container that was made to take another one's place is started once that has stopped, which may take its grace of ten
+/// seconds, and then what is live is another release. An incident waits for that ([`LOOK_FIRST_FOR`]), with a glance (one a
+/// second) before and after it; one that was only made, and left so, is told no later.
+const COMES_WITHIN: Duration = Duration::from_secs(6);
+const _: () = assert!(COMES_WITHIN.as_secs() + 2 <= LOOK_FIRST_FOR.as_secs());
 /// Restarts are counted within this time: long enough that one which is started again after growing pauses shows.
 const RESTARTS_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// One that the engine started again so often fails, whatever it is in between: a release may come up before what it
@@ -162,13 +168,22 @@ impl Watched {
         })
     }
 
+    /// The newest container where it has just been made and not been started yet: what is live is about to be exchanged.
+    pub(super) fn coming<'a>(&self, containers: &'a [Container], now: Instant) -> Option<&'a Container> {
+        let newest = containers.last().filter(|one| one.state == State::Made(None))?;
+        let since = self.0.get(&newest.id)?.unready?;
+        (now.saturating_duration_since(since) < COMES_WITHIN).then_some(newest)
+    }
+
     /// When another look would find it otherwise, though nothing has happened.
     pub(super) fn due(&self, containers: &[Container]) -> Option<Instant> {
         let of = |container: &Container| {
             let seen = self.0.get(&container.id)?;
             let steady = matches!(container.state, State::Running(Check::None)).then(|| seen.start.1 + STEADY_FOR);
             let unready = seen.unready.map(|since| since + UNREADY_FOR + container.own_patience());
-            steady.into_iter().chain(unready).min()
+            let coming =
+                seen.unready.filter(|_| container.state == State::Made(None)).map(|since| since + COMES_WITHIN);
+            steady.into_iter().chain(unready).chain(coming).min()
         };
         containers.iter().filter_map(of).min()
     }
@@ -273,6 +288,21 @@ mod tests {
             let said = told(&seen);
             assert!(if expected.is_empty() { said.is_empty() } else { said.starts_with(expected) }, "{said}: {seen:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_just_made_is_coming_and_what_was_left_so_is_not() {
+        let (began, mut watched) = (Instant::now(), Watched::default());
+        let both = |state: &str| [container(1, "a", &[]), container(2, "b", &[("/State/Status", json!(state))])];
+        let mut coming = |second: u64, state: &str| {
+            let (now, both) = (began + Duration::from_secs(second), both(state));
+            watched.see(&both, now);
+            watched.coming(&both, now).map(|one| one.image.clone())
+        };
+        assert_eq!(coming(0, "created").as_deref(), Some("sha256:b"));
+        assert_eq!(coming(5, "created").as_deref(), Some("sha256:b"));
+        assert_eq!(coming(6, "created"), None);
+        assert_eq!(coming(7, "running"), None);
     }
 
     #[tokio::test]

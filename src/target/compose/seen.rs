@@ -69,9 +69,7 @@ impl ComposeTarget {
         watched.see(&sight.containers, now);
         let is_ready = |one: &Container| watched.health(one, now) == Health::Ready;
         let fails = |one: &Container| watched.failure(one, now);
-        let is_new = |one: &&Container| {
-            sight.live().is_some_and(|live| one.image == live.image && one.config_hash() == live.config_hash())
-        };
+        let is_new = |one: &&Container| sight.live().is_some_and(|live| one.is_like(live));
         let all = Count::of(sight.containers.iter(), is_ready, fails);
         let new = Count::of(sight.containers.iter().filter(is_new), is_ready, fails);
         let is_mixed = sight.is_mixed();
@@ -91,10 +89,19 @@ impl ComposeTarget {
                 to_restart: restart::chosen(&sight.containers, is_ready, lasting, RESTART_AT_MOST),
             }
         });
-        let no_container = || self.no_container(sight).to_string();
+        // Compose makes the container that is to take a place, and only then stops the one that has it: who fails by that
+        // is not the release that goes.
+        let coming =
+            watched.coming(&sight.containers, now).filter(|one| sight.live().is_some_and(|live| !one.is_like(live)));
+        let untold = match coming {
+            Some(one) => {
+                Some(format!("see it settled: the container {} has been made, and is not started yet", one.name))
+            }
+            None => live.is_none().then(|| self.no_container(sight).to_string()),
+        };
         Observation {
-            current: live.map(Identity::release),
-            untold: live.is_none().then(no_container),
+            current: live.filter(|_| untold.is_none()).map(Identity::release),
+            untold,
             gone: None,
             available: Vec::new(),
             rolling_out: is_mixed || (!served && new.starting > 0),

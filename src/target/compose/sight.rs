@@ -94,10 +94,7 @@ impl Sight {
 
     /// Whether containers of two releases stand side by side.
     pub(super) fn is_mixed(&self) -> bool {
-        let same =
-            |container: &Container| (container.image.clone(), container.config_hash().map(|(hash, _)| hash.to_owned()));
-        let mut all = self.containers.iter().map(same);
-        all.next().is_some_and(|first| all.any(|other| other != first))
+        self.containers.windows(2).any(|pair| !pair[0].is_like(&pair[1]))
     }
 
     /// Which release is live, without giving it its name; none where there is no container.
