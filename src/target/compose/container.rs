@@ -9,6 +9,8 @@ pub(super) const PROJECT: &str = "com.docker.compose.project";
 pub(super) const SERVICE: &str = "com.docker.compose.service";
 pub(super) const WORKING_DIRECTORY: &str = "com.docker.compose.project.working_dir";
 const NUMBER: &str = "com.docker.compose.container-number";
+/// Names the container whose place it is to take.
+const REPLACES: &str = "com.docker.compose.replace";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const CONFIG_HASH: &str = "com.docker.compose.config-hash";
 const COMPOSE_VERSION: &str = "com.docker.compose.version";
@@ -101,6 +103,18 @@ impl Container {
     /// Its place among the service's containers; another one is made for the same place before this one goes.
     pub(super) fn number(&self) -> &str {
         self.label(NUMBER).unwrap_or(&self.name)
+    }
+
+    /// Somebody told it to end.
+    pub(super) const fn was_told_to_end(&mut self) {
+        if let State::Ended { by_hand, .. } = &mut self.state {
+            *by_hand = true;
+        }
+    }
+
+    /// It is to take another one's place, which it has not come to.
+    pub(super) fn is_to_replace(&self) -> bool {
+        matches!(self.state, State::Made(_)) && self.label(REPLACES).is_some()
     }
 
     /// Whether another one was made of the same image and configuration.

@@ -106,10 +106,15 @@ impl Engine {
         self.within(what, async { self.answered(what, self.request(method, path, query)).await.map(drop) }).await
     }
 
-    /// What happens from now on; a stream that may be quiet for ever.
+    /// What the engine remembers of the last minutes, 256 events at most, and what happens from now on; a stream that may be
+    /// quiet for ever.
     pub(super) async fn events(&self, filters: &str) -> Result<Response, ComposeError> {
         let what = "follow the events";
-        self.within(what, self.answered(what, self.request(Method::GET, "/events", &[("filters", filters)]))).await
+        self.within(
+            what,
+            self.answered(what, self.request(Method::GET, "/events", &[("since", "1"), ("filters", filters)])),
+        )
+        .await
     }
 
     fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {

@@ -1,7 +1,7 @@
 //! The engines that are spoken to: one client and one stream of events for each, whoever asks.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -29,7 +29,12 @@ const KEY: &str = ".compose-key";
 /// The label by which Compose says which service a container is of.
 const SERVICE: &str = "com.docker.compose.service";
 /// What is heard of: each of them may change what a look would find.
-const FILTERS: &str = r#"{"type":["container","image"],"event":["create","start","die","destroy","oom","pause","unpause","rename","health_status","tag","untag","delete","pull","import","load","prune"]}"#;
+const FILTERS: &str = r#"{"type":["container","image"],"event":["create","start","kill","die","destroy","oom","pause","unpause","rename","health_status","tag","untag","delete","pull","import","load","prune"]}"#;
+
+/// Signals that a service is told something by, and goes on: HUP, USR1, USR2 and WINCH, as the engine writes them.
+const TELLING: [&str; 4] = ["1", "10", "12", "28"];
+/// Containers that people ended and that are remembered as such; those before them have long been removed, or are nobody's.
+const ENDED_LIMIT: usize = 1_000;
 
 /// The engines that are spoken to, and the key under which configuration is hashed.
 #[derive(Debug)]
@@ -80,6 +85,8 @@ struct Counts {
     images: u64,
     /// By the name of a service, in whichever project.
     services: HashMap<String, u64>,
+    /// Containers that were told to end since they were started last, the latest at the end.
+    ended: VecDeque<String>,
 }
 
 /// An engine whose events are followed.
@@ -122,6 +129,11 @@ impl Followed {
     pub(super) fn image_changes(&self) -> u64 {
         let counts = lock(&self.counts);
         counts.breaks + counts.images
+    }
+
+    /// Whether somebody told it to end since it was started last, as far as the engine remembers: it did not end by itself.
+    pub(super) fn was_told_to_end(&self, container: &str) -> bool {
+        lock(&self.counts).ended.iter().any(|known| known == container)
     }
 
     /// Waits until nothing else is gathered there: when all is down every service wants it at once.
@@ -180,6 +192,20 @@ fn take_in(line: &[u8], counts: &Mutex<Counts>) {
         return;
     };
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    if let (Some("container"), Some(id)) = (text("/Type"), text("/Actor/ID")) {
+        let signal = text("/Actor/Attributes/signal").unwrap_or_default();
+        match text("/Action") {
+            Some("kill") if !TELLING.contains(&signal) => {
+                counts.ended.retain(|known| known != id);
+                counts.ended.push_back(id.to_owned());
+                if counts.ended.len() > ENDED_LIMIT {
+                    counts.ended.pop_front();
+                }
+            }
+            Some("start" | "destroy") => counts.ended.retain(|known| known != id),
+            _ => {}
+        }
+    }
     match (text("/Type"), event.pointer("/Actor/Attributes").and_then(|all| all.get(SERVICE)?.as_str())) {
         (Some("image"), _) => counts.images += 1,
         // A container of no project is nobody's here.
@@ -207,6 +233,31 @@ mod tests {
             take_in(line.as_bytes(), &counts);
         }
         let counts = lock(&counts);
+        assert!(counts.ended.is_empty());
         assert_eq!((counts.breaks, counts.images, counts.services["api"], counts.services.len()), (1, 1, 2, 1));
+    }
+
+    #[test]
+    fn what_was_told_to_end_is_known_until_it_is_started_again() {
+        let counts = Mutex::default();
+        let ended = |action: &str, signal: &str| {
+            let event = serde_json::json!({"Type": "container", "Action": action,
+                "Actor": {"ID": "a", "Attributes": {"com.docker.compose.service": "api", "signal": signal}}});
+            take_in(event.to_string().as_bytes(), &counts);
+            lock(&counts).ended.len()
+        };
+        for (action, signal, expected) in [
+            ("kill", "1", 0),
+            ("die", "", 0),
+            ("kill", "15", 1),
+            ("kill", "9", 1),
+            ("die", "", 1),
+            ("stop", "", 1),
+            ("start", "", 0),
+            ("kill", "3", 1),
+            ("destroy", "", 0),
+        ] {
+            assert_eq!(ended(action, signal), expected, "{action} {signal}");
+        }
     }
 }

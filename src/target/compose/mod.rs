@@ -163,25 +163,28 @@ impl ComposeTarget {
 
     /// What is kept of earlier releases, to be looked at.
     async fn kept(&self) -> Result<Kept, TargetError> {
-        let mut kept = self.kept.lock().await;
-        if let Some(kept) = &*kept {
-            return Ok(kept.clone());
-        }
-        let found = match &self.directory {
-            None => Kept::default(),
-            Some(directory) => {
+        Ok(self.loaded(&mut *self.kept.lock().await).await?.clone())
+    }
+
+    async fn loaded<'a>(&self, kept: &'a mut Option<Kept>) -> Result<&'a mut Kept, TargetError> {
+        let found = match (kept.take(), &self.directory) {
+            (Some(known), _) => known,
+            (None, None) => Kept::default(),
+            (None, Some(directory)) => {
                 let path = directory.clone();
                 let read = move || Kept::load(&path).map_err(|source| TargetError::Read { path, source });
                 self.calls.run(directory, read).await?
             }
         };
-        *kept = Some(found.clone());
-        Ok(found)
+        Ok(kept.insert(found))
     }
 
-    /// Changes what is kept, durably, where `change` says that anything changed.
+    /// Changes what is kept, durably, where `change` says that anything changed. One change after another: what a look and
+    /// a step keep at once is both kept.
     async fn keep(&self, change: impl FnOnce(&mut Kept) -> bool) -> Result<(), TargetError> {
-        let mut changed = self.kept().await?;
+        let mut place = self.kept.lock().await;
+        let known = self.loaded(&mut place).await?;
+        let mut changed = known.clone();
         if !change(&mut changed) {
             return Ok(());
         }
@@ -190,7 +193,7 @@ impl ComposeTarget {
             let write = move || kept.save(&path).map_err(|source| TargetError::Keep { path, source });
             self.calls.run(directory, write).await?;
         }
-        *self.kept.lock().await = Some(changed);
+        *known = changed;
         Ok(())
     }
 }

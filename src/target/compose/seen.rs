@@ -43,16 +43,19 @@ impl ComposeTarget {
         let served = observation.live_instances().is_some_and(|all| all.ready == all.all);
         if let (Some(live), true) = (&live, self.directory.is_some()) {
             let known = sight.known(live, served);
-            self.keep(|kept| kept.live(known)).await?;
+            // What is live is known all the same: a full disk takes nobody's sight.
+            if let Err(error) = self.keep(|kept| kept.live(known)).await {
+                tracing::warn!(service = self.form.service, %error, "what is live is not kept for later");
+            }
             if served {
                 self.keep_images(sight, live).await;
             }
         }
-        let hindrances = self.hindrances(sight, now).await;
+        let kept = self.kept().await?;
+        let hindrances = self.hindrances(sight, &kept, now).await;
         if let Some(workload) = &mut observation.workload {
             workload.hindrances.extend(hindrances);
         }
-        let kept = self.kept().await?;
         let offered = self.offered(sight, &kept).await;
         let (available, ways_back) = self.available(sight, &kept, live.as_ref(), &offered);
         observation.available = available;
@@ -133,7 +136,7 @@ impl ComposeTarget {
     }
 
     /// What speaks against a rollback, known as soon as the release is there.
-    async fn hindrances(&self, sight: &Sight, now: Instant) -> Vec<Hindrance> {
+    async fn hindrances(&self, sight: &Sight, kept: &Kept, now: Instant) -> Vec<Hindrance> {
         let mut all = Vec::new();
         let mut not_undoable = |why: String| all.push(Hindrance::NotUndoable { why });
         match &sight.project {
@@ -153,10 +156,28 @@ impl ComposeTarget {
                 },
             },
         }
+        all.extend(self.theirs(sight, kept));
         if let Some(why) = self.older_fails(sight, now) {
             all.push(Hindrance::OlderFailsToo { why });
         }
         all
+    }
+
+    /// What people have stopped or taken down is theirs to start: a rollback would start it.
+    fn theirs(&self, sight: &Sight, kept: &Kept) -> Option<Hindrance> {
+        let service = &self.form.service;
+        if kept.stopped.as_ref().is_some_and(|stopped| stopped.stops(service)) {
+            return None;
+        }
+        let is_theirs = |one: &Container| matches!(one.state, State::Paused | State::Ended { by_hand: true, .. });
+        let why = match sight.containers.first() {
+            None => format!("{service} has no container: it was taken down by hand"),
+            Some(one) if sight.containers.iter().all(is_theirs) => {
+                format!("{service} was stopped or paused by hand ({}): start it, and it is watched again", one.name)
+            }
+            Some(_) => return None,
+        };
+        Some(Hindrance::NotUndoable { why })
     }
 
     /// Why an older container fails beside the newer ones. What ends when it is exchanged does not fail.

@@ -92,9 +92,11 @@ impl Sight {
         self.containers.iter().rev().find(was_started).or_else(|| self.containers.last())
     }
 
-    /// Whether containers of two releases stand side by side.
+    /// Whether containers of two releases stand side by side; one that was only made beside them does not.
     pub(super) fn is_mixed(&self) -> bool {
-        self.containers.windows(2).any(|pair| !pair[0].is_like(&pair[1]))
+        let Some(live) = self.live() else { return false };
+        let stands = |one: &&Container| one.state != State::Made(None);
+        self.containers.iter().filter(stands).any(|one| !one.is_like(live))
     }
 
     /// Which release is live, without giving it its name; none where there is no container.
@@ -173,7 +175,10 @@ impl ComposeTarget {
             // Its containers say whose they are, whatever its files say by now.
             Err(_) => format!("{WORKING_DIRECTORY}={}", self.form.project_directory.display()),
         };
-        let containers = list(&engine, &of_project, &self.form.service).await?;
+        let mut containers = list(&engine, &of_project, &self.form.service).await?;
+        for one in containers.iter_mut().filter(|one| engine.was_told_to_end(&one.id)) {
+            one.was_told_to_end();
+        }
         let name = match &project {
             Ok(project) => project.name.clone(),
             Err(_) => containers.last().and_then(|one| one.label(PROJECT)).unwrap_or_default().to_owned(),

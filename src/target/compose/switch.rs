@@ -6,11 +6,13 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use reqwest::Method;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
     ComposeTarget, OVERRIDE,
-    container::Container,
+    container::{Container, State},
     files,
     images::short,
     kept::Kept,
@@ -86,9 +88,25 @@ impl ComposeTarget {
             return Err(unavailable(to, format!("its image {} is gone", short(&image))));
         }
         let (files, pinned) = self.files_with(project, &sight, &image, to, attempt).await?;
+        if let Some(name) = self.is_being_exchanged(&sight) {
+            return Err(unseen(TargetError::Untold(format!(
+                "see it settled: the container {name} has just been made"
+            ))));
+        }
+        let renamed = self.clear_leftovers(&sight).await?;
         let places: BTreeSet<&str> = sight.containers.iter().map(Container::number).collect();
         let scale = format!("{}={}", self.form.service, places.len().max(1));
-        let mut rest = vec!["up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--scale", scale.as_str()];
+        let mut rest = vec![
+            "up",
+            "--detach",
+            "--no-deps",
+            "--no-build",
+            "--remove-orphans=false",
+            "--pull",
+            "never",
+            "--scale",
+            scale.as_str(),
+        ];
         // Traffic that is stopped stays so until it is restored.
         let is_stopped = kept.stopped.as_ref().is_some_and(|stopped| stopped.stops(&self.form.service));
         if is_stopped {
@@ -100,10 +118,65 @@ impl ComposeTarget {
         let deadline = until.saturating_duration_since(Instant::now()).min(self.form.rollout_timeout);
         let tool = Tool { name: "docker compose up", command: &command, versions: Some((from, to)), deadline };
         tools.change_in(tool, &self.form.project_directory, &attempt.key).await.map_err(shortened)?;
+        for (id, name) in renamed {
+            self.rename(&id, &name).await;
+        }
         let how = if pinned { "pinned by" } else { "as the project's files name it, without" };
         let directory = self.directory.as_deref().map(|directory| directory.join(OVERRIDE).display().to_string());
         let note = format!("image {} is up, {how} {}", short(&image), directory.unwrap_or_default());
         Ok(if is_stopped { format!("{note}; it is not started while traffic is stopped") } else { note })
+    }
+
+    /// The container that somebody is about to put into the place of one that runs: that is not to be cut short.
+    fn is_being_exchanged(&self, sight: &Sight) -> Option<String> {
+        let now = Instant::now();
+        let mut watched = self.watched();
+        watched.see(&sight.containers, now);
+        let coming = watched.coming(&sight.containers, now).filter(|one| one.is_to_replace())?;
+        let runs = |one: &Container| one.number() == coming.number() && matches!(one.state, State::Running(_));
+        sight.containers.iter().any(runs).then(|| coming.name.clone())
+    }
+
+    /// Compose makes the container that is to take a place under a name for the time being, stops and removes the one that
+    /// has it, and gives it the name. What was left of that when somebody was killed in it would be in the way of the next
+    /// `up`, or keep its name. Returns those that are to be renamed once they are up, and to what.
+    async fn clear_leftovers(&self, sight: &Sight) -> Result<Vec<(String, String)>, TargetError> {
+        let mut renamed = Vec::new();
+        for one in sight.containers.iter().filter(|one| one.is_to_replace()) {
+            let has_place = |other: &&Container| other.id != one.id && other.number() == one.number();
+            if sight.containers.iter().any(|other| has_place(&other)) {
+                let what = format!("remove the container {}, which was never started", one.name);
+                let removed =
+                    self.engine()?.change(&what, Method::DELETE, &format!("/containers/{}", one.id), &[]).await;
+                match removed {
+                    Err(error) if !error.is_absent() => return Err(error.into()),
+                    _ => {}
+                }
+            } else {
+                // It has the volumes of the one whose place it was to take.
+                renamed.push((one.id.clone(), format!("{}-{}-{}", sight.name, self.form.service, one.number())));
+            }
+        }
+        Ok(renamed)
+    }
+
+    /// Gives a container its name, where `up` has not: it serves without.
+    async fn rename(&self, id: &str, name: &str) {
+        let Ok(engine) = self.engine() else { return };
+        let what = format!("rename the container {} to {name}", short(id));
+        let renamed = async {
+            let known = engine.get(&what, &format!("/containers/{id}/json"), &[]).await?;
+            if known.get("Name").and_then(Value::as_str).is_some_and(|known| known.trim_start_matches('/') == name) {
+                return Ok(());
+            }
+            engine.change(&what, Method::POST, &format!("/containers/{id}/rename"), &[("name", name)]).await
+        };
+        match renamed.await {
+            Err(error) if !error.is_absent() => {
+                tracing::warn!(service = self.form.service, %error, "a container keeps the name that it was made under");
+            }
+            _ => {}
+        }
     }
 
     /// The files to go up with; and whether ours is among them.
