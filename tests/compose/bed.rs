@@ -42,6 +42,8 @@ pub(crate) enum Fate {
     Unhealthy,
     /// It serves, and takes no notice of SIGTERM.
     Stubborn,
+    /// It runs, its check fails, and it takes no notice of SIGTERM.
+    StubbornUnhealthy,
 }
 
 pub(crate) struct Bed {
@@ -128,14 +130,14 @@ impl Bed {
         Self::busybox(root.path());
         fs::create_dir_all(at("www/health")).expect("a directory");
         fs::write(at("www/version"), tag).expect("written");
-        if fate != Fate::Unhealthy {
+        if !matches!(fate, Fate::Unhealthy | Fate::StubbornUnhealthy) {
             fs::write(at("www/health/ready"), "ready\n").expect("written");
         }
         let serve = "httpd -f -p 8080 -h /www";
         let command = match fate {
             Fate::Serves | Fate::Unhealthy => format!("echo {tag} begins; exec {serve}"),
             Fate::Exits => "echo cannot find its configuration; exit 3".to_owned(),
-            Fate::Stubborn => format!("trap '' TERM; {serve} & while :; do sleep 1; done"),
+            Fate::Stubborn | Fate::StubbornUnhealthy => format!("trap '' TERM; {serve} & while :; do sleep 1; done"),
         };
         let change = format!("CMD {}", serde_json::json!(["/bin/sh", "-c", command]));
         self.import(root.path(), tag, &[&change, "ENV PATH=/bin"])

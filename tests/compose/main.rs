@@ -2,6 +2,7 @@
 
 mod bed;
 mod example;
+mod hands;
 mod hardships;
 mod looks;
 mod rollbacks;

@@ -78,6 +78,16 @@ impl Watch {
         self.directory.path()
     }
 
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        self.daemon.kill().expect("killed");
+        self.daemon.wait().expect("reaped");
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        self.daemon = Self::start(self.directory.path());
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -161,6 +171,58 @@ async fn bad_images_are_rolled_back_and_verified() {
         let status = watch.ask(&["status"]).expect("it answers");
         let shown = status.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(shown.contains("api is held at 1") && shown.contains("the next `docker compose up`"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_plain_up_that_brings_the_bad_release_back_is_undone_once() {
+    let bed = Bed::new("watch-again");
+    bed.image("1", Fate::Serves);
+    bed.image("2", Fate::Unhealthy);
+    bed.deploy("1");
+    let watch = Watch::begin(&bed);
+    watch.trusts("1").await;
+    bed.deploy("2");
+    watch.verified("api-1").await;
+    assert_eq!(bed.serves().as_deref(), Some("1"));
+    bed.up();
+    let incident = watch.verified("api-2").await;
+    assert_eq!(incident["opened_by"], "Backstop", "nobody is accused while containers are exchanged: {incident:#}");
+    assert!(incident.to_string().contains("block_known_bad"), "{incident:#}");
+    assert_eq!(bed.serves().as_deref(), Some("1"));
+    assert_eq!(bed.containers(), [format!("{}-api-1 running", bed.project)]);
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_of_an_exchange_the_service_does_not_stay_down() {
+    // Compose had come so far as to make the new container, or to remove the old one as well.
+    for is_removed in [false, true] {
+        let bed = Bed::new(if is_removed { "killed-removed" } else { "killed-made" });
+        bed.image("1", Fate::Serves);
+        bed.image("2", Fate::StubbornUnhealthy);
+        bed.deploy("1");
+        let mut watch = Watch::begin(&bed);
+        watch.trusts("1").await;
+        bed.deploy("2");
+        let is_half_way =
+            |all: &[String]| ["created", "running"].iter().all(|state| all.iter().any(|one| one.ends_with(state)));
+        let incident = watch.wait("it is being rolled back", |watch| watch.incident("api-1")).await;
+        assert_eq!(incident["path"]["verdict"], "roll_back", "{incident:#}");
+        watch.wait("the exchange is half-way", |_| is_half_way(&bed.containers()).then_some(())).await;
+        watch.kill();
+        // Its tool ends with it; the engine goes on with what it was told, and no further.
+        let settled = |_: &Watch| bed.containers().iter().all(|one| !one.ends_with(" running")).then_some(());
+        watch.wait("the old container has ended", settled).await;
+        if is_removed {
+            bed.docker_says(&["rm", &format!("{}-api-1", bed.project)]);
+        }
+        assert_eq!(bed.serves(), None, "the service is down");
+        watch.start_again();
+        let begun = Instant::now();
+        watch.wait("it serves again", |_| (bed.serves().as_deref() == Some("1")).then_some(())).await;
+        times::note("compose, kill -9 in the middle of an exchange: start to served again", begun.elapsed());
+        watch.verified("api-1").await;
+        assert_eq!(bed.containers(), [format!("{}-api-1 running", bed.project)], "nothing is left over");
     }
 }
 
