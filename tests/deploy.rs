@@ -79,6 +79,15 @@ fn roles_give_just_what_is_used() {
         assert_eq!(rules(object(&objects, "Role")), needed(Scope::Namespace), "the Role of {place}");
         assert_eq!(rules(object(&objects, "ClusterRole")), needed(Scope::Cluster), "the ClusterRole of {place}");
     }
+    let is_of_owners = |object: &&Value| object["kind"] == "Role" && object["metadata"]["name"] == "backstop-gitops";
+    let component: Vec<Value> =
+        ["argo-cd", "flux"].iter().flat_map(|file| documents(&text(&format!("deploy/gitops/{file}.yaml")))).collect();
+    for (place, objects) in [("deploy/gitops", component), ("README.md", readme_objects())] {
+        let given: Vec<BTreeSet<Rule>> = objects.iter().filter(is_of_owners).map(rules).collect();
+        let all: BTreeSet<Rule> = given.iter().flatten().cloned().collect();
+        assert_eq!(all, needed(Scope::Owner), "the Roles of {place}");
+        assert_eq!(all.len(), given.iter().map(BTreeSet::len).sum::<usize>(), "each is given once in {place}");
+    }
 }
 
 #[test]

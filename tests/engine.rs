@@ -39,6 +39,8 @@ mod soak;
 mod standing;
 #[path = "engine/steps.rs"]
 mod steps;
+#[path = "engine/synced.rs"]
+mod synced;
 #[path = "engine/trial.rs"]
 mod trial;
 #[path = "engine/troubles.rs"]

@@ -19,7 +19,7 @@ use backstop::{
         page::PageKind,
         policy::{Finding, Mode, Severity},
     },
-    testing::{Fault, Kill, Outage, Report, Scenario, Tally, Told, simulate},
+    testing::{Fault, GitOps, Kill, Outage, Parent, Report, Scenario, Tally, Told, simulate},
 };
 
 /// Seeds of an ordinary run of the tests.
@@ -149,18 +149,18 @@ fn kills(seed: u64, effects: u64) -> Vec<Kill> {
 }
 
 /// Seeds whose run broke an invariant, and what happened in how many of the others.
-fn run_seeds(seeds: Range<u64>) -> (BTreeMap<u64, String>, Tally) {
+fn run_seeds(seeds: Range<u64>, draw: impl Fn(u64) -> Scenario + Sync) -> (BTreeMap<u64, String>, Tally) {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     let threads = threads.min(seeds.end.saturating_sub(seeds.start)).max(1);
     let failed = Mutex::new(BTreeMap::new());
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for lane in 0..threads {
-            let (failed, tally) = (&failed, &tally);
+            let (failed, tally, draw) = (&failed, &tally, &draw);
             let lane = seeds.clone().filter(move |seed| seed % threads == lane);
             scope.spawn(move || {
                 for seed in lane {
-                    let (scenario, kills) = (Scenario::drawn(seed), kills(seed, 600));
+                    let (scenario, kills) = (draw(seed), kills(seed, 600));
                     match std::panic::catch_unwind(|| simulate(&scenario, mode(seed), &kills)) {
                         Ok(Ok(report)) => tally.lock().expect("no panic").add_run(&report.tally),
                         Ok(Err(violation)) => {
@@ -184,7 +184,7 @@ fn run_seeds(seeds: Range<u64>) -> (BTreeMap<u64, String>, Tally) {
 #[test]
 fn seeds_hold_every_invariant() {
     let seeds = seeds();
-    let (failed, tally) = run_seeds(seeds.clone());
+    let (failed, tally) = run_seeds(seeds.clone(), Scenario::drawn);
     if let Some((seed, violation)) = failed.first_key_value() {
         let all: Vec<u64> = failed.keys().copied().collect();
         panic!(
@@ -203,6 +203,71 @@ fn seeds_hold_every_invariant() {
     if seeds.end - seeds.start >= SEEDS.end - SEEDS.start {
         let rare: Vec<_> = EXPECTED.iter().filter(|(what, least)| tally.of(what) < *least).collect();
         assert!(rare.is_empty(), "too rare: {rare:?}\n{all}");
+    }
+}
+
+/// The same where a GitOps controller owns every target; Git leaves the release or not, and a parent reverts or not.
+fn owned(seed: u64) -> Scenario {
+    let mut scenario = Scenario::drawn(seed);
+    // Of a target that lies about its switch nobody can tell whether Git differs from it.
+    scenario.chaos.operation_lies = 0;
+    let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
+    scenario.gitops = Some(GitOps {
+        compares: seed.is_multiple_of(2),
+        parent: [Parent::TurnsOn, Parent::Replaces, Parent::Forgets]
+            [usize::try_from(seed / 3 % 3).expect("it is small")],
+        reverted_after: if seed.is_multiple_of(3) { seconds(seed % 90) } else { None },
+        left_after: if seed % 5 < 3 { seconds(5 + seed % 100) } else { None },
+    });
+    scenario
+}
+
+#[test]
+fn seeds_with_an_owner_hold_every_invariant() {
+    const OWNED: Range<u64> = 0..400;
+    let (failed, tally) = run_seeds(OWNED, owned);
+    let seeds: Vec<u64> = failed.keys().copied().collect();
+    if let Some((seed, violation)) = failed.first_key_value() {
+        panic!("{} of {} seeds broke an invariant: {seeds:?}\nseed {seed}: {violation}", seeds.len(), OWNED.end);
+    }
+    for what in
+        ["sync_suspended", "sync: not held", "sync: resumed", "plan: verified", "fault: killed in the middle of a plan"]
+    {
+        assert!(tally.of(what) >= 5, "{what} in {} of {} runs", tally.of(what), OWNED.end);
+    }
+}
+
+#[test]
+fn a_calm_world_with_an_owner_ends_as_it_should() {
+    let calm = |seed: u64, parent: Parent, reverted_after: Option<u64>, left_after: Option<u64>| {
+        let mut scenario = Scenario::calm(seed, Fault::Errors);
+        let seconds = |after: Option<u64>| after.map(Duration::from_secs);
+        let (reverted_after, left_after) = (seconds(reverted_after), seconds(left_after));
+        scenario.gitops = Some(GitOps { compares: seed.is_multiple_of(2), parent, reverted_after, left_after });
+        scenario.ends_after = Duration::from_secs(500);
+        run(&scenario, Mode::Act, &[])
+    };
+    let is_over =
+        |report: &Report| report.told.iter().any(|page| page.summary.contains("is not suspended for it any more"));
+    for seed in 0..10 {
+        let report = calm(seed, Parent::TurnsOn, None, Some(100));
+        assert_eq!(report.outcomes, [PlanOutcome::Verified], "seed {seed}: {}", report.journal.join("\n"));
+        // A controller that compares nothing while its sync is off never says that Git has left.
+        assert_eq!(
+            (told(&report, Finding::SyncSuspended).is_empty(), is_over(&report)),
+            (false, seed.is_multiple_of(2)),
+            "seed {seed}: {}\n{:#?}",
+            report.journal.join("\n"),
+            report.told
+        );
+        let report = calm(seed, Parent::TurnsOn, None, None);
+        assert!(told(&report, Finding::SyncSuspended).len() > 1 && !is_over(&report), "seed {seed}: told again");
+        let parent = if seed % 4 < 2 { Parent::TurnsOn } else { Parent::Replaces };
+        let report = calm(seed, parent, Some(5), None);
+        let mut lifted = told(&report, Finding::SyncNotHeld);
+        lifted.retain(|page| page.kind == PageKind::RollbackFailed);
+        let [lifted] = lifted[..] else { panic!("seed {seed}: {:#?}", report.told) };
+        assert_eq!(lifted.severity, Severity::S1, "seed {seed}");
     }
 }
 

@@ -221,6 +221,8 @@ pub struct KubernetesTarget {
     pub config_allow: Option<Vec<String>>,
     /// Most of the pods that may be deleted at once, 0 to 1.
     pub restart_at_most: f64,
+    /// Whether the sync of a GitOps controller that owns it is suspended for a rollback: `gates.gitops` says so.
+    pub suspends_sync: bool,
 }
 
 /// A service of Docker Compose.

@@ -50,7 +50,6 @@ pub(crate) static LATER: &[Later] = &[
     ),
     key("service", "logs", "log watching", "leave it out"),
     key("service", "database", "database rollbacks", "leave it out"),
-    values("gates", "gitops", &["suspend"], "turning a GitOps controller's sync off for a while", "`refuse`, or `act`"),
     values("question", "plan", &["full", "restart_failing", "gather"], "this plan", "leave it out for the usual plan"),
 ];
 

@@ -40,6 +40,21 @@ pub enum Operation {
         /// Which.
         instances: Vec<Instance>,
     },
+    /// Turn off the automated sync of the controller that owns the target. Refused where it was suspended before and
+    /// somebody turned it on again.
+    SuspendSync {
+        /// Whose, in words.
+        owner: String,
+        /// A merge patch that makes it what it was when that was planned: what is written on the owner may be lost.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        was: Option<String>,
+    },
+    /// Turn that sync on as it was, unless somebody else did. Refused where another owns the target by now, or where it is
+    /// off and what it was is not written on the owner any more.
+    ResumeSync {
+        /// Whose, in words.
+        owner: String,
+    },
     /// Append to (or complete in) the history file.
     Record {
         /// The entry.
@@ -51,7 +66,7 @@ impl Operation {
     /// Whether it changes what the target says: then a look tells what became of it.
     pub const fn changes_the_target(&self) -> bool {
         match self {
-            Self::Switch { .. } => true,
+            Self::Switch { .. } | Self::SuspendSync { .. } | Self::ResumeSync { .. } => true,
             Self::EnsureAvailable { .. }
             | Self::WaitRollout { .. }
             | Self::RestartFailing { .. }
@@ -66,6 +81,8 @@ impl Operation {
             Self::Switch { .. } => "switch",
             Self::WaitRollout { .. } => "wait_rollout",
             Self::RestartFailing { .. } => "restart_failing",
+            Self::SuspendSync { .. } => "suspend_sync",
+            Self::ResumeSync { .. } => "resume_sync",
             Self::Record { .. } => "record",
         }
     }

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{name::Version, sample::Reason, time::WallTime};
+use super::{
+    name::{IncidentId, Version},
+    sample::Reason,
+    time::WallTime,
+};
 
 /// What runs, or ran: more than a tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -189,6 +193,11 @@ impl Observation {
     pub fn partial_failure(&self) -> Option<&LiveInstances> {
         self.live_instances().filter(|live| live.ready > 0 && live.failing > 0)
     }
+
+    /// The sync of the controller that owns the target, where it can be suspended.
+    pub fn sync(&self) -> Option<&GitSync> {
+        self.workload.as_ref()?.sync.as_ref()
+    }
 }
 
 /// What a platform shows of a workload.
@@ -208,6 +217,10 @@ pub struct Workload {
     /// The releases to which going back is not possible, or not the whole of it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub ways_back: Vec<WayBack>,
+    /// The automated sync of the controller that owns it, where it is wanted that such a sync is suspended, and this one
+    /// can be.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sync: Option<GitSync>,
 }
 
 /// What going back to one release comes to, where that is not the whole of it.
@@ -221,6 +234,78 @@ pub struct WayBack {
     /// What is otherwise than it was with that release, and stays so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub leaves: Option<String>,
+}
+
+/// The automated sync of a controller that owns a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitSync {
+    /// Whose, in words that tell it from every other one of the cluster.
+    pub owner: String,
+    /// Whether it is on.
+    pub state: SyncState,
+    /// A merge patch, as JSON, that makes it what it was before we changed it, or is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub was: Option<String>,
+}
+
+/// Whether a sync is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "sync", rename_all = "snake_case")]
+pub enum SyncState {
+    /// It is on: what is changed beside it is put back.
+    Active,
+    /// It is off, and people had it so: there is nothing to suspend.
+    ByHand,
+    /// Backstop has suspended it.
+    Suspended {
+        /// In which incident of the service, or else of another one that the same controller syncs.
+        incident: IncidentId,
+        /// What Git has come to since.
+        git: GitState,
+    },
+    /// Backstop had suspended it, and somebody turned it on again.
+    Lifted {
+        /// In which incident it was suspended.
+        incident: IncidentId,
+        /// What Git has come to since.
+        git: GitState,
+    },
+    /// It cannot be seen.
+    Unseen {
+        /// Why; phrased to follow "failed to".
+        why: String,
+    },
+}
+
+/// Whether Git has left what it held when the sync was suspended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "git", rename_all = "snake_case")]
+pub enum GitState {
+    /// It holds the same revision.
+    Holds,
+    /// It holds another, and whether that is another release cannot be told.
+    Moved {
+        /// Which.
+        revision: String,
+    },
+    /// What it holds cannot be seen.
+    Unclear {
+        /// Why.
+        why: String,
+    },
+    /// It holds another, and the controller does not compare that with what is live as long as its sync is off.
+    Fetched {
+        /// Which.
+        revision: String,
+    },
+    /// It holds another, and the controller itself says that this is what is live.
+    Left {
+        /// Which.
+        revision: String,
+        /// When it compared the two, where it did while its sync was off. Otherwise it says so since its sync is on again.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        compared: Option<WallTime>,
+    },
 }
 
 /// What speaks against a rollback at the target itself.

@@ -137,6 +137,18 @@ fn notice(entry: &Entry, under_way: PlanKind) -> Option<Notice> {
             let (reason, is_warning) = outcome_reason(*outcome, rolls_back);
             (format!("{incident}/{plan}/ended"), reason, format!("{incident}: {detail}"), is_warning)
         }
+        Fact::SyncNotHeld { incident, why } => {
+            (format!("{incident}/sync-not-held"), "SyncNotHeld", format!("{incident}: {why}"), true)
+        }
+        Fact::SyncLeft { incident, why } => (
+            format!("{incident}/sync-left"),
+            "SyncLeft",
+            format!("{incident}: its sync is left to people: {why}"),
+            true,
+        ),
+        Fact::SyncResumed { incident, how } => {
+            (format!("{incident}/sync-resumed"), "SyncResumed", format!("{incident}: {how}"), false)
+        }
         _ => return None,
     };
     Some(Notice { id, at: entry.at, reason, message, is_warning })
@@ -280,6 +292,17 @@ mod tests {
             let words = expected.map(|(id, reason, message, warns)| (id.to_owned(), reason, message.to_owned(), warns));
             assert_eq!(told(fact), words);
         }
+    }
+
+    #[test]
+    fn what_becomes_of_a_suspended_sync_is_heard_there() {
+        let held = Fact::SyncNotHeld { incident: incident(), why: "it is on again".to_owned() };
+        let message = "shop-1: it is on again".to_owned();
+        assert_eq!(told(held), Some(("shop-1/sync-not-held".to_owned(), "SyncNotHeld", message, true)));
+        let resumed = Fact::SyncResumed { incident: incident(), how: "its sync is on again".to_owned() };
+        let message = "shop-1: its sync is on again".to_owned();
+        assert_eq!(told(resumed), Some(("shop-1/sync-resumed".to_owned(), "SyncResumed", message, false)));
+        assert_eq!(told(Fact::SyncResuming { incident: incident() }), None);
     }
 
     fn begun(plan: PlanKind, to: &str) -> Fact {

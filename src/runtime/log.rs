@@ -45,6 +45,16 @@ pub(super) fn entry(entry: &Entry) {
         Fact::Gathered { incident, why_not: Some(why), .. } => {
             tracing::warn!(service, %incident, "nothing could be gathered: failed to {why}");
         }
+        Fact::SyncNotHeld { incident, why } => {
+            tracing::error!(service, %incident, "the suspension did not hold: {why}");
+        }
+        Fact::SyncLeft { incident, why } => {
+            tracing::warn!(service, %incident, "its sync is left to people: {why}");
+        }
+        Fact::SyncResuming { incident } => tracing::info!(service, %incident, "resuming the suspended sync"),
+        Fact::SyncResumed { incident, how } => {
+            tracing::info!(service, %incident, "no sync is suspended for it any more: {how}");
+        }
         Fact::Forgotten { before, .. } => {
             tracing::info!(before = %before.rfc3339(), "what was over before this is no longer kept");
         }

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     core::{
         action::Action,
+        durable::IncidentRecord,
         engine::{State, incident_view},
         entry::{Entry, Fact},
         event::Sequence,
@@ -48,7 +49,8 @@ pub(super) struct Press {
     /// the first renewal does all of them in one go: before it nobody is shown anything, and nothing is watched.
     left_to_renew: usize,
     next_renewed: usize,
-    /// Incidents as they were shown. One that is over does not change any more.
+    /// Incidents as they were shown. Of one that is over only what is told of it grows: a sync suspended in it may be
+    /// resumed long after.
     incidents: BTreeMap<IncidentId, Arc<IncidentView>>,
     next_quiet: usize,
     next_stirred: ServiceIndex,
@@ -225,15 +227,17 @@ impl Press {
         self.publisher.service(index, view);
     }
 
-    /// Renders the incidents of these services anew, except those that were shown as over, and lets go of what the state
+    /// Renders the incidents of these services anew, except those that are over as they were shown, and lets go of what the state
     /// has forgotten.
     fn show_incidents(&mut self, state: &State, concerns: impl Fn(&ServiceName) -> bool) {
         let incidents = &state.durable().incidents;
         self.incidents.retain(|id, _| incidents.contains_key(id));
         for (id, incident) in incidents {
-            let is_over = self.incidents.get(id).is_some_and(|shown| shown.resolved_at.is_some());
-            let is_new = !self.incidents.contains_key(id);
-            if is_new || (!is_over && concerns(&incident.service)) {
+            let is_shown = self.incidents.get(id).is_some_and(|shown| {
+                let is_over = shown.resolved_at.is_some();
+                !concerns(&incident.service) || is_over && tells_all(shown, incident)
+            });
+            if !is_shown {
                 self.incidents.insert(id.clone(), Arc::new(incident_view(incident)));
             }
         }
@@ -241,6 +245,12 @@ impl Press {
         shown.sort_by(|one, other| other.opened_at.cmp(&one.opened_at).then_with(|| other.id.cmp(&one.id)));
         self.publisher.incidents(shown);
     }
+}
+
+/// Whether nothing was told of an incident since it was shown so.
+fn tells_all(shown: &IncidentView, incident: &IncidentRecord) -> bool {
+    let last = shown.timeline.last().map(|line| (line.at, line.text.as_str()));
+    last == incident.timeline.last().map(|(at, text)| (*at, text.as_str()))
 }
 
 fn place(index: usize) -> ServiceIndex {

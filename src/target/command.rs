@@ -91,9 +91,10 @@ impl CommandTarget {
             Operation::EnsureAvailable { version } => self.ensure_available(tools, version, attempt.deadline).await,
             Operation::Switch { from, to } => self.switch(tools, attempt, from, to).await,
             Operation::WaitRollout { version } => self.wait_rollout(tools, version, attempt.deadline).await,
-            other @ (Operation::RestartFailing { .. } | Operation::Record { .. }) => {
-                Err(TargetError::Foreign(other.as_str()))
-            }
+            other @ (Operation::RestartFailing { .. }
+            | Operation::SuspendSync { .. }
+            | Operation::ResumeSync { .. }
+            | Operation::Record { .. }) => Err(TargetError::Foreign(other.as_str())),
         }
     }
 

@@ -89,11 +89,12 @@ impl Target {
         known: &[Release],
     ) -> Self {
         let configurations = shared.configurations.as_ref().map(|directory| directory.join(service.as_str()));
-        let tools = Toolbox::new(service, run_directory);
+        let tools = Toolbox::new(service.clone(), run_directory);
         let kind = match form {
             form::Target::Releases(form) => Kind::Releases(ReleasesTarget::new(form.clone(), shared.calls.clone())),
             form::Target::Command(form) => Kind::Command(CommandTarget::new(form.clone())),
             form::Target::Kubernetes(form) => Kind::Kubernetes(Box::new(KubernetesTarget::new(
+                service,
                 form.clone(),
                 Arc::clone(&shared.clusters),
                 (configurations, shared.calls.clone()),

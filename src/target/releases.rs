@@ -108,9 +108,10 @@ impl ReleasesTarget {
                 }
                 Ok(format!("{version} is live"))
             }
-            other @ (Operation::RestartFailing { .. } | Operation::Record { .. }) => {
-                Err(TargetError::Foreign(other.as_str()))
-            }
+            other @ (Operation::RestartFailing { .. }
+            | Operation::SuspendSync { .. }
+            | Operation::ResumeSync { .. }
+            | Operation::Record { .. }) => Err(TargetError::Foreign(other.as_str())),
         }
     }
 }

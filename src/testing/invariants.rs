@@ -123,6 +123,14 @@ impl Invariants {
 
     fn operate(&mut self, attempt: &Attempt, disk: &Durable) -> Result<(), Violation> {
         let key = &attempt.key;
+        // A sync is turned on again after its plan, as often as that takes.
+        if disk.resumes_sync(attempt) {
+            return if self.operated.insert(key.clone()) {
+                Ok(())
+            } else {
+                violated(format!("{key} is carried out twice"))
+            };
+        }
         let plan = disk.incidents.get(&key.incident).and_then(|incident| incident.active_plan());
         let step = plan.filter(|plan| plan.number == key.plan).and_then(|plan| plan.steps.get(usize::from(key.step)));
         match step {

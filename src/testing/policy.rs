@@ -49,6 +49,10 @@ pub(super) fn policy(scenario: &Scenario, mode: Mode) -> Policy {
         if scenario.consider_rolls_back {
             service.consider.then = ConsiderThen::RollBack;
         }
+        if scenario.gitops.is_some() {
+            service.on_platform = true;
+            service.gates.gitops = GitopsPolicy::Suspend;
+        }
         if scenario.depends_on_first && place > 0 {
             service.depends_on.push(name(0).as_str().into());
         }

@@ -4,6 +4,7 @@ mod draw;
 
 use std::time::Duration;
 
+use super::owner::GitOps;
 use crate::core::time::WallTime;
 
 /// What is wrong with a release.
@@ -198,6 +199,8 @@ pub struct Scenario {
     pub consider_rolls_back: bool,
     /// Every other service depends on the first.
     pub depends_on_first: bool,
+    /// A GitOps controller owns every target, and its sync is suspended for a rollback.
+    pub gitops: Option<GitOps>,
     /// A maintenance time of every service, from and to after the start.
     pub maintenance: Option<(Duration, Duration)>,
     /// The wall clock at the start.

@@ -204,7 +204,7 @@ pub fn simulate(scenario: &Scenario, mode: Mode, kills: &[Kill]) -> Result<Repor
         worlds: scenario
             .faults
             .iter()
-            .map(|&fault| World::new(fault, scenario.third, scenario.partial.is_some(), START))
+            .map(|&fault| World::new(fault, scenario.third, scenario.partial.is_some(), scenario.gitops, START))
             .collect(),
         cadence,
         takes: BTreeMap::new(),

@@ -8,13 +8,14 @@ use std::{
 use super::{
     instances::Platform,
     invariants::Violation,
+    owner::{GitOps, Owner},
     random::Random,
     scenario::{Fault, PartialFailure},
 };
 use crate::core::{
     name::{IncidentId, Version},
     operation::{Operation, OperationOutcome, Receipt, StepKey},
-    release::{Observation, Release},
+    release::{Observation, Release, Workload},
     sample::{Outcome, Reason, RequestCounts},
     time::BootTime,
 };
@@ -78,10 +79,12 @@ pub(super) struct World {
     receipts: BTreeMap<StepKey, Receipt>,
     /// How often each switch really restarted the service, by its key: never more than once.
     pub(super) restarts: BTreeMap<StepKey, u32>,
+    /// The GitOps controller that owns it, if one does.
+    pub(super) owner: Option<Owner>,
 }
 
 impl World {
-    pub(super) fn new(second: Fault, third: Fault, on_platform: bool, now: BootTime) -> Self {
+    pub(super) fn new(second: Fault, third: Fault, on_platform: bool, gitops: Option<GitOps>, now: BootTime) -> Self {
         Self {
             releases: vec![("v1".into(), Fault::None), ("v2".into(), second), ("v3".into(), third)],
             current: 0,
@@ -102,7 +105,29 @@ impl World {
             was_partial: false,
             receipts: BTreeMap::new(),
             restarts: BTreeMap::new(),
+            owner: gitops.map(Owner::new),
         }
+    }
+
+    /// A person deploys a release: where a controller owns the target, by a commit.
+    pub(super) fn deploy_by_people(&mut self, release: usize, now: BootTime, random: &mut Random) {
+        if let Some(owner) = &mut self.owner {
+            owner.pass(now);
+            owner.commit(release);
+            if !owner.syncs() {
+                return;
+            }
+        }
+        self.deploy(release, now, random);
+    }
+
+    /// The controller that owns it puts back what Git holds. Whether it had to.
+    pub(super) fn reconcile(&mut self, now: BootTime, random: &mut Random) -> bool {
+        let Some(owner) = &mut self.owner else { return false };
+        owner.pass(now);
+        let Some(release) = owner.puts_back(self.current) else { return false };
+        self.deploy(release, now, random);
+        true
     }
 
     /// A person deploys a release: the target changes, and the service restarts.
@@ -218,16 +243,21 @@ impl World {
         self.releases[usize::from(self.running == 0)].0.clone()
     }
 
-    pub(super) fn observation(&self, now: BootTime) -> Observation {
+    pub(super) fn observation(&mut self, now: BootTime) -> Observation {
         let rolls_out = self.is_torn() || now < self.restarting_until;
-        let workload = self.platform.as_ref().map(|platform| Box::new(platform.observed(now, rolls_out)));
+        let current = self.current;
+        let sync = self.owner.as_mut().map(|owner| owner.look(current, now));
+        let shown = self.platform.as_ref().map(|platform| platform.observed(now, rolls_out));
+        let rolls_out = shown.is_some() && rolls_out;
+        let workload =
+            (shown.is_some() || sync.is_some()).then(|| Box::new(Workload { sync, ..shown.unwrap_or_default() }));
         let others = self.releases.iter().enumerate().filter(|(place, _)| *place != self.current);
         Observation {
             current: Some(Release::of(self.releases[self.current].0.clone())),
             untold: None,
             gone: None,
             available: others.map(|(_, (version, _))| Release::of(version.clone())).collect(),
-            rolling_out: workload.is_some() && rolls_out,
+            rolling_out: rolls_out,
             failing: None,
             workload,
         }
@@ -242,7 +272,16 @@ impl World {
     }
 
     /// An operation begins: what changes at once changes now.
-    pub(super) fn begin(&mut self, key: &StepKey, operation: &Operation, fate: Fate) -> Result<(), OperationOutcome> {
+    pub(super) fn begin(
+        &mut self,
+        key: &StepKey,
+        operation: &Operation,
+        fate: Fate,
+        now: BootTime,
+    ) -> Result<(), OperationOutcome> {
+        if let Some(owner) = &mut self.owner {
+            owner.operate(key, operation, self.current, now)?;
+        }
         let Operation::Switch { from, to } = operation else { return Ok(()) };
         let (from, to) = (self.place(from), self.place(to));
         if self.current != from && self.current != to {

@@ -10,8 +10,8 @@ use backstop::{
     core::{
         name::SignalIndex,
         policy::{
-            Atom, Expression, Finding, LatencyLimit, MaintenancePolicy, Mode, RateLimit, ReportKind, ServicePolicy,
-            Severity, SharedCausePolicy, SignalKind, SustainIndex, Then,
+            Atom, Expression, Finding, GitopsPolicy, LatencyLimit, MaintenancePolicy, Mode, RateLimit, ReportKind,
+            ServicePolicy, Severity, SharedCausePolicy, SignalKind, SustainIndex, Then,
         },
         time::WallTime,
         verdict::{PlanKind, VerdictKind},
@@ -392,5 +392,21 @@ fn a_key_that_can_be_guessed_is_warned_of_without_being_shown() {
             )
         });
         assert_eq!(warned, expected.as_deref(), "{told:?}");
+    }
+}
+
+#[test]
+fn a_sync_is_suspended_where_the_gate_says_so() {
+    for (gitops, policy, suspends) in [
+        ("", GitopsPolicy::Refuse, false),
+        ("    gates: {gitops: act}\n", GitopsPolicy::Act, false),
+        ("    gates: {gitops: suspend}\n", GitopsPolicy::Suspend, true),
+    ] {
+        let service = "services:\n  - name: api\n    target: {kubernetes: {namespace: prod, deployment: api}}\n    \
+                       probes: {ready: {http: {url: 'http://127.0.0.1:8000/health/ready'}}}\n";
+        let config = good(&format!("{service}{gitops}"));
+        assert_eq!(config.policy.services[0].gates.gitops, policy);
+        let Target::Kubernetes(target) = &config.services[0].target else { panic!("another target") };
+        assert_eq!(target.suspends_sync, suspends);
     }
 }

@@ -34,6 +34,20 @@ fn status_of_a_quiet_daemon() {
 }
 
 #[test]
+fn a_suspended_sync_is_shown_until_it_is_on_again() {
+    let mut view = views::healthy();
+    let said = "the sync of shop is suspended";
+    let shown = |view: &backstop::core::view::ServiceView| {
+        let services = Services { services: vec![ServiceSummary::from(view)], daemon: DaemonView::default() };
+        let explained = render::explanation(&Explanation::from(view), PLAIN());
+        [render::status(&services, PLAIN()), explained].map(|text| text.contains(said))
+    };
+    assert_eq!(shown(&view), [false, false]);
+    view.now.sync_suspended = Some(said.to_owned());
+    assert_eq!(shown(&view), [true, true]);
+}
+
+#[test]
 fn explain() {
     insta::assert_snapshot!(render::explanation(&Explanation::from(&views::rolling_back()), PLAIN()));
 }

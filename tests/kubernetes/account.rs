@@ -264,6 +264,7 @@ async fn try_what_needs(bed: &Bed, target: &Target, permission: &Permission) -> 
         }
         Purpose::WriteAlone | Purpose::StopTraffic => reason(target.stop_traffic(&key(1), WITHIN).await),
         Purpose::RestartFailing => reason(restart(bed, target).await),
+        Purpose::SuspendSync => panic!("nobody owns it here"),
         Purpose::Announce => match target.announce(&notice("shop-1/denied")).await {
             Ok(()) => "it was told".to_owned(),
             Err(reason) => reason.as_str().to_owned(),
@@ -330,6 +331,8 @@ async fn without_a_verb_its_part_fails_and_says_so() {
 /// Whether it is tried with this kind: with a Deployment all that one needs, and with the others what is theirs alone.
 fn is_tried_with(kind: &str, permission: &Permission) -> bool {
     match kind {
+        // What owners need is tried with them.
+        _ if permission.scope == Scope::Owner => false,
         "Deployment" => !["statefulsets", "daemonsets", "controllerrevisions"].contains(&permission.resource),
         "StatefulSet" => ["statefulsets", "controllerrevisions"].contains(&permission.resource),
         _ => permission.resource == "daemonsets",

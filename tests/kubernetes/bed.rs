@@ -208,6 +208,7 @@ impl Bed {
             restore_config: false,
             config_allow: None,
             restart_at_most: 0.3,
+            suspends_sync: false,
         }
     }
 

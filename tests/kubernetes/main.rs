@@ -16,6 +16,7 @@ mod partial;
 mod parts;
 mod proxy;
 mod quiet;
+mod synced;
 mod watched;
 mod withdrawn;
 

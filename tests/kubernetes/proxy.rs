@@ -1,5 +1,5 @@
 //! Stands between Backstop and the API server, for the faults that a real one does not have when they are wanted: holds a
-//! write back or refuses it, and answers others by a conflict, a request for patience, or not at all.
+//! write back, or its answer, or refuses it, and answers others by a conflict, a request for patience, or not at all.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +32,8 @@ const BODY_LIMIT: usize = 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Template,
+    /// The sync of a controller, turned off or on.
+    Sync,
     /// The ConfigMap of that name.
     Map(&'static str),
 }
@@ -40,6 +42,7 @@ impl Part {
     fn is(self, path: &str, body: &[u8]) -> bool {
         match self {
             Self::Template => String::from_utf8_lossy(body).contains("/spec/template"),
+            Self::Sync => String::from_utf8_lossy(body).contains("sync-before"),
             Self::Map(name) => path.ends_with(&format!("/configmaps/{name}")),
         }
     }
@@ -96,6 +99,7 @@ type Decide = Box<dyn Fn(&Asked) -> Fate + Send>;
 
 struct Stops {
     held: Mutex<Option<Part>>,
+    answer_held: Mutex<Option<Part>>,
     holds: Notify,
     refused: Mutex<Vec<Part>>,
     decide: Mutex<Decide>,
@@ -110,6 +114,7 @@ impl Default for Stops {
     fn default() -> Self {
         Self {
             held: Mutex::default(),
+            answer_held: Mutex::default(),
             holds: Notify::default(),
             refused: Mutex::default(),
             decide: Mutex::new(Box::new(|_| Fate::Passes)),
@@ -161,7 +166,12 @@ impl Proxy {
         *self.stops.held.lock().expect("what is held") = Some(part);
     }
 
-    /// Waits until one would have been.
+    /// From now on this is written, and nobody hears of it.
+    pub(crate) fn hold_answer(&self, part: Part) {
+        *self.stops.answer_held.lock().expect("what is held") = Some(part);
+    }
+
+    /// Waits until one would have been written, or answered.
     pub(crate) async fn holds(&self) {
         self.stops.holds.notified().await;
     }
@@ -174,6 +184,7 @@ impl Proxy {
     /// Lets it pass again.
     pub(crate) fn let_go(&self) {
         *self.stops.held.lock().expect("what is held") = None;
+        *self.stops.answer_held.lock().expect("what is held") = None;
     }
 
     /// From now on these are refused, and nothing else.
@@ -262,13 +273,19 @@ async fn pass(client: &Client, stops: &Stops, mut parts: Parts, asked: &Asked) -
     if stops.refused.lock().expect("what is refused").iter().any(|part| asked.is(*part)) {
         return refusal(StatusCode::FORBIDDEN, "Forbidden");
     }
+    let is_unheard = stops.answer_held.lock().expect("what is held").is_some_and(|part| asked.is(part));
     for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, HeaderName::from_static("keep-alive")] {
         parts.headers.remove(name);
     }
     let mut cut = stops.cut.subscribe();
     cut.mark_unchanged();
     let request = http::Request::from_parts(parts, kube::client::Body::from(asked.body.to_vec()));
-    match client.send(request).await {
+    let answer = client.send(request).await;
+    if is_unheard {
+        stops.holds.notify_one();
+        std::future::pending::<()>().await;
+    }
+    match answer {
         Ok(answer) => {
             let (mut parts, body) = answer.into_parts();
             parts.headers.remove(header::TRANSFER_ENCODING);

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// Far longer than anything here takes, so that a test that fails ends.
-const PATIENCE: Duration = Duration::from_secs(150);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A node writes a changed ConfigMap into its pods after so long.
 const WRITTEN_AFTER: Duration = Duration::from_secs(3);
@@ -110,13 +110,25 @@ fn answer(mut stream: TcpStream, is_well: bool) -> std::io::Result<()> {
 
 impl Watch {
     pub(crate) fn begin(bed: &Bed, kind: &str) -> Self {
+        Self::begin_with(bed, kind, "")
+    }
+
+    /// With `gates` beside its own, each with a comma before it.
+    pub(crate) fn begin_with(bed: &Bed, kind: &str, gates: &str) -> Self {
         let kubeconfig = std::env::var("KUBECONFIG").expect("a cluster");
-        Self::of(bed, &Service::begin(), &format!("{}: shop, kubeconfig: '{kubeconfig}'", kind.to_lowercase()))
+        let target = format!("{}: shop, kubeconfig: '{kubeconfig}'", kind.to_lowercase());
+        Self::configured(bed, &Service::begin(), &target, gates)
     }
 
     /// With more words about the target.
     pub(crate) fn of(bed: &Bed, service: &Service, target: &str) -> Self {
         Self::over(bed, &Watched { port: service.port, target, rest: QUICK, top: "" })
+    }
+
+    /// With `gates` beside the quick ones, each with a comma before it.
+    pub(crate) fn configured(bed: &Bed, service: &Service, target: &str, gates: &str) -> Self {
+        let rest = QUICK.replace("settle: 10s", &format!("settle: 10s{gates}"));
+        Self::over(bed, &Watched { port: service.port, target, rest: &rest, top: "" })
     }
 
     pub(crate) fn over(bed: &Bed, watched: &Watched<'_>) -> Self {
@@ -160,10 +172,15 @@ impl Watch {
         self.directory.path()
     }
 
-    /// Kills it, and starts it again.
-    pub(crate) fn kill(&mut self) {
+    /// Kills it.
+    pub(crate) fn end(&mut self) {
         self.daemon.kill().expect("killed");
         self.daemon.wait().expect("reaped");
+    }
+
+    /// Kills it, if it runs yet, and starts it again.
+    pub(crate) fn kill(&mut self) {
+        self.end();
         self.daemon = Self::start(self.directory.path());
     }
 

@@ -12,7 +12,7 @@ use crate::{
     },
     core::{
         policy::GitopsPolicy,
-        release::{Hindrance, Observation},
+        release::{GitSync, Hindrance, Observation, SyncState},
         sample::Reason,
     },
     record::atomic,
@@ -128,7 +128,12 @@ fn judged(
             };
             findings.push(Finding::fails(key, format!("failed to {reason}"), mend));
         }
-        Ok(observation) => findings.extend(seen(key, gitops, &observation)),
+        Ok(observation) => {
+            findings.extend(seen(key, gitops, &observation));
+            // What the account may not do is told already.
+            let sync = observation.sync().filter(|_| !is_denied(Purpose::SuspendSync));
+            findings.extend(sync.and_then(|sync| not_suspendable(key, sync)));
+        }
     }
     if let Err(reason) = traffic
         && !no_traffic
@@ -178,6 +183,8 @@ fn seen(key: &str, gitops: GitopsPolicy, observation: &Observation) -> Vec<Findi
     for hindrance in observation.hindrances() {
         let (what, mend) = match hindrance {
             Hindrance::Owned { always: false, .. } if gitops == GitopsPolicy::Act => continue,
+            // How its sync stands is told by itself.
+            Hindrance::Owned { .. } if gitops == GitopsPolicy::Suspend && observation.sync().is_some() => continue,
             Hindrance::Owned { by, always } => {
                 let mend = if *always { "roll back there" } else { "roll back there, or set gates.gitops" };
                 (format!("{by} owns it, so that a rollback is refused"), mend)
@@ -190,6 +197,23 @@ fn seen(key: &str, gitops: GitopsPolicy, observation: &Observation) -> Vec<Findi
         findings.push(Finding::fails(key, what, mend));
     }
     findings
+}
+
+/// Why the sync of the target's owner could not be suspended tonight.
+fn not_suspendable(key: &str, sync: &GitSync) -> Option<Finding> {
+    let owner = &sync.owner;
+    match &sync.state {
+        SyncState::Active | SyncState::ByHand | SyncState::Suspended { .. } => None,
+        SyncState::Lifted { incident, .. } => {
+            let what =
+                format!("somebody turned the sync of {owner} on again after incident {incident} had suspended it");
+            Some(Finding::fails(key, what, "roll back there; Backstop does not suspend it a second time"))
+        }
+        SyncState::Unseen { why } => {
+            let what = format!("the sync of {owner} cannot be seen, and so not be suspended: failed to {why}");
+            Some(Finding::fails(key, what, "give the account the rules that the README names, or set gates.gitops"))
+        }
+    }
 }
 
 /// Directories, links and programs of a target that is on this machine.
@@ -256,7 +280,7 @@ fn blocking(place: String, findings: impl FnOnce(&str) -> Vec<Finding> + Send + 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::release::{Release, Workload};
+    use crate::core::release::{GitState, Release, Workload};
 
     fn observation(available: &[&str], hindrances: Vec<Hindrance>) -> Observation {
         Observation {
@@ -285,6 +309,31 @@ mod tests {
             for (finding, expected) in found.iter().zip(expected) {
                 assert!(finding.what.contains(expected), "{finding:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_owner_whose_sync_could_not_be_suspended_tonight_is_told() {
+        let unseen = || SyncState::Unseen { why: "find the Application argocd/shop: there is none".to_owned() };
+        let lifted = || SyncState::Lifted { incident: "shop-1".into(), git: GitState::Holds };
+        let permission =
+            crate::target::PERMISSIONS.iter().find(|one| one.purpose == Purpose::SuspendSync).expect("one");
+        let denied = || vec![Denied { permission, namespace: Some("argocd".to_owned()), object: None }];
+        for (state, denied, expected) in [
+            (SyncState::Active, Vec::new(), None),
+            (SyncState::ByHand, Vec::new(), None),
+            (unseen(), Vec::new(), Some("cannot be seen, and so not be suspended: failed to find the Application")),
+            (lifted(), Vec::new(), Some("on again after incident shop-1")),
+            (unseen(), denied(), Some("the account may not get applications.argoproj.io in namespace argocd")),
+        ] {
+            let owner = "the Argo CD Application shop".to_owned();
+            let hindrance = Hindrance::Owned { by: owner.clone(), always: false };
+            let mut observed = observation(&["v1"], vec![hindrance]);
+            observed.workload.as_mut().expect("a workload").sync = Some(GitSync { owner, state, was: None });
+            let found = judged("k", "kubernetes", GitopsPolicy::Suspend, &Ok(denied), Ok(observed), Ok(()), Ok(None));
+            let said: Vec<&str> = found.iter().map(|one| one.what.as_str()).collect();
+            assert_eq!(said.len(), usize::from(expected.is_some()), "{said:?}");
+            assert!(expected.is_none_or(|expected| said[0].contains(expected)), "{said:?}");
         }
     }
 

@@ -49,6 +49,9 @@ pub fn explanation(view: &Explanation, layout: Layout) -> String {
     if let Some(disagreement) = view.now.disagreement() {
         layout.field(&mut out, "version", &plain(&disagreement));
     }
+    if let Some(suspended) = &view.now.sync_suspended {
+        layout.field(&mut out, "sync", &plain(suspended));
+    }
     layout.field(&mut out, "as of", &time(view.now.at));
     tree(&mut out, &view.path, layout);
     rollback(&mut out, view, layout);

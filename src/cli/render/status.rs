@@ -184,6 +184,7 @@ fn attention(out: &mut String, service: &ServiceSummary, layout: Layout) {
         }
         lines.push(format!("-> backstop incident show {incident}"));
     }
+    lines.extend(service.now.sync_suspended.clone());
     if let Some(why) = &service.now.target_unseen {
         lines.push(format!("what is live cannot be seen at the target: failed to {why}"));
     }

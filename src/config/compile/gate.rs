@@ -43,6 +43,7 @@ pub(super) fn gates(view: &View<'_>, min_requests: u32, sink: &mut Sink) -> Gate
         resume_within: duration(view, "resume_within"),
         gitops: match view.text("gitops") {
             Some(word) if word.value == "act" => GitopsPolicy::Act,
+            Some(word) if word.value == "suspend" => GitopsPolicy::Suspend,
             _ => GitopsPolicy::Refuse,
         },
     }

@@ -9,7 +9,7 @@ use super::{
     neighbour, signal, target, tree, unique, visible,
 };
 use crate::{
-    config::form::Service,
+    config::form::{Service, Target},
     core::{
         name::ServiceName,
         policy::{ReportKind, ServicePolicy},
@@ -42,7 +42,11 @@ pub(super) fn services(root: &View<'_>, sink: &mut Sink) -> (Vec<Service>, Vec<A
 
 fn service(view: &View<'_>, root: &View<'_>, names: &[&Node], sink: &mut Sink) -> (Service, ServicePolicy) {
     let name = ServiceName::from(view.text("name").map(|name| name.value).unwrap_or_default());
-    let (target, can_stop_traffic) = target::target(&view.object("target"), sink);
+    let (mut target, can_stop_traffic) = target::target(&view.object("target"), sink);
+    let gates_view = view.object("gates");
+    if let Target::Kubernetes(target) = &mut target {
+        target.suspends_sync = gates_view.text("gitops").is_some_and(|word| word.value == "suspend");
+    }
     let version = signal::version(view, sink);
     let signals = signal::signals(view, root, sink);
     let thresholds_view = view.object("thresholds");
@@ -69,7 +73,7 @@ fn service(view: &View<'_>, root: &View<'_>, names: &[&Node], sink: &mut Sink) -
         consider: gate::consider(&view.object("consider")),
         hold_back_when: hold_back_when(view, sink),
         reports_expire: duration(&view.object("reports"), "expire"),
-        gates: gate::gates(&view.object("gates"), limits.min_requests, sink),
+        gates: gate::gates(&gates_view, limits.min_requests, sink),
         verify: gate::verify(&view.object("verify"), sink),
         depends_on: neighbour::depends_on(view, names, sink),
         maintenance: neighbour::maintenance(view, sink),

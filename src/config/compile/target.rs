@@ -93,6 +93,7 @@ fn workload(view: &View<'_>, sink: &mut Sink) -> KubernetesTarget {
             .written("config_allow")
             .map(|_| view.list("config_allow").iter().filter_map(allowed).collect()),
         restart_at_most: view.percent("restart_at_most").map_or(0.3, |share| share.value),
+        suspends_sync: false,
     }
 }
 

@@ -164,6 +164,8 @@ escalation! {
     STUCK "step_stuck" "S1" "A step can neither be finished nor undone.";
     NOTHING "nothing_to_go_back_to" "S3" "Mark a release good, or let one soak.";
     CERTIFICATE "certificate_expiring" "S3" "Renew the certificate; once it has expired, every client is turned away.";
+    SYNC_SUSPENDED "sync_suspended" "S2" "Take the release out of Git: until then its controller's sync stays off.";
+    SYNC_NOT_HELD "sync_not_held" "S1" "Somebody turned the suspended sync on again, and Git puts the release back. Take it out of Git.";
     UNDELIVERED "page_undelivered" "S2" "A page reached nobody by its own channel.";
 }
 

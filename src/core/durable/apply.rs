@@ -164,6 +164,9 @@ impl Fold<'_> {
                 self.service()?.certificates.remove(signal);
                 Ok(())
             }
+            Fact::SyncResuming { .. } | Fact::SyncResumed { .. } | Fact::SyncNotHeld { .. } | Fact::SyncLeft { .. } => {
+                self.sync_fact(fact)
+            }
             Fact::Paused { .. }
             | Fact::Resumed { .. }
             | Fact::Reported { .. }
@@ -280,6 +283,7 @@ impl Fold<'_> {
                     opened_by: by.clone(),
                     resolved: None,
                     ended: None,
+                    sync_told: None,
                     verdict: *verdict,
                     path: path.clone(),
                     fired: fired(path),

@@ -47,6 +47,9 @@ pub struct IncidentRecord {
     pub resolved: Option<(WallTime, String)>,
     /// When it ended, on the journal's time line.
     pub ended: Option<SteadyTime>,
+    /// When something was last told of a sync suspended in it, on the same line: that may be long after its end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sync_told: Option<SteadyTime>,
     /// The gravest verdict in it.
     pub verdict: VerdictKind,
     /// The path to it.

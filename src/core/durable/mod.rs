@@ -10,6 +10,7 @@ mod plans;
 mod retention;
 mod service;
 mod snapshot;
+mod suspension;
 mod timeline;
 
 pub use apply::FoldError;
@@ -24,6 +25,7 @@ pub use service::{
     Rollout, ServiceRecord, StandingRecord, VerificationRecord,
 };
 pub use snapshot::{SNAPSHOT_FORM, SnapshotError};
+pub use suspension::{SuspensionRecord, SuspensionStage};
 pub use timeline::Timeline;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -83,6 +83,7 @@ impl Fold<'_> {
                 let status = record.status.as_str();
                 let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
                 self.tell(incident, format!("step {}: {title}: {status}{note}", step + 1))?;
+                self.sync_by_step((incident, *plan, *step), *event)?;
                 // What changed nothing yet does not use up the one rollback of this deploy.
                 if switches
                     && *event == StepEvent::Started
@@ -98,6 +99,7 @@ impl Fold<'_> {
                 record.touched_at = steady;
                 let rolls_back = record.plan.rolls_back();
                 self.tell(incident, format!("plan ended {}: {detail}", outcome.as_str()))?;
+                self.sync_at_end(incident, *plan, *outcome)?;
                 let record = self.service()?;
                 if rolls_back && !matches!(outcome, PlanOutcome::Overtaken) {
                     record.last_rollback_ended = Some(steady);

@@ -56,13 +56,12 @@ impl Durable {
         ended.take_while(move |incident| incident.ended.is_some_and(|ended| ended < before))
     }
 
-    /// Incidents that are open, or ended so short a time before the last entry.
+    /// Incidents that are open, or to which something was added so short a time before the last entry.
     pub fn incidents_of_the_last(&self, time: Duration) -> impl Iterator<Item = &super::IncidentRecord> {
         let since = self.timeline.last().map(|last| last.before(time));
         let open = self.incidents.values().filter(|incident| incident.is_open());
-        let ended = self.ended.iter().rev().filter_map(|id| self.incidents.get(id));
-        // In the order of their end.
-        open.chain(ended.take_while(move |incident| incident.ended >= since))
+        let ended = self.ended.iter().filter_map(|id| self.incidents.get(id));
+        open.chain(ended.filter(move |incident| incident.ended.max(incident.sync_told) >= since))
     }
 
     /// Forgets what was over before this.

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::SuspensionRecord;
 use crate::core::{
     entry::PlanOutcome,
     event::Authority,
@@ -76,6 +77,9 @@ pub struct ServiceRecord {
     pub pins: BTreeMap<Version, PinRecord>,
     /// The last verification without a plan.
     pub verification: Option<VerificationRecord>,
+    /// The sync of a controller that is suspended for a rollback, or may be.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub suspension: Option<SuspensionRecord>,
 }
 
 /// A nightly dry run of the gates.
@@ -248,6 +252,7 @@ impl ServiceRecord {
         reports: VecDeque::new(),
         pins: BTreeMap::new(),
         verification: None,
+        suspension: None,
     };
 
     /// The live deploy.

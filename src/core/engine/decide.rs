@@ -365,7 +365,7 @@ impl Service {
         let number = u16::try_from(incident.plans.len() + 1).expect("an incident has few plans");
         let deploy = turn.record(&self.name).live().expect("the gates looked at it").deploy.number;
         let steps = if plan.rolls_back() {
-            plan::quick(&self.policy, from, to)
+            plan::quick(&self.policy, from, to, self.suspends(turn).as_ref())
         } else {
             let (_, live) = self.restartable(turn).expect("what fails was seen");
             plan::restart_failing(&self.policy, from, &live.to_restart)
@@ -384,6 +384,8 @@ impl Service {
             by_hand: by_hand.cloned(),
         };
         turn.append(Some(&self.name), fact);
+        // A sync that was about to be turned on waits for this plan's end.
+        self.leave_flying(turn);
         self.sight.plan_begins();
         self.held_since = None;
         self.calm_since = None;

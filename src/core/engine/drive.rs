@@ -31,7 +31,7 @@ pub(super) const ATTEMPTS_LIMIT: u16 = 10;
 /// Between two attempts, and between two looks at a world that cannot be seen.
 pub(super) const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// The runtime ends operations at their deadline; this much later the core stops waiting for it.
-const LOST_AFTER_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const LOST_AFTER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What is going on in a plan, as far as it is not in the journal.
 #[derive(Debug, Default)]
@@ -243,8 +243,17 @@ impl Service {
 
     /// An operation ended.
     pub(super) fn ended(&mut self, turn: &mut Turn<'_>, key: &StepKey, outcome: OperationOutcome) {
-        self.flying.take_if(|(flying, _)| flying == key);
-        let Some(current) = self.current(turn).filter(|current| current.key == *key) else { return };
+        let has_ended = self.flying.take_if(|(flying, _)| flying == key).is_some();
+        if self.resuming_ended(turn, key, &outcome) {
+            return;
+        }
+        let Some(current) = self.current(turn).filter(|current| current.key == *key) else {
+            // Its plan is over. What it did to a sync shows in looks that begin from here on.
+            if has_ended && turn.record(&self.name).suspension.is_some() {
+                self.changed_at = Some(turn.now.boot);
+            }
+            return;
+        };
         if !current.record.status.in_flight() || self.drive.recovering {
             return;
         }
@@ -370,10 +379,10 @@ impl Service {
             note: note.clone(),
         };
         turn.append(Some(&self.name), fact);
-        if is_switch(&current.record) && !matches!(event, StepEvent::Started | StepEvent::UndoStarted) {
+        if changes_the_target(current) && !matches!(event, StepEvent::Started | StepEvent::UndoStarted) {
             self.changed_at = Some(turn.now.boot);
         }
-        if event == StepEvent::Undone {
+        if event == StepEvent::Undone && is_switch(&current.record) {
             self.settle_after_undoing(turn, current);
         }
         let word = match event {

@@ -104,6 +104,7 @@ impl Ledger {
         let plan = self.durable.incidents.get(&key.incident).and_then(IncidentRecord::active_plan);
         let step = plan.filter(|plan| plan.number == key.plan).and_then(|plan| plan.steps.get(usize::from(key.step)));
         step.is_some_and(|step| step.status.in_flight() && step.attempts == key.attempt)
+            || self.durable.resumes_sync(attempt)
     }
 
     /// Services stand in other places by now. What was held for one that is gone is let go of.

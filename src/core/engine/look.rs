@@ -138,6 +138,11 @@ impl Service {
                 return;
             }
         };
+        // First, since what was rolled back from is live again soon after: the cause is told, and not what followed.
+        if let Some(why) = self.is_not_held(turn, plan, observation) {
+            self.end_not_held(turn, &why);
+            return;
+        }
         if let Some(why) = overtaken_by(plan, observation) {
             self.end_overtaken(turn, &why);
             return;

@@ -33,6 +33,7 @@ mod restart;
 mod service;
 mod sight;
 mod surroundings;
+mod suspension;
 mod turn;
 mod unwatched;
 mod verification;
@@ -59,7 +60,7 @@ use self::{
 };
 use super::{
     action::{Action, Actions},
-    durable::Durable,
+    durable::{Durable, ServiceRecord},
     entry::Fact,
     event::{Event, Refusal, Reply, Request},
     gate::Neighbours,
@@ -213,7 +214,7 @@ impl State {
                 service.assess(turn);
             }),
             Event::OperationEnded { key, outcome } => {
-                if let Some(service) = self.service_of(&key.incident) {
+                if let Some(service) = self.operated_by(&key.incident) {
                     self.with(now, service, actions, |service, turn| {
                         service.ended(turn, &key, outcome);
                         service.assess(turn);
@@ -309,6 +310,18 @@ impl State {
     fn service_of(&self, incident: &IncidentId) -> Option<ServiceIndex> {
         let name = &self.ledger.durable.incidents.get(incident)?.service;
         self.policy.service_index(name.as_str())
+    }
+
+    /// The service whose operation that is. Its incident may be over for so long that it is forgotten, while what it
+    /// suspended is not resumed yet.
+    fn operated_by(&self, incident: &IncidentId) -> Option<ServiceIndex> {
+        let has_suspended =
+            |record: &ServiceRecord| record.suspension.as_ref().is_some_and(|one| one.incident == *incident);
+        self.service_of(incident).or_else(|| {
+            let mut services = self.ledger.durable.services.iter();
+            let (name, _) = services.find(|(_, record)| has_suspended(record))?;
+            self.policy.service_index(name.as_str())
+        })
     }
 
     fn started(&mut self, now: Now, actions: &mut Actions) {

@@ -48,6 +48,11 @@ impl Service {
 
     /// The human wins: the plan ends where it is, and people are told.
     pub(super) fn end_overtaken(&mut self, turn: &mut Turn<'_>, why: &str) {
+        self.end_between(turn, why, Finding::RollbackFailed);
+    }
+
+    /// Somebody came between, which is `finding`.
+    pub(super) fn end_between(&mut self, turn: &mut Turn<'_>, why: &str, finding: Finding) {
         let Some(incident) = turn.open_incident(&self.name) else { return };
         let Some(plan) = incident.active_plan() else { return };
         if !plan.plan.rolls_back() {
@@ -74,15 +79,16 @@ impl Service {
             detail: why.to_owned(),
         };
         turn.append(Some(&self.name), fact);
-        self.find(turn, Finding::RollbackFailed, why, None);
+        self.find(turn, finding, why, None);
         let summary = format!("{}: the rollback from {from} to {to} stopped: {why}", self.name);
         let draft = Draft::about(PageKind::RollbackFailed, turn.incident(&id), summary)
-            .found(Finding::RollbackFailed)
+            .found(finding)
             .versions(&from, &to)
-            .action(outlook::OVERTAKEN)
             .details(under_way)
             .details(whose);
-        turn.page(draft);
+        // What is to be done about a sync is said by the escalation table.
+        let is_deploy = finding == Finding::RollbackFailed;
+        turn.page(if is_deploy { draft.action(outlook::OVERTAKEN) } else { draft.then(outlook::OVERTAKEN.to_owned()) });
         self.left(turn, &id, number);
     }
 }

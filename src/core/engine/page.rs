@@ -101,6 +101,12 @@ impl Draft {
         self
     }
 
+    /// Said of what that incident left behind, whether it is over or not.
+    pub(super) fn of(mut self, incident: &crate::core::name::IncidentId) -> Self {
+        self.incident = Some(incident.clone());
+        self
+    }
+
     pub(super) fn found(mut self, finding: Finding) -> Self {
         self.finding = Some(finding);
         self

@@ -89,7 +89,7 @@ impl Service {
                 let (_, seen) = self.restartable(turn).expect("it was looked for above");
                 plan::restart_failing(&self.policy, &from, &seen.to_restart)
             }
-            (_, Some(to)) => plan::quick(&self.policy, &from, to),
+            (_, Some(to)) => plan::quick(&self.policy, &from, to, self.suspends(turn).as_ref()),
             (_, None) => Vec::new(),
         };
         let steps = steps

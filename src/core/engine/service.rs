@@ -83,6 +83,7 @@ pub(super) struct Service {
     pub(super) flying: Option<(StepKey, BootTime)>,
     /// Until when it is waited for what is being gathered.
     pub(super) gathering_until: Option<BootTime>,
+    pub(super) syncing: super::suspension::Syncing,
     /// When a switch of ours last came to its end: a look that began before shows what was.
     pub(super) changed_at: Option<BootTime>,
     /// Since when the version endpoint says another version than the target.
@@ -152,6 +153,7 @@ impl Service {
             page_only: false,
             flying: None,
             gathering_until: None,
+            syncing: super::suspension::Syncing::default(),
             changed_at: None,
             contradicted_since: None,
             assessed_at: now.boot,
@@ -167,6 +169,7 @@ impl Service {
         self.night = std::mem::take(&mut before.night);
         self.flying = before.flying.take();
         self.gathering_until = before.gathering_until;
+        self.syncing = std::mem::take(&mut before.syncing);
         self.changed_at = before.changed_at;
         self.told_at = before.told_at;
         self.page_only = before.page_only;
@@ -240,6 +243,7 @@ impl Service {
         self.follow_incident(turn);
         self.tell_neighbours(turn);
         self.act(turn);
+        self.follow_suspension(turn);
         self.dry_run_tonight(turn);
         self.follow_certificates(turn);
         self.follow_verification(turn);

@@ -6,6 +6,7 @@ use super::{
     history::{keep_plan, keep_verification},
     incident::write_evidence,
     page::Draft,
+    suspension::leave_to_people,
     turn::Turn,
 };
 use crate::core::{
@@ -55,6 +56,7 @@ fn end_what_is_open(turn: &mut Turn<'_>, name: &ServiceName) {
         );
         write_evidence(turn, &id);
     }
+    leave_to_people(turn, name, NO_LONGER_WATCHED);
     let record = turn.record(name);
     let verification = record.verification.as_ref().filter(|one| one.ended.is_none());
     let verification = verification.map(|one| (one.number, one.version.clone(), one.from.is_some()));

@@ -132,6 +132,9 @@ impl Service {
         if let Some((signal, reason)) = self.watch.lost(turn.now).into_iter().next() {
             return Some(format!("signal {signal} is lost: {reason}"));
         }
+        if let Some(obstacle) = self.suspension_obstacle(turn) {
+            return Some(obstacle);
+        }
         if self.policy.checks_version {
             match self.sight.live_version_after(since) {
                 Some(seen) if same_version(seen, version) => {}

@@ -49,6 +49,7 @@ impl State {
             target_held: service.sight.observation().and_then(|seen| seen.workload.as_ref()?.held.clone()),
             service_says: service.contradiction(&turn).cloned(),
             paused,
+            sync_suspended: service.suspension_words(&turn),
             rollback_to: situation.candidate(),
             restart_gates: service.gates_of_restart(&turn),
             at: now.wall,

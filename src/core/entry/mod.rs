@@ -285,6 +285,32 @@ pub enum Fact {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         why_not: Option<String>,
     },
+    /// An attempt at turning a suspended sync on again begins.
+    SyncResuming {
+        /// In which incident it had been suspended.
+        incident: IncidentId,
+    },
+    /// No sync of a controller is suspended any more, whether we turned it on or somebody else.
+    SyncResumed {
+        /// In which incident it had been suspended.
+        incident: IncidentId,
+        /// How, in words.
+        how: String,
+    },
+    /// Somebody turned a suspended sync on while Git still held what was rolled back from.
+    SyncNotHeld {
+        /// In which incident it had been suspended.
+        incident: IncidentId,
+        /// In words.
+        why: String,
+    },
+    /// A sync that is suspended, or was, is not followed any more: people have to see to it.
+    SyncLeft {
+        /// In which incident it had been suspended.
+        incident: IncidentId,
+        /// In words.
+        why: String,
+    },
     /// A page was put into the outbox, for these channels.
     PageQueued {
         /// The page.

@@ -3,10 +3,33 @@
 use super::Situation;
 use crate::core::{
     answer::Answer,
+    durable::{SuspensionRecord, SuspensionStage},
     name::Version,
     policy::GitopsPolicy,
-    release::{Hindrance, Observation},
+    release::{GitSync, Hindrance, Observation, SyncState},
 };
+
+/// What a controller whose sync can be suspended means for a rollback.
+fn suspendable(sync: &GitSync) -> (Answer, String) {
+    let owner = &sync.owner;
+    match &sync.state {
+        SyncState::Active => (Answer::Yes, format!("{owner} owns it: its sync is suspended before the rollback")),
+        SyncState::ByHand => (Answer::Yes, format!("{owner} owns it, and does not sync by itself just now")),
+        SyncState::Suspended { incident, .. } => {
+            (Answer::Yes, format!("{owner} owns it, and its sync has been suspended since incident {incident}"))
+        }
+        SyncState::Lifted { incident, .. } => {
+            let why = format!(
+                "{owner} owns it, and somebody turned its sync on again after incident {incident} had suspended it: roll \
+                 back there; its annotation backstop.io/sync-before keeps Backstop from suspending it again"
+            );
+            (Answer::No, why)
+        }
+        SyncState::Unseen { why } => {
+            (Answer::Unknown, format!("{owner} owns it, and whether it syncs cannot be seen: failed to {why}"))
+        }
+    }
+}
 
 impl Situation<'_> {
     fn hindrances(&self) -> Option<&[Hindrance]> {
@@ -19,13 +42,35 @@ impl Situation<'_> {
             Hindrance::Owned { by, always } => Some((by, *always)),
             _ => None,
         });
+        let sync = self.observation.and_then(Observation::sync);
+        if let (GitopsPolicy::Suspend, Some(sync)) = (self.policy.gates.gitops, sync) {
+            return self.overruled(sync).unwrap_or_else(|| suspendable(sync));
+        }
         match (owned, self.policy.gates.gitops) {
             (None, _) => (Answer::Yes, "no other controller is seen to own it".to_owned()),
             (Some((by, false)), GitopsPolicy::Act) => {
                 (Answer::Yes, format!("{by} owns it and may put it back; gates.gitops says to act all the same"))
             }
+            (Some((by, _)), GitopsPolicy::Suspend) => {
+                (Answer::No, format!("{by} owns it, and has no sync that could be suspended: roll back there"))
+            }
             (Some((by, _)), _) => (Answer::No, format!("{by} owns it, and would put it back: roll back there")),
         }
+    }
+
+    /// Whether somebody turned a suspended sync on, whatever is left of that on the owner.
+    fn overruled(&self, sync: &GitSync) -> Option<(Answer, String)> {
+        let is_not_held = |one: &&SuspensionRecord| one.stage == SuspensionStage::NotHeld;
+        let SuspensionRecord { incident, from, .. } = self.record.suspension.as_ref().filter(is_not_held)?;
+        if matches!(sync.state, SyncState::Unseen { .. }) {
+            return None;
+        }
+        let why = format!(
+            "{} owns it, and somebody turned its sync on after incident {incident} had suspended it: it is not suspended \
+             again until Git is known to have left {from}: roll back there",
+            sync.owner
+        );
+        Some((Answer::No, why))
     }
 
     pub(super) fn undoable(&self, to: Option<&Version>) -> (Answer, String) {

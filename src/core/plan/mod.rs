@@ -11,7 +11,7 @@ use super::{
     name::Version,
     operation::Operation,
     policy::ServicePolicy,
-    release::Instance,
+    release::{GitSync, Instance},
 };
 
 /// Looking whether a version is there changes nothing and reads only local state or a registry's index.
@@ -25,23 +25,32 @@ const NAMED_LIMIT: usize = 3;
 /// Writing one small file.
 const RECORD_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The quick rollback: application only, under five minutes.
-pub fn quick(policy: &ServicePolicy, from: &Version, to: &Version) -> Vec<PlannedStep> {
+/// Turning a controller's sync off or on is one small write.
+pub const SYNC_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The quick rollback: application only, under five minutes. `suspends` is the sync that has to be suspended first.
+pub fn quick(policy: &ServicePolicy, from: &Version, to: &Version, suspends: Option<&GitSync>) -> Vec<PlannedStep> {
     let switch = Operation::Switch { from: from.clone(), to: to.clone() };
     let undo = Operation::Switch { from: to.clone(), to: from.clone() };
-    let mut steps = vec![
-        operate(
-            "make sure the older version is there",
-            Operation::EnsureAvailable { version: to.clone() },
-            ENSURE_DEADLINE,
-        ),
+    let mut steps = vec![operate(
+        "make sure the older version is there",
+        Operation::EnsureAvailable { version: to.clone() },
+        ENSURE_DEADLINE,
+    )];
+    if let Some(GitSync { owner, was, .. }) = suspends {
+        let operation = Operation::SuspendSync { owner: owner.clone(), was: was.clone() };
+        let undo = Some(Operation::ResumeSync { owner: owner.clone() });
+        let title = format!("suspend the sync of {owner}");
+        steps.push(PlannedStep { undo, ..operate(&title, operation, SYNC_DEADLINE) });
+    }
+    steps.extend([
         PlannedStep { undo: Some(undo), ..operate("roll back the target", switch, policy.rollout_timeout) },
         PlannedStep {
             optional: true,
             ..operate("wait for the rollout", Operation::WaitRollout { version: to.clone() }, policy.rollout_timeout)
         },
         watched("check health", StepAction::CheckHealth, policy.gates.settle),
-    ];
+    ]);
     if policy.checks_version {
         let action = StepAction::CheckVersion { version: to.clone() };
         steps.push(watched("check version", action, CHECK_VERSION_DEADLINE));

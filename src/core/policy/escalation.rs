@@ -98,6 +98,8 @@ findings! {
     StepStuck "step_stuck" S1 "A step can neither be finished nor undone.";
     NothingToGoBackTo "nothing_to_go_back_to" S3 "Mark a release good, or let one soak.";
     CertificateExpiring "certificate_expiring" S3 "Renew the certificate; once it has expired, every client is turned away.";
+    SyncSuspended "sync_suspended" S2 "Take the release out of Git: until then its controller's sync stays off.";
+    SyncNotHeld "sync_not_held" S1 "Somebody turned the suspended sync on again, and Git puts the release back. Take it out of Git.";
     PageUndelivered "page_undelivered" S2 "A page reached nobody by its own channel.";
 }
 

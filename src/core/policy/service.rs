@@ -256,6 +256,8 @@ pub struct GatesPolicy {
 pub enum GitopsPolicy {
     /// Nothing.
     Refuse,
+    /// Turn its sync off, where that is possible, and on again once Git has left what was rolled back from.
+    Suspend,
     /// Change it all the same.
     Act,
 }

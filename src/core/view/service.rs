@@ -88,6 +88,9 @@ pub struct ServiceState {
     /// Who paused it, until when and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub paused: Option<PauseView>,
+    /// Whose sync a rollback has suspended, and until when, in words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sync_suspended: Option<String>,
     /// Where a rollback would go back to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rollback_to: Option<Version>,

@@ -136,7 +136,9 @@ impl ComposeTarget {
             Operation::Switch { from, to } => self.switch(tools, attempt, from, to).await,
             Operation::WaitRollout { version } => self.wait_rollout(version, attempt.deadline).await,
             Operation::RestartFailing { instances, .. } => self.restart_failing(tools, attempt, instances).await,
-            other @ Operation::Record { .. } => Err(TargetError::Foreign(other.as_str())),
+            other @ (Operation::SuspendSync { .. } | Operation::ResumeSync { .. } | Operation::Record { .. }) => {
+                Err(TargetError::Foreign(other.as_str()))
+            }
         }
     }
 

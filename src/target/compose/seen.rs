@@ -120,6 +120,7 @@ impl ComposeTarget {
                     live: live_instances,
                 },
                 ways_back: Vec::new(),
+                sync: None,
                 held: live.filter(|live| live.is_ours).map(|live| self.held(sight, live)),
             })),
         }

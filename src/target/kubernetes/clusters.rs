@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::future::join_all;
@@ -48,7 +49,18 @@ pub struct Clusters {
     /// Where the key is, if it is to outlive the process.
     key_path: Option<PathBuf>,
     calls: OneAtATime,
+    /// Kinds that not every cluster has, in the version that it has them, if it does, and when that was asked.
+    kinds: Mutex<HashMap<KindKey, (Instant, Option<ApiResource>)>>,
 }
+
+/// A kind of a cluster: its group and its name.
+type KindKey = (Address, &'static str, String);
+
+/// The version of a kind is asked for again after this: an update of its controller may take away the one that was there.
+const KINDS_HOLD_FOR: Duration = Duration::from_secs(600);
+
+/// A kind that a cluster does not have is asked for again after this: whoever installs it waits no longer.
+const MISSING_KINDS_HOLD_FOR: Duration = Duration::from_secs(60);
 
 /// What of configuration one target has watched.
 #[derive(Debug, Default)]
@@ -97,6 +109,7 @@ impl Clusters {
             gathering: Turns::default(),
             key: OnceCell::new(),
             key_path: directory.map(|directory| directory.join(".key")),
+            kinds: Mutex::default(),
             calls: OneAtATime::new(blocking::LIMIT, calls),
         }
     }
@@ -216,7 +229,7 @@ impl Clusters {
         }
     }
 
-    async fn key(&self) -> Result<Key, String> {
+    pub(super) async fn key(&self) -> Result<Key, String> {
         let load = async || {
             let Some(path) = self.key_path.clone() else {
                 return Key::random().map_err(|error| TargetError::Lost(error.to_string()));
@@ -257,6 +270,46 @@ impl Clusters {
             others.map(|claim| claim.whose.clone()).min()
         };
         wanted.filter_map(|named| Some((named.clone(), other(named)?))).collect()
+    }
+
+    /// The one object that a scope names, from copies.
+    pub(super) async fn named(
+        &self,
+        form: &form::KubernetesTarget,
+        scope: &Scope,
+    ) -> Result<Option<Arc<DynamicObject>>, KubernetesError> {
+        let client = self.client(form).await?;
+        let one = std::iter::once((scope.clone(), Copying::Whole));
+        self.begin(form, &client, one, Instant::now() + LIST_WITHIN).await;
+        let name = scope.name.as_deref().unwrap_or_default();
+        self.read(form, scope, |objects| objects.get(name).cloned())
+    }
+
+    /// A kind of a group that not every cluster has, in the version that this one prefers.
+    pub(super) async fn discovered(
+        &self,
+        form: &form::KubernetesTarget,
+        group: &'static str,
+        kind: &str,
+    ) -> Result<ApiResource, KubernetesError> {
+        let key = (address(form), group, kind.to_owned());
+        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let missing = || KubernetesError::NoSuchKind { group, kind: kind.to_owned() };
+        match &known {
+            Some((asked_at, Some(known))) if asked_at.elapsed() < KINDS_HOLD_FOR => return Ok(known.clone()),
+            Some((asked_at, None)) if asked_at.elapsed() < MISSING_KINDS_HOLD_FOR => return Err(missing()),
+            _ => {}
+        }
+        let client = self.client(form).await?;
+        let what = format!("find the kind {kind} of {group}");
+        let found = match ask(&what, kube::discovery::group(&client, group)).await {
+            Ok(found) => found.recommended_kind(kind).map(|(resource, _)| resource),
+            Err(KubernetesError::Asked { source, .. }) if matches!(*source, kube::Error::Discovery(_)) => None,
+            // That it could not be asked is no news of the kind: it is asked again the next time.
+            Err(error) => return known.and_then(|(_, known)| known).ok_or(error),
+        };
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (Instant::now(), found.clone()));
+        found.ok_or_else(missing)
     }
 
     /// The same, asked for now, without pods.
@@ -318,13 +371,13 @@ impl Clusters {
         Ok(found.next().map(|object| copying.copy(object)))
     }
 
-    /// Other than before where anything of what [`Self::sight`] reads has changed.
-    pub(super) fn changes(&self, form: &form::KubernetesTarget, kind: Kind, target: u64) -> u64 {
+    /// Other than before where anything of what [`Self::sight`] reads has changed, or of what `others` name.
+    pub(super) fn changes(&self, form: &form::KubernetesTarget, kind: Kind, target: u64, others: &[Scope]) -> u64 {
         let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let claimed: Vec<_> = claims.get(&target).into_iter().flat_map(|claim| &claim.watched).cloned().collect();
         drop(claims);
         let mirrors = self.lock();
-        let own = scopes(form, kind).into_iter().map(|scope| (address(form), scope));
+        let own = scopes(form, kind).into_iter().chain(others.iter().cloned()).map(|scope| (address(form), scope));
         own.chain(claimed).map(|one| mirrors.get(&one).map_or(0, Mirror::changes)).sum()
     }
 

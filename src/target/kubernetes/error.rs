@@ -98,6 +98,30 @@ pub enum KubernetesError {
         /// Which.
         name: String,
     },
+    /// It must not be done.
+    #[error("{what}: {why}")]
+    Refused {
+        /// What, in words that follow "failed to".
+        what: String,
+        /// Why not.
+        why: String,
+    },
+    /// It was done, and does not show in time.
+    #[error("see {what} before the deadline: {last}")]
+    NotShown {
+        /// What.
+        what: &'static str,
+        /// What was seen last.
+        last: String,
+    },
+    /// The cluster has no such kind of object.
+    #[error("find the kind {kind} of {group}: the cluster does not have it")]
+    NoSuchKind {
+        /// Which group.
+        group: &'static str,
+        /// Which kind.
+        kind: String,
+    },
     /// There is no such object.
     #[error("find the {kind} {namespace}/{name}: there is none")]
     Absent {
@@ -135,7 +159,7 @@ impl KubernetesError {
     /// too much to do (429) may answer the next time.
     pub(in crate::target) fn is_refusal(&self) -> bool {
         match self {
-            Self::Silent { .. } | Self::NoEnd { .. } => false,
+            Self::Silent { .. } | Self::NoEnd { .. } | Self::NotShown { .. } => false,
             Self::Asked { .. } => {
                 self.code().is_some_and(|code| (400..500).contains(&code) && !matches!(code, 408 | 429))
             }

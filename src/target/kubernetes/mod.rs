@@ -24,7 +24,9 @@ mod rollout;
 mod seen;
 mod server;
 mod settle;
+mod suspension;
 mod switch;
+mod sync;
 mod traffic;
 mod turns;
 mod undo;
@@ -67,6 +69,7 @@ use super::{
 use crate::{
     config::form,
     core::{
+        name::ServiceName,
         operation::{Attempt, Operation},
         release::{Hindrance, Observation, Release},
     },
@@ -78,6 +81,7 @@ static TARGETS: AtomicU64 = AtomicU64::new(0);
 /// A workload in Kubernetes.
 #[derive(Debug)]
 pub(super) struct KubernetesTarget {
+    service: ServiceName,
     form: form::KubernetesTarget,
     kind: Kind,
     clusters: Arc<Clusters>,
@@ -93,11 +97,14 @@ pub(super) struct KubernetesTarget {
     own_changes: AtomicU64,
     /// Up to which of them the copies were seen to have come.
     reached: AtomicU64,
+    /// What else was watched for the last look: the workload's owner, and its source.
+    watched: Mutex<Vec<mirror::Scope>>,
 }
 
 impl KubernetesTarget {
     /// `directory` is where the configuration of its releases is kept, and made when needed; without one nothing is kept.
     pub(super) fn new<'a>(
+        service: ServiceName,
         form: form::KubernetesTarget,
         clusters: Arc<Clusters>,
         (directory, calls): (Option<PathBuf>, BlockingCalls),
@@ -109,6 +116,7 @@ impl KubernetesTarget {
         let names = Names::known(known);
         let last = names.inherited().map(|(last, content)| (last.clone(), base(content).to_owned()));
         Self {
+            service,
             form,
             kind,
             clusters,
@@ -120,6 +128,7 @@ impl KubernetesTarget {
             taken_in: AtomicU64::new(0),
             own_changes: AtomicU64::new(0),
             reached: AtomicU64::new(0),
+            watched: Mutex::default(),
         }
     }
 
@@ -130,7 +139,8 @@ impl KubernetesTarget {
     }
 
     fn changes(&self) -> u64 {
-        self.clusters.changes(&self.form, self.kind, self.number)
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        self.clusters.changes(&self.form, self.kind, self.number, &watched)
     }
 
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
@@ -153,6 +163,9 @@ impl KubernetesTarget {
             && let Err(error) = self.kept.keep(&live.manifest, &sight.configuration).await
         {
             tracing::warn!(%error, version = %live.version, "a rollback could not put this configuration back");
+        }
+        if let Some(workload) = &mut observation.workload {
+            workload.sync = self.sync(&sight).await;
         }
         self.taken_in.store(changes, Ordering::Release);
         Ok(observation)
@@ -210,6 +223,8 @@ impl KubernetesTarget {
                 Operation::Switch { from, to } => self.switch(attempt, from, to).await,
                 Operation::WaitRollout { version } => self.wait_rollout(attempt, version).await,
                 Operation::RestartFailing { instances, .. } => self.restart_failing(instances, attempt.deadline).await,
+                Operation::SuspendSync { owner, .. } => self.suspend_sync(attempt, owner).await,
+                Operation::ResumeSync { owner } => self.resume_sync(attempt, owner).await,
                 other @ Operation::Record { .. } => Err(TargetError::Foreign(other.as_str())),
             }
         };
@@ -281,6 +296,11 @@ impl KubernetesTarget {
     /// What the account may not do, of what this target needs.
     pub(super) async fn denied(&self) -> Result<Vec<Denied>, TargetError> {
         let client = self.clusters.client(&self.form).await?;
-        Ok(review::review(&client, &self.form).await?)
+        // While the workload cannot be seen, who owns it is not known; that it cannot be is told by itself.
+        let owners = match self.clusters.sight(&self.form, self.kind, self.number).await {
+            Ok(sight) => self.owners(&sight).await,
+            Err(_) => Vec::new(),
+        };
+        Ok(review::review(&client, &self.form, &owners).await?)
     }
 }

@@ -64,7 +64,10 @@ impl Owner {
 impl std::fmt::Display for Owner {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::ArgoCd { application, .. } => write!(formatter, "the Argo CD Application {application}"),
+            Self::ArgoCd { application, namespace: Some(namespace) } => {
+                write!(formatter, "the Argo CD Application {namespace}/{application}")
+            }
+            Self::ArgoCd { application, namespace: None } => write!(formatter, "the Argo CD Application {application}"),
             Self::FluxKustomization { name, namespace } => {
                 write!(formatter, "the Flux Kustomization {namespace}/{name}")
             }
@@ -144,7 +147,7 @@ mod tests {
             ),
             (
                 json!({"annotations": {"argocd.argoproj.io/tracking-id": "team_shop:apps/Deployment:prod/shop"}}),
-                Some("the Argo CD Application shop; true"),
+                Some("the Argo CD Application team/shop; true"),
             ),
             (json!({"labels": {"argocd.argoproj.io/instance": "shop"}}), Some("the Argo CD Application shop; true")),
             (

@@ -13,6 +13,8 @@ pub enum Scope {
     Namespace,
     /// In the whole cluster: a `ClusterRole`.
     Cluster,
+    /// In the namespace of the GitOps controller's object that owns the workload, or of its source: a Role there.
+    Owner,
 }
 
 /// What a permission is for, and so what fails without it.
@@ -32,6 +34,8 @@ pub enum Purpose {
     RestartFailing,
     /// To stop and restore traffic.
     StopTraffic,
+    /// To suspend the sync of a GitOps controller, and to resume it.
+    SuspendSync,
     /// To say in the cluster what is done.
     Announce,
     /// To gather evidence.
@@ -51,6 +55,9 @@ impl Purpose {
             Self::WriteAlone => "nothing can be written, since nobody could tell whether another Backstop writes too",
             Self::RestartFailing => "failing pods cannot be restarted, and a StatefulSet that is stuck stays so",
             Self::StopTraffic => "traffic can be neither stopped nor restored",
+            Self::SuspendSync => {
+                "the sync of its owner can be neither suspended nor resumed, and so nothing is rolled back"
+            }
             Self::Announce => "the cluster's events do not tell what Backstop does",
             Self::Gather => "a part of the evidence is missing when all is down",
         }
@@ -65,7 +72,8 @@ impl Purpose {
             | Self::RestoreConfiguration
             | Self::WriteAlone
             | Self::RestartFailing
-            | Self::StopTraffic => true,
+            | Self::StopTraffic
+            | Self::SuspendSync => true,
             Self::Announce | Self::Gather => false,
         }
     }
@@ -84,6 +92,8 @@ enum Needed {
     ForAllConfiguration,
     /// Where ConfigMaps are put back.
     ForRestoring,
+    /// Where `gates.gitops` is `suspend`, and such an object owns the workload or is the source of one that does.
+    ToSuspend,
 }
 
 /// Which objects are asked for.
@@ -128,6 +138,11 @@ const fn in_cluster(resource: &'static str, verb: &'static str) -> Permission {
     Permission { group: "", resource, verb, scope, purpose: Purpose::Gather, needed: Needed::Always, named: Named::Any }
 }
 
+const fn at_owner(group: &'static str, resource: &'static str, verb: &'static str) -> Permission {
+    let (scope, purpose, needed) = (Scope::Owner, Purpose::SuspendSync, Needed::ToSuspend);
+    Permission { group, resource, verb, scope, purpose, needed, named: Named::Any }
+}
+
 use Needed::{Always, BySelector, For, ForAllConfiguration, ForRestoring, ForRevisions};
 
 /// Every permission that some target needs.
@@ -166,6 +181,30 @@ pub static PERMISSIONS: &[Permission] = &[
     row(("", "pods/log", "get"), Purpose::Gather, Always, Named::Any),
     in_cluster("nodes", "list"),
     in_cluster("pods", "list"),
+    at_owner("argoproj.io", "applications", "get"),
+    at_owner("argoproj.io", "applications", "list"),
+    at_owner("argoproj.io", "applications", "watch"),
+    at_owner("argoproj.io", "applications", "patch"),
+    at_owner("kustomize.toolkit.fluxcd.io", "kustomizations", "get"),
+    at_owner("kustomize.toolkit.fluxcd.io", "kustomizations", "list"),
+    at_owner("kustomize.toolkit.fluxcd.io", "kustomizations", "watch"),
+    at_owner("kustomize.toolkit.fluxcd.io", "kustomizations", "patch"),
+    at_owner("helm.toolkit.fluxcd.io", "helmreleases", "get"),
+    at_owner("helm.toolkit.fluxcd.io", "helmreleases", "list"),
+    at_owner("helm.toolkit.fluxcd.io", "helmreleases", "watch"),
+    at_owner("helm.toolkit.fluxcd.io", "helmreleases", "patch"),
+    at_owner("source.toolkit.fluxcd.io", "gitrepositories", "get"),
+    at_owner("source.toolkit.fluxcd.io", "gitrepositories", "list"),
+    at_owner("source.toolkit.fluxcd.io", "gitrepositories", "watch"),
+    at_owner("source.toolkit.fluxcd.io", "ocirepositories", "get"),
+    at_owner("source.toolkit.fluxcd.io", "ocirepositories", "list"),
+    at_owner("source.toolkit.fluxcd.io", "ocirepositories", "watch"),
+    at_owner("source.toolkit.fluxcd.io", "buckets", "get"),
+    at_owner("source.toolkit.fluxcd.io", "buckets", "list"),
+    at_owner("source.toolkit.fluxcd.io", "buckets", "watch"),
+    at_owner("source.toolkit.fluxcd.io", "helmcharts", "get"),
+    at_owner("source.toolkit.fluxcd.io", "helmcharts", "list"),
+    at_owner("source.toolkit.fluxcd.io", "helmcharts", "watch"),
 ];
 
 impl Permission {
@@ -189,6 +228,8 @@ impl Permission {
             Needed::BySelector => form.stop_traffic == StopTraffic::Selector,
             Needed::ForAllConfiguration => form.config_allow.is_none(),
             Needed::ForRestoring => form.restore_config && form.config_allow.as_ref().is_none_or(|all| !all.is_empty()),
+            // Who owns it is not in the configuration: [`at_owners`] tells those.
+            Needed::ToSuspend => false,
         }
     }
 
@@ -219,6 +260,12 @@ pub(super) fn needed(form: &KubernetesTarget) -> impl Iterator<Item = &'static P
     PERMISSIONS.iter().filter(|permission| permission.is_needed(form))
 }
 
+/// What it must be allowed to do to an object that owns the workload, or is the source of one that does.
+pub(super) fn at_owners(group: &str, plural: &str) -> impl Iterator<Item = &'static Permission> {
+    let is_at = move |one: &&Permission| one.scope == Scope::Owner && (one.group, one.resource) == (group, plural);
+    PERMISSIONS.iter().filter(is_at)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -238,6 +285,7 @@ mod tests {
             restore_config: false,
             config_allow: None,
             restart_at_most: 0.3,
+            suspends_sync: false,
         }
     }
 
@@ -280,6 +328,17 @@ mod tests {
         assert_eq!(PERMISSIONS[3].rule(), "{apiGroups: [apps], resources: [deployments], verbs: [patch]}");
         let form = form(Workload::Deployment("shop".to_owned()), StopTraffic::Selector);
         let objects: Vec<String> = needed(&form).filter_map(|permission| permission.object(&form)).collect();
+        assert!(
+            needed(&form).all(|permission| permission.scope != Scope::Owner),
+            "who owns it is not known by its form"
+        );
+        let words = |group: &str, plural: &str| at_owners(group, plural).map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            words("helm.toolkit.fluxcd.io", "helmreleases"),
+            ["get", "list", "watch", "patch"].map(|verb| format!("{verb} helmreleases.helm.toolkit.fluxcd.io"))
+        );
+        assert_eq!(words("source.toolkit.fluxcd.io", "buckets").len(), 3, "a source is only looked at");
+        assert!(words("apps", "deployments").is_empty());
         assert_eq!(objects, ["shop", "shop", "front", "front", "backstop-deployment-shop", "backstop-deployment-shop"]);
     }
 }

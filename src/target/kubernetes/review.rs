@@ -5,8 +5,8 @@ use kube::{Api, Client, api::PostParams};
 use tokio::task::JoinSet;
 
 use super::{
-    KubernetesError,
-    permissions::{Permission, Scope, needed},
+    KubernetesError, mirror,
+    permissions::{Permission, Scope, at_owners, needed},
     server::ask,
 };
 use crate::config::form::KubernetesTarget;
@@ -47,16 +47,29 @@ impl Denied {
     }
 }
 
-/// Asks for all of them at once; in the table's order.
-pub(super) async fn review(client: &Client, form: &KubernetesTarget) -> Result<Vec<Denied>, KubernetesError> {
+/// Asks for all of them at once; in the table's order. `owners` are the objects whose sync is to be suspended, and their
+/// sources.
+pub(super) async fn review(
+    client: &Client,
+    form: &KubernetesTarget,
+    owners: &[mirror::Scope],
+) -> Result<Vec<Denied>, KubernetesError> {
+    let own = needed(form).map(|permission| Denied {
+        permission,
+        namespace: (permission.scope == Scope::Namespace).then(|| form.namespace.clone()),
+        object: permission.object(form),
+    });
+    let theirs = owners.iter().flat_map(|owner| {
+        let of = move |permission| Denied {
+            permission,
+            namespace: Some(owner.namespace.clone()),
+            object: owner.name.clone(),
+        };
+        at_owners(&owner.resource.group, &owner.resource.plural).map(of)
+    });
     let mut asking = JoinSet::new();
     // As many as the table has rows.
-    for (place, permission) in needed(form).enumerate() {
-        let denied = Denied {
-            permission,
-            namespace: (permission.scope == Scope::Namespace).then(|| form.namespace.clone()),
-            object: permission.object(form),
-        };
+    for (place, denied) in own.chain(theirs).enumerate() {
         let client = client.clone();
         asking.spawn(async move { (place, is_allowed(&client, &denied).await.map(|may| (!may).then_some(denied))) });
     }

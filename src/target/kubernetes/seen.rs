@@ -127,6 +127,7 @@ impl Seen {
                 },
                 ways_back,
                 held: None,
+                sync: None,
             })),
         };
         (observation, live)

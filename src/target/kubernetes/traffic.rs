@@ -30,6 +30,8 @@ pub(super) enum Change {
     Nothing(String),
     /// By this patch; with a note for people.
     Patch(Vec<Value>, String),
+    /// It must not be: why.
+    Refused(String),
 }
 
 impl KubernetesTarget {
@@ -162,12 +164,12 @@ fn selector(service: &DynamicObject) -> Map<String, Value> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::{super::workload::tests::object, *};
 
-    fn patched(object: &DynamicObject, change: Change) -> (DynamicObject, String) {
+    pub(crate) fn patched(object: &DynamicObject, change: Change) -> (DynamicObject, String) {
         let Change::Patch(patch, note) = change else { panic!("nothing is changed: {change:?}") };
         let patch: json_patch::Patch = serde_json::from_value(Value::Array(patch)).expect("a patch");
         let mut whole = serde_json::to_value(object).expect("an object");

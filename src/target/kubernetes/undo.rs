@@ -72,14 +72,14 @@ pub(super) fn without(object: &DynamicObject, names: &[&str]) -> Vec<Value> {
     names.iter().filter(has).map(|name| json!({"op": "remove", "path": pointer(name)})).collect()
 }
 
-fn tests(object: &DynamicObject) -> Vec<Value> {
+pub(super) fn tests(object: &DynamicObject) -> Vec<Value> {
     vec![
         json!({"op": "test", "path": "/metadata/uid", "value": object.metadata.uid}),
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version}),
     ]
 }
 
-fn annotate(object: &DynamicObject, annotations: &[(&str, &str)]) -> Vec<Value> {
+pub(super) fn annotate(object: &DynamicObject, annotations: &[(&str, &str)]) -> Vec<Value> {
     let mut patch = Vec::new();
     if object.metadata.annotations.is_none() && !annotations.is_empty() {
         patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));

@@ -75,18 +75,35 @@ impl KubernetesTarget {
         within: Duration,
         change: impl Fn(&DynamicObject) -> Change,
     ) -> Result<String, TargetError> {
+        self.change_at(resource, word, (&self.form.namespace, name), within, change).await
+    }
+
+    /// The same with an object of another namespace.
+    pub(super) async fn change_at(
+        &self,
+        resource: &ApiResource,
+        word: &'static str,
+        (namespace, name): (&str, &str),
+        within: Duration,
+        change: impl Fn(&DynamicObject) -> Change,
+    ) -> Result<String, TargetError> {
         let change = &change;
         until_written(within, || async move {
-            let api = self.api(resource).await?;
-            let what = format!("read {word} {}/{name}", self.form.namespace);
+            let client = self.clusters.client(&self.form).await?;
+            let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, resource);
+            let what = format!("read {word} {namespace}/{name}");
             let object = ask(&what, api.get_opt(name)).await?.ok_or_else(|| KubernetesError::Absent {
                 kind: word,
-                namespace: self.form.namespace.clone(),
+                namespace: namespace.to_owned(),
                 name: name.to_owned(),
             })?;
             match change(&object) {
                 Change::Nothing(note) => Ok(Try::Done(note)),
-                Change::Patch(patch, note) => tried(self.patch(&api, word, name, patch).await, note),
+                Change::Patch(patch, note) => tried(self.patch_at(&api, word, (namespace, name), patch).await, note),
+                Change::Refused(why) => {
+                    let what = format!("change {word} {namespace}/{name}");
+                    Err(KubernetesError::Refused { what, why }.into())
+                }
             }
         })
         .await
@@ -106,8 +123,18 @@ impl KubernetesTarget {
         name: &str,
         patch: Vec<Value>,
     ) -> Result<(), KubernetesError> {
+        self.patch_at(api, word, (&self.form.namespace, name), patch).await
+    }
+
+    async fn patch_at(
+        &self,
+        api: &Api<DynamicObject>,
+        word: &str,
+        (namespace, name): (&str, &str),
+        patch: Vec<Value>,
+    ) -> Result<(), KubernetesError> {
         self.lease.hold(&self.clusters.client(&self.form).await?).await?;
-        let what = format!("change {word} {}/{name}", self.form.namespace);
+        let what = format!("change {word} {namespace}/{name}");
         let patch = serde_json::from_value(Value::Array(patch)).map_err(|error| KubernetesError::Asked {
             what: what.clone(),
             source: Box::new(kube::Error::SerdeError(error)),

@@ -22,7 +22,7 @@ use crate::core::{
     operation::{Attempt, HistoryRecord, Receipt, StepKey},
     page::{Page, PageKind},
     policy::{Mode, Policy, ServicePolicy},
-    release::Workload,
+    release::{GitSync, Workload},
     time::{BootTime, MachineStart, Now, WallTime},
 };
 
@@ -63,6 +63,8 @@ pub struct Bench {
     pub now: Now,
     /// What the target says is live; [`None`] where it cannot be seen.
     pub live: Option<&'static str>,
+    /// The sync of the controller that owns the target, where one does.
+    pub sync: Option<GitSync>,
     /// Whether the target can tell what is live, when it is seen.
     pub tells_current: bool,
     /// Why the target does not tell what is live just now, where it is one that can.
@@ -171,6 +173,7 @@ impl Bench {
             others: others.iter().map(|every| (*every, now.boot)).collect(),
             now,
             live: Some("v1"),
+            sync: None,
             tells_current: true,
             untold: None,
             gone: None,

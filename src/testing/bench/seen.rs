@@ -32,6 +32,13 @@ impl Bench {
         self.pages.iter().map(|page| format!("{} {} {}", page.severity, page.kind.as_str(), page.summary)).collect()
     }
 
+    /// What operations on a controller's sync were begun.
+    pub fn syncs(&self) -> Vec<&'static str> {
+        let is_sync =
+            |one: &&Attempt| matches!(one.operation, Operation::SuspendSync { .. } | Operation::ResumeSync { .. });
+        self.operations.iter().filter(is_sync).map(|one| one.operation.as_str()).collect()
+    }
+
     /// What switches were begun, as `v2>v1`.
     pub fn switches(&self) -> Vec<String> {
         let switch = |attempt: &Attempt| match &attempt.operation {

@@ -9,7 +9,7 @@ use crate::core::{
     name::{ServiceIndex, SignalIndex, Version},
     operation::{Attempt, Look, Operation, OperationOutcome, Receipt, StepKey},
     page::DeliveryOutcome,
-    release::{Observation, Release},
+    release::{GitState, Observation, Release, SyncState, Workload},
     sample::{LatencyCounts, Measurement, Outcome, Reason, RequestCounts, Sample},
     time::BootTime,
 };
@@ -81,6 +81,15 @@ impl Bench {
         self.feed(Event::Sample(sample));
     }
 
+    /// What the platform shows, if there is one.
+    fn workload(&self) -> Option<Box<Workload>> {
+        if self.workload.is_none() && self.sync.is_none() {
+            return None;
+        }
+        let seen = self.workload.clone().unwrap_or_default();
+        Some(Box::new(Workload { sync: self.sync.clone().or_else(|| seen.sync.clone()), ..seen }))
+    }
+
     pub(super) fn look(&mut self, key: Option<StepKey>) {
         let observation = match self.live {
             None => Err(Reason::new("timed out")),
@@ -92,7 +101,7 @@ impl Bench {
                     .then(|| Release { configuration: self.configuration.map(str::to_owned), ..Release::of(live) }),
                 untold: self.untold.map(str::to_owned),
                 available: ["v3", "v2", "v1"].into_iter().filter(|one| *one != live).map(Release::of).collect(),
-                workload: self.workload.clone().map(Box::new),
+                workload: self.workload(),
                 ..Observation::default()
             }),
         };
@@ -157,6 +166,16 @@ impl Bench {
         };
         if let Some(to) = switches {
             self.live = ["v1", "v2", "v3"].into_iter().find(|known| Version::from(*known) == to);
+        }
+        if let (Some(sync), Ends::Well | Ends::HalfDone | Ends::Lost) = (&mut self.sync, &ends) {
+            match &attempt.operation {
+                Operation::SuspendSync { .. } if sync.state == SyncState::Active => {
+                    let incident = attempt.key.incident.clone();
+                    sync.state = SyncState::Suspended { incident, git: GitState::Holds };
+                }
+                Operation::ResumeSync { .. } => sync.state = SyncState::Active,
+                _ => {}
+            }
         }
         let outcome = match ends {
             Ends::Well | Ends::Lying => OperationOutcome::Done(String::new()),

@@ -137,6 +137,7 @@ impl Scenario {
             channel_is_dead: random.per_mille(40),
             consider_rolls_back: random.per_mille(300),
             depends_on_first: random.per_mille(300),
+            gitops: None,
             maintenance,
             starts_at: STARTS_AT,
             // Last, so that what else happens in a run hangs on nothing of it.
@@ -181,6 +182,7 @@ impl Scenario {
             channel_is_dead: false,
             consider_rolls_back: false,
             depends_on_first: false,
+            gitops: None,
             maintenance: None,
             starts_at: STARTS_AT,
         }

@@ -76,6 +76,9 @@ impl Simulation<'_> {
         let is_untold = self.is_untold();
         let boot = self.boot;
         let world = &mut self.worlds[service.get()];
+        if world.reconcile(boot, &mut self.random) {
+            self.last_deploy = boot;
+        }
         let mut observation = world.observation(boot);
         if let Some(platform) = world.platform.as_mut().filter(|_| !fails && observation.partial_failure().is_some()) {
             platform.shown_failing_at = Some(boot);
@@ -165,7 +168,9 @@ impl Simulation<'_> {
     fn operate(&mut self, service: ServiceIndex, attempt: Attempt) -> Result<(), Violation> {
         let epoch = self.epoch;
         let ended = |attempt: &Attempt, outcome| Event::OperationEnded { key: attempt.key.clone(), outcome };
-        let is_target = |operation: &Operation| !matches!(operation, Operation::Record { .. });
+        // A controller's sync is turned on at that controller's object, whatever goes on at the target.
+        let is_target =
+            |operation: &Operation| !matches!(operation, Operation::Record { .. } | Operation::ResumeSync { .. });
         let runs = self.flying.iter().find(|one| one.service == service && is_target(&one.attempt.operation));
         if let Some(other) = runs.filter(|_| is_target(&attempt.operation)) {
             let (one, other) = (&attempt.key, &other.attempt.key);
@@ -189,12 +194,15 @@ impl Simulation<'_> {
         }
         let fate = self.fate(&attempt.operation);
         let world = &mut self.worlds[service.get()];
-        if let Err(outcome) = world.begin(&attempt.key, &attempt.operation, fate) {
+        if let Err(outcome) = world.begin(&attempt.key, &attempt.operation, fate, self.boot) {
             let event = ended(&attempt, outcome);
             self.plan(takes, Happening::ToCore { epoch, event });
             return Ok(());
         }
         Invariants::hops(&self.worlds[service.get()], &self.disk)?;
+        if let Some(wrong) = self.worlds[service.get()].owner.as_ref().and_then(|owner| owner.wrong.clone()) {
+            return Err(Violation(wrong));
+        }
         let takes = if fate == Fate::Hangs { attempt.deadline } else { takes };
         self.plan(takes, Happening::Finish { key: attempt.key.clone() });
         let ends = self.boot.after(takes);

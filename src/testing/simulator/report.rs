@@ -1,12 +1,15 @@
 //! What a run says of itself.
 
+use std::time::Duration;
+
 use super::{Report, ServiceName, Simulation, Told};
 use crate::{
     core::{
         durable::ApprovalState,
-        entry::{Fact, PlanOutcome, StepEvent},
+        entry::{Entry, Fact, PlanOutcome, StepEvent},
         name::IncidentId,
         operation::Operation,
+        policy::Finding,
         verdict::PlanKind,
     },
     testing::{invariants::Violation, policy::CHANNEL},
@@ -16,6 +19,13 @@ use crate::{
 const SHOWN_ENTRIES: usize = 60;
 /// Restarts of one plan at most without any kill: two attempts, and undoing them.
 const RESTARTS_OF_A_PLAN: u64 = 3;
+
+/// Once a look has shown that Git has left, the sync is on again within this, whatever fails: four attempts, the last of them
+/// after 210 s, and a process that is started anew.
+const RESUMED_WITHIN: Duration = Duration::from_secs(240);
+
+/// That a sync is suspended is told within this after its plan.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 impl Simulation<'_> {
     /// A violation with the end of the journal: what has to be read to mend it.
@@ -122,9 +132,50 @@ impl Simulation<'_> {
                 }
             }
         }
-        let is_target = |one: &&super::Flying| !matches!(one.attempt.operation, Operation::Record { .. });
+        self.check_owners()?;
+        let is_target = |one: &&super::Flying| {
+            !matches!(one.attempt.operation, Operation::Record { .. } | Operation::ResumeSync { .. })
+        };
         if let Some(one) = self.flying.iter().find(is_target) {
             return Err(Violation(format!("{} is still being carried out", one.attempt.key)));
+        }
+        Ok(())
+    }
+
+    /// A sync that is off is known to be, was told, and is not left off once Git is seen to have left.
+    fn check_owners(&self) -> Result<(), Violation> {
+        for (service, world) in self.policy.services.iter().zip(&self.worlds) {
+            let Some(owner) = &world.owner else { continue };
+            let is_not_held = |entry: &Entry| {
+                matches!(entry.fact, Fact::SyncNotHeld { .. }) && entry.service.as_ref() == Some(&service.name)
+            };
+            if !owner.was_reverted() && self.journal.iter().any(|(_, entry)| is_not_held(entry)) {
+                return Err(Violation(format!("{}: its sync did not hold, and nobody had turned it on", service.name)));
+            }
+            if !owner.is_suspended() {
+                continue;
+            }
+            let record = self.disk.service(&service.name);
+            if record.suspension.is_none() {
+                return Err(Violation(format!("{}: its sync is left suspended, and nobody knows", service.name)));
+            }
+            // What has only just ended is told in a moment.
+            let is_end = |entry: &Entry| {
+                matches!(entry.fact, Fact::PlanEnded { .. }) && entry.service.as_ref() == Some(&service.name)
+            };
+            let ended = self.journal.iter().rfind(|(_, entry)| is_end(entry)).map(|(at, _)| self.appended[at]);
+            let is_driven = self.disk.open_incident(&service.name).is_some_and(|one| one.active_plan().is_some());
+            if is_driven || ended.is_none_or(|ended| self.boot.since(ended) < TOLD_WITHIN) {
+                continue;
+            }
+            if !record.findings.contains(&Finding::SyncSuspended) {
+                return Err(Violation(format!("{}: that its sync is suspended was never told", service.name)));
+            }
+            let is_distrusted = self.invariants.distrusted.contains_key(&service.name);
+            let is_overdue = owner.left_since.is_some_and(|since| self.boot.since(since) > RESUMED_WITHIN);
+            if is_overdue && !is_distrusted {
+                return Err(Violation(format!("{}: Git has left, and its sync is still suspended", service.name)));
+            }
         }
         Ok(())
     }
@@ -192,6 +243,8 @@ impl Simulation<'_> {
                 Fact::Step { event: StepEvent::Succeeded, note, .. } if note.starts_with("found done") => {
                     seen.push("step: found done when looked at");
                 }
+                Fact::SyncNotHeld { .. } => seen.push("sync: not held"),
+                Fact::SyncResumed { .. } => seen.push("sync: resumed"),
                 Fact::Denied { .. } => seen.push("approval: denied"),
                 Fact::ApprovalRequested { approval, .. } if *approval > 1 => seen.push("approval: asked for again"),
                 Fact::Found { finding, .. } => seen.push(finding.as_str()),

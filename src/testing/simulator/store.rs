@@ -187,7 +187,13 @@ impl Simulation<'_> {
                     let world = &mut self.worlds[service.get()];
                     world.finish(&attempt.key, &attempt.operation, fate, self.boot, &mut self.random)?;
                 }
-                3..=5 if !matches!(one.attempt.operation, Operation::Record { .. }) => {
+                // Those on a controller's object are no children of ours.
+                3..=5
+                    if !matches!(
+                        one.attempt.operation,
+                        Operation::Record { .. } | Operation::SuspendSync { .. } | Operation::ResumeSync { .. }
+                    ) =>
+                {
                     self.tally.count("fault: an operation outlived the process");
                     let ended_at = self.boot.after(self.random.between(Duration::ZERO, CHILD_ENDS_WITHIN));
                     if ended_at < one.ends {

@@ -267,7 +267,7 @@ impl Simulation<'_> {
             Happening::Finish { key } => self.finish(&key),
             Happening::Deploy { service, release } => {
                 self.last_deploy = self.boot;
-                self.worlds[service].deploy(release, self.boot, &mut self.random);
+                self.worlds[service].deploy_by_people(release, self.boot, &mut self.random);
                 Ok(())
             }
             Happening::Outage => {

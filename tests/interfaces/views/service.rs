@@ -37,6 +37,7 @@ fn state(mode: Mode, live: &str, standing: Standing, rollback_to: &str) -> Servi
         target_held: None,
         service_says: None,
         paused: None,
+        sync_suspended: None,
         rollback_to: Some(rollback_to.into()),
         restart_gates: Vec::new(),
         at: at(0),

@@ -12,7 +12,7 @@ fn begin_rollback(case: &mut Case, ago: Duration) {
         to: v("v1"),
         deploy: 2,
         object: None,
-        steps: crate::core::plan::quick(&case.policies[0], &"v2".into(), &"v1".into()),
+        steps: crate::core::plan::quick(&case.policies[0], &"v2".into(), &"v1".into(), None),
         approved_by: None,
     };
     case.fact(ago, fact);

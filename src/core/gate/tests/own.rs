@@ -80,6 +80,7 @@ fn a_platform_is_asked_who_owns_it_whether_it_can_be_undone_and_which_side_fails
         (Some(owned(false)), GitopsPolicy::Refuse, Gate::NotOwned, No),
         (Some(owned(false)), GitopsPolicy::Act, Gate::NotOwned, Yes),
         (Some(owned(true)), GitopsPolicy::Act, Gate::NotOwned, No),
+        (Some(owned(false)), GitopsPolicy::Suspend, Gate::NotOwned, No),
         (Some(Hindrance::NotUndoable { why: why() }), GitopsPolicy::Act, Gate::Undoable, No),
         (Some(Hindrance::OlderFailsToo { why: why() }), GitopsPolicy::Act, Gate::OnlyTheNewFails, No),
     ] {
@@ -111,5 +112,40 @@ fn a_way_back_is_asked_for_the_release_that_it_leads_to() {
             Some(Box::new(Workload { ways_back, ..Workload::default() }));
         let report = case.reports().into_iter().find(|report| report.gate == Gate::Undoable).expect("it is asked");
         assert_eq!((report.answer, report.why.as_str()), (answer, expected));
+    }
+}
+
+#[test]
+fn an_owner_whose_sync_can_be_suspended_holds_only_while_it_cannot() {
+    use crate::core::{
+        policy::GitopsPolicy,
+        release::{GitState, GitSync, Hindrance, SyncState, Workload},
+    };
+    let suspended = |git: GitState| SyncState::Suspended { incident: "shop-1".into(), git };
+    for (state, gitops, answer, why) in [
+        (SyncState::Active, GitopsPolicy::Suspend, Yes, "is suspended before the rollback"),
+        (SyncState::ByHand, GitopsPolicy::Suspend, Yes, "does not sync by itself"),
+        (suspended(GitState::Holds), GitopsPolicy::Suspend, Yes, "since incident shop-1"),
+        (
+            SyncState::Lifted { incident: "shop-1".into(), git: GitState::Holds },
+            GitopsPolicy::Suspend,
+            No,
+            "turned its sync on again",
+        ),
+        (SyncState::Unseen { why: "find it".to_owned() }, GitopsPolicy::Suspend, Unknown, "failed to find it"),
+        (SyncState::Active, GitopsPolicy::Refuse, No, "roll back there"),
+        (SyncState::Active, GitopsPolicy::Act, No, "roll back there"),
+    ] {
+        let mut case = Case::new();
+        case.policies[0].on_platform = true;
+        case.policies[0].gates.gitops = gitops;
+        // As a HelmRelease, which is never acted past.
+        let hindrances = vec![Hindrance::Owned { by: "its owner".to_owned(), always: true }];
+        let sync = Some(GitSync { owner: "its owner".to_owned(), state, was: None });
+        let workload = Workload { hindrances, sync, ..Workload::default() };
+        case.observation.as_mut().expect("a look").workload = Some(Box::new(workload));
+        let report = case.reports().into_iter().find(|report| report.gate == Gate::NotOwned).expect("it is asked");
+        assert_eq!(report.answer, answer, "{gitops:?}: {report:?}");
+        assert!(report.why.contains(why), "{report:?}");
     }
 }
