@@ -375,6 +375,27 @@ fn resuming_is_tried_until_it_succeeds() {
 }
 
 #[test]
+fn a_target_that_is_gone_does_not_make_a_suspension_forgotten() {
+    let mut bench = verified();
+    bench.until("told", |bench| told_of(bench, Finding::SyncSuspended) == 1);
+    bench.pass(30);
+    // It is made anew just now: the attempt finds nothing, and later looks neither.
+    bench.ends = [Ends::Overtaken].into();
+    let git = left(&bench, "c2");
+    git_is_at(&mut bench, git);
+    bench.pass(5);
+    assert_eq!(bench.syncs(), ["suspend_sync", "resume_sync"]);
+    bench.gone = Some("find the deployment prod/shop: there is none");
+    bench.pass(1200);
+    assert!(bench.record().suspension.is_some());
+    let page = last_told_of(&bench, Finding::SyncSuspended);
+    assert!(page.summary.contains("cannot be seen: find the deployment prod/shop"), "{}", page.summary);
+    bench.gone = None;
+    bench.pass(60);
+    assert_eq!((state(&bench), &bench.record().suspension), (&SyncState::Active, &None), "{:?}", bench.told());
+}
+
+#[test]
 fn what_backstop_turned_on_itself_is_not_told_as_somebody_elses_doing() {
     // The look is quicker than the answer, which may never come.
     for (unheard, restarts) in [(Ends::Lost, false), (Ends::Silent, false), (Ends::Silent, true)] {
