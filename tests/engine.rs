@@ -39,6 +39,8 @@ mod soak;
 mod standing;
 #[path = "engine/steps.rs"]
 mod steps;
+#[path = "engine/store.rs"]
+mod store;
 #[path = "engine/synced.rs"]
 mod synced;
 #[path = "engine/trial.rs"]

@@ -61,7 +61,8 @@ impl State {
         next.clocks = self.clocks;
         next.forget_at = self.forget_at;
         next.late_samples = self.late_samples;
-        next.waiting = self.waiting;
+        // Requests that wait for a look are gone with the state: whoever asked was told that there is no answer, and may ask
+        // again.
         next
     }
 }

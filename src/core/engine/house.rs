@@ -25,6 +25,7 @@ impl State {
         }
         self.keep_house_at = now.boot.after(KEEP_HOUSE_EVERY);
         self.tell_impaired(now, actions);
+        self.notice_hanging_store(now, actions);
         self.tell_store_failing(now, actions);
         self.end_pauses(now, actions);
         self.forget(now, actions);

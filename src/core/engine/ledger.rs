@@ -9,7 +9,7 @@ use crate::core::{
     event::Sequence,
     name::{ServiceIndex, ServiceName},
     operation::StepKey,
-    time::{BootStamp, MachineStart, Now, SteadyTime},
+    time::{BootStamp, BootTime, MachineStart, Now, SteadyTime},
 };
 
 /// Entries that may wait for the store. Past this nothing new is decided until it answers: the watch goes on, but a
@@ -23,12 +23,14 @@ pub(super) struct Ledger {
     machine_start: MachineStart,
     committed: Sequence,
     held: VecDeque<(Sequence, Action)>,
+    /// Since when nothing of what waits for the store has become durable.
+    waits_since: Option<BootTime>,
 }
 
 impl Ledger {
     /// A fold of entries that are durable already.
     pub(super) fn folded(durable: Durable, machine_start: MachineStart) -> Self {
-        Self { committed: durable.last, durable, machine_start, held: VecDeque::new() }
+        Self { committed: durable.last, durable, machine_start, held: VecDeque::new(), waits_since: None }
     }
 
     fn stamp(&self, now: Now) -> BootStamp {
@@ -52,6 +54,7 @@ impl Ledger {
         if let Err(error) = self.durable.apply(sequence, &entry) {
             panic!("an entry of our own does not fold: {error}: {entry:?}");
         }
+        self.waits_since.get_or_insert(now.boot);
         actions.push(Action::Append { sequence, entry: Arc::new(entry) });
     }
 
@@ -59,15 +62,24 @@ impl Ledger {
     pub(super) fn after_commit(&mut self, action: Action, actions: &mut Actions) {
         if self.committed >= self.durable.last {
             actions.push(action);
-        } else {
+        } else if !self.holds_delivery(&action) {
             self.held.push_back((self.durable.last, action));
         }
     }
 
+    /// Whether a delivery of the same page to the same channel waits for the store already. Who counted it as lost since
+    /// tries again, and what waited for hours is to leave once.
+    fn holds_delivery(&self, action: &Action) -> bool {
+        let Action::Deliver { page, channel, .. } = action else { return false };
+        let is_same = |held: &Action| matches!(held, Action::Deliver { page: known, channel: to, .. } if known.id == page.id && to == channel);
+        self.held.iter().any(|(_, held)| is_same(held))
+    }
+
     /// The journal is durable up to `sequence`. While the process is `closing` no operation leaves.
-    pub(super) fn committed(&mut self, sequence: Sequence, closing: bool, actions: &mut Actions) {
+    pub(super) fn committed(&mut self, now: Now, sequence: Sequence, closing: bool, actions: &mut Actions) {
         assert!(sequence <= self.durable.last, "the store committed an entry that was never appended");
         self.committed = self.committed.max(sequence);
+        self.waits_since = (!self.is_settled()).then_some(now.boot);
         while let Some((after, _)) = self.held.front()
             && *after <= self.committed
             && let Some((_, action)) = self.held.pop_front()
@@ -125,6 +137,11 @@ impl Ledger {
     /// Whether too much waits for the store to decide anything new.
     pub(super) fn is_full(&self) -> bool {
         self.durable.last.0 - self.committed.0 >= UNCOMMITTED_LIMIT
+    }
+
+    /// Since when the store has taken nothing of what waits for it.
+    pub(super) const fn waits_since(&self) -> Option<BootTime> {
+        self.waits_since
     }
 
     /// Whether everything appended is durable.

@@ -89,8 +89,8 @@ pub struct State {
     waiting: VecDeque<Waiting>,
     late_samples: u64,
     store_pages: u64,
-    /// People were told that the journal cannot be written.
-    store_told: bool,
+    /// When people were last told that the journal cannot be written.
+    store_told: Option<BootTime>,
     /// When the daemon as a whole is looked after next.
     keep_house_at: BootTime,
     /// When it is asked next what need not be kept.
@@ -135,7 +135,7 @@ impl State {
             waiting: VecDeque::new(),
             late_samples: 0,
             store_pages: 0,
-            store_told: false,
+            store_told: None,
             keep_house_at: now.boot,
             forget_at: now.boot,
             in_hand: None,
@@ -231,7 +231,7 @@ impl State {
             }
             Event::Committed(sequence) => {
                 let released = actions.len();
-                self.ledger.committed(sequence, self.observer.closing, actions);
+                self.ledger.committed(now, sequence, self.observer.closing, actions);
                 for action in &actions[released..] {
                     if let Action::Operate { service, attempt } = action {
                         self.services[service.get()].begins_now(now, attempt);

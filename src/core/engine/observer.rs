@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::{State, page, page::Draft};
+use super::{State, ledger::Ledger, page, page::Draft};
 use crate::core::{
     action::Actions,
     entry::Fact,
-    gate::Impaired,
+    gate::{Impaired, words},
     name::PageId,
     page::PageKind,
     policy::{Finding, Policy},
@@ -21,6 +21,9 @@ const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// The journal is taken for failing, and that is told, after so long.
 const STORE_TOLD_AFTER: Duration = Duration::from_secs(10);
+
+/// Open incidents that the page of a failing journal names.
+const INCIDENTS_SHOWN: usize = 10;
 
 /// Why nothing is believed before the first check.
 const UNCHECKED: &str = "the watchdog's own network was not checked yet";
@@ -123,26 +126,54 @@ impl State {
         }
     }
 
-    /// The store cannot tell of itself through the store: this page goes out from memory, once.
+    /// The store cannot tell of itself through the store: these pages go out from memory.
     pub(super) fn store_fails(&mut self, now: Now, reason: &Reason, actions: &mut Actions) {
         let since = self.observer.store.take().map_or(now.boot, |(_, since)| since);
         self.observer.store = Some((reason.clone(), since));
         self.tell_store_failing(now, actions);
     }
 
-    /// A lock that is held for a moment is no failing store: nothing is begun meanwhile, and nobody is woken.
+    /// A disk that hangs gives no error: what waits for it says so.
+    pub(super) fn notice_hanging_store(&mut self, now: Now, actions: &mut Actions) {
+        if let Some(since) = self.ledger.waits_since()
+            && self.observer.store.is_none()
+            && now.boot.since(since) >= STORE_TOLD_AFTER
+        {
+            self.observer.store = Some((Reason::new("it takes no entry, and says nothing: its disk may hang"), since));
+            self.tell_store_failing(now, actions);
+        }
+    }
+
+    /// A lock that is held for a moment is no failing store: nothing is begun meanwhile, and nobody is woken. Told again as
+    /// its severity wants it: incidents that come meanwhile are told by nothing else.
     pub(super) fn tell_store_failing(&mut self, now: Now, actions: &mut Actions) {
         let Some((reason, since)) = &self.observer.store else { return };
-        if !self.store_told && now.boot.since(*since) >= STORE_TOLD_AFTER {
-            self.store_told = true;
-            let summary = format!("the journal cannot be written: {reason}. Watching goes on, acting stopped.");
-            self.tell_from_memory(now, PageKind::IncidentEscalated, summary, None, actions);
+        let severity = self.policy.escalation.severity(Finding::StoreFailed);
+        let every = self.policy.escalation.severities.get(&severity).and_then(|policy| policy.repeat);
+        let due = match self.store_told {
+            None => since.after(STORE_TOLD_AFTER),
+            Some(told) => match every {
+                Some(every) => told.after(every),
+                None => return,
+            },
+        };
+        if now.boot < due {
+            return;
         }
+        let lasts = words(now.boot.since(*since));
+        let summary = match self.store_told {
+            None => format!("the journal cannot be written: {reason}. Watching goes on, acting stopped."),
+            Some(_) => {
+                format!("the journal has not been written for {lasts}: {reason}. Watching goes on, acting stopped.")
+            }
+        };
+        self.store_told = Some(now.boot);
+        self.tell_from_memory(now, PageKind::IncidentEscalated, summary, None, actions);
     }
 
     pub(super) fn store_works(&mut self, now: Now, actions: &mut Actions) {
         self.observer.store = None;
-        if std::mem::take(&mut self.store_told) {
+        if self.store_told.take().is_some() {
             let summary = "the journal is written again".to_owned();
             self.tell_from_memory(now, PageKind::SignalRestored, summary, Some("Nothing to do."), actions);
         }
@@ -162,6 +193,8 @@ impl State {
         let mut draft = Draft::finding(kind, None, Finding::StoreFailed, summary);
         if let Some(action) = action {
             draft = draft.action(action);
+        } else {
+            draft = draft.details(held_back(turn.ledger));
         }
         let page = draft.into_page(&turn, id);
         let channels = page::channels(&turn, page.severity);
@@ -169,6 +202,16 @@ impl State {
         self.courier.send_from_memory(page, channels, queued);
         self.pump(now, actions);
     }
+}
+
+/// Open incidents, whose own pages wait for the journal.
+fn held_back(ledger: &Ledger) -> Option<String> {
+    let open: Vec<&str> =
+        ledger.durable.incidents.values().filter(|one| one.is_open()).map(|one| one.id.as_str()).collect();
+    let shown = open.iter().take(INCIDENTS_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let more = open.len().saturating_sub(INCIDENTS_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!open.is_empty()).then(|| format!("Open incidents, of which pages wait for the journal: {shown}{more}."))
 }
 
 /// The sample as one that saw nothing; none where it says so itself.
