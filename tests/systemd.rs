@@ -73,6 +73,19 @@ fn the_unit_is_as_closed_as_was_promised() {
     }
 }
 
+/// With `ProcSubset=pid` nothing of /proc is there but processes, and the daemon asks /proc/sys which start of the machine
+/// this is: it would not start.
+#[test]
+fn the_unit_shows_the_daemon_what_it_reads() {
+    let hides = |text: &str| text.lines().any(|line| line.trim() == "ProcSubset=pid");
+    assert!(!hides(&text("backstop.service")));
+    for drop_in in ["releases.conf", "own-tools.conf", "sudo.conf"] {
+        assert!(!hides(&text(&format!("drop-ins/{drop_in}"))), "{drop_in}");
+    }
+    let clock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/runtime/clock.rs")).expect("read");
+    assert!(clock.contains("/proc/sys/kernel/random/boot_id"), "otherwise the unit may be closed further");
+}
+
 #[test]
 fn the_unit_gives_the_daemon_time_to_end() {
     // The daemon's own bounds: 20 s for what is in flight, 5 s for requests.

@@ -147,7 +147,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let metrics = Arc::new(Metrics::new(&config.policy).map_err(|error| RunError::Metrics(error.to_string()))?);
     let (journal, durable) = journal(&config.store, config.policy.keep, &metrics)?;
     let installation = match &journal {
-        Opened::Well(store) => store.installation().simple().to_string(),
+        Opened::Well(store) | Opened::Unwritable(store, _) => store.installation().simple().to_string(),
         Opened::Damaged(..) => "damaged".to_owned(),
     };
     let prepared = edges::prepare(config, &clock)?;
@@ -161,21 +161,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (sample_sender, samples) = mpsc::channel(SAMPLE_QUEUE_LIMIT);
     let (completion_sender, completions) = mpsc::unbounded_channel();
     let completion_sender = Completions::new(completion_sender);
-    let told = completion_sender.clone();
-    let tell = move |event| {
-        told.send(match event {
-            StoreEvent::Committed(sequence) => Event::Committed(sequence),
-            StoreEvent::Failing(reason) => Event::StoreFailing(reason),
-            StoreEvent::Works => Event::StoreWorks,
-        });
-    };
-    let store = match journal {
-        Opened::Well(store) => spawn_store(*store, tell),
-        Opened::Damaged(store, reason) => {
-            completion_sender.send(Event::StoreFailing(reason));
-            store::spawn(store, tell)
-        }
-    };
+    let store = begin_store(journal, &completion_sender);
     let boot_clock = {
         let clock = clock.clone();
         Arc::new(move || clock.boot()) as serve::BootClock
@@ -259,8 +245,33 @@ fn files(
 /// The journal as it was found.
 enum Opened {
     Well(Box<SqliteStore>),
+    /// It is read, and cannot be written for now; and why.
+    Unwritable(Box<SqliteStore>, Reason),
     /// And why it is taken for damaged.
     Damaged(DamagedStore, Reason),
+}
+
+/// Starts the thread of the journal, and says at once what is wrong with it.
+fn begin_store(journal: Opened, completions: &Completions) -> store::StoreHandle {
+    let told = completions.clone();
+    let tell = move |event| {
+        told.send(match event {
+            StoreEvent::Committed(sequence) => Event::Committed(sequence),
+            StoreEvent::Failing(reason) => Event::StoreFailing(reason),
+            StoreEvent::Works => Event::StoreWorks,
+        });
+    };
+    match journal {
+        Opened::Well(store) => spawn_store(*store, tell),
+        Opened::Unwritable(store, reason) => {
+            completions.send(Event::StoreFailing(reason));
+            spawn_store(*store, tell)
+        }
+        Opened::Damaged(store, reason) => {
+            completions.send(Event::StoreFailing(reason));
+            store::spawn(store, tell)
+        }
+    }
 }
 
 /// Starts the thread of a journal that is well.
@@ -270,8 +281,8 @@ fn spawn_store(journal: SqliteStore, tell: impl Fn(StoreEvent) + Send + 'static)
     store::spawn(journal, tell)
 }
 
-/// Opens the journal and folds it. A damaged one does not end the watch: nothing is known of before, nothing is done, and
-/// people are told.
+/// Opens the journal and folds it. One that its full disk lets nobody write is read: nothing is done, and people are told.
+/// A damaged one does not end the watch either: nothing is known of before.
 fn journal(path: &Path, keep: Duration, metrics: &Metrics) -> Result<(Opened, Durable), RunError> {
     let opened = SqliteStore::open(path);
     match opened.and_then(|store| store.recover().map(|durable| (store, durable))) {
@@ -284,6 +295,15 @@ fn journal(path: &Path, keep: Duration, metrics: &Metrics) -> Result<(Opened, Du
             tracing::error!("failed to {error}; watching without a journal, and nothing is done");
             let store = DamagedStore::own(path, error.to_string())?;
             Ok((Opened::Damaged(store, Reason::new(&error.to_string())), Durable::default()))
+        }
+        Err(error) if store::has_no_room(path) => {
+            let Ok(mut store) = SqliteStore::open_without_room(path) else { return Err(error.into()) };
+            tracing::error!("failed to {error}; watching goes on, and nothing is done");
+            let durable = store.recover()?;
+            metrics.recovered(&durable);
+            store.reopen_to_append();
+            store.compact_within(CompactionBounds::keeping(keep));
+            Ok((Opened::Unwritable(Box::new(store), Reason::new(&error.to_string())), durable))
         }
         Err(error) => Err(error.into()),
     }

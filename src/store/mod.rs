@@ -17,7 +17,7 @@ pub use error::StoreError;
 #[cfg(test)]
 pub(crate) use recovery::checksum;
 pub use restore::Restored;
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteStore, has_no_room};
 pub use thread::{StoreEvent, StoreHandle, spawn};
 
 use crate::core::{entry::Entry, event::Sequence};

@@ -26,13 +26,13 @@ impl Owner {
     pub(super) fn of(store: &Path) -> Result<Self, StoreError> {
         let path = beside(store, ".lock");
         let failed = |source| StoreError::Lock { path: path.clone(), source };
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(NEW_FILE_MODE)
-            .open(&path)
-            .map_err(failed)?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(NEW_FILE_MODE).open(&path);
+        let lock = match lock {
+            // What cannot be written can be locked.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            lock => lock,
+        };
+        let lock = lock.map_err(failed)?;
         let locked = lock.try_lock();
         let said = fs::read_to_string(&path).unwrap_or_default();
         let mut words = said.split_whitespace();
@@ -43,8 +43,10 @@ impl Owner {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let mut owner = Self { lock, last_opened: words.next().and_then(|word| word.parse().ok()) };
-        owner.sign().map_err(failed)?;
-        Ok(owner)
+        match owner.sign() {
+            Err(error) if !is_for_want_of_room(&error) => Err(failed(error)),
+            _ => Ok(owner),
+        }
     }
 
     /// Whose store was opened last under this lock, if a version that says so did.
@@ -70,9 +72,18 @@ impl Owner {
             Some(installation) => format!("{process} {installation}\n"),
             None => format!("{process}\n"),
         };
-        self.lock.set_len(0)?;
-        self.lock.write_all_at(text.as_bytes(), 0)
+        // In its place, so that it takes no other block, and a full disk leaves what was there.
+        self.lock.write_all_at(text.as_bytes(), 0)?;
+        self.lock.set_len(text.len() as u64)
     }
+}
+
+/// Whether the disk is full, or its file system is read-only.
+pub(super) fn is_for_want_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    // Whoever could open it for reading only learns so by this.
+    let is_read_only = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
+    is_read_only || matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 /// The store's path with `suffix`, as `SQLite` names what goes with it.

@@ -108,6 +108,32 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// Opens a store that cannot be written just now, because its file system is full or read-only: what is in it is read,
+    /// and appending is tried anew each time. Errors as [`Self::open`]; none but those that room would mend are mended here.
+    pub fn open_without_room(path: &Path) -> Result<Self, StoreError> {
+        examine(path, false)?;
+        let owner = Owner::of(path)?;
+        restore::refuse_cut_short(path)?;
+        restore::refuse_other_log(path, owner.last_opened())?;
+        // Without a log all of it is in the file, which nobody else writes: then it is read without the files that SQLite
+        // would make beside it.
+        let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+        let connection =
+            if has_log { connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)? } else { connect_immutable(path)? };
+        Self::check(path, &connection)?;
+        let found = pragma(&connection, "user_version").map_err(|error| open_error(path, &error))?;
+        if found != SCHEMA_VERSION {
+            let reason = "it is of an earlier version, and bringing it up to date takes room on its disk".to_owned();
+            return Err(StoreError::Open { path: path.to_owned(), reason });
+        }
+        Self::with(path, connection, Some(owner))
+    }
+
+    /// What was read is known: from here on the store is opened anew, for writing, whenever something is to be appended.
+    pub fn reopen_to_append(&mut self) {
+        self.connection = None;
+    }
+
     /// Copies the store at `path` into the new file `into`, as it is at one moment, beside its daemon or without one. The
     /// copy is a store by itself, with an installation of its own: put in the place of a lost one, it is gone on with.
     pub fn back_up(path: &Path, into: &Path) -> Result<(), StoreError> {
@@ -341,6 +367,22 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     Ok(connection)
+}
+
+/// As [`connect`], for reading a file that nobody writes meanwhile, and nothing beside it.
+fn connect_immutable(path: &Path) -> Result<Connection, StoreError> {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+    const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+    let encoded = percent_encoding::percent_encode(path.as_os_str().as_encoded_bytes(), SPECIAL);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags).map_err(|error| open_error(path, &error))
+}
+
+/// Whether the file system of the store has no room for what goes with it, or takes no writes.
+pub fn has_no_room(path: &Path) -> bool {
+    let Ok(system) = rustix::fs::statvfs(atomic::parent(path)) else { return false };
+    let is_read_only = system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    is_read_only || room(path).is_some_and(|room| room < LOG_LIMIT_BYTES.unsigned_abs())
 }
 
 fn open_error(path: &Path, error: &rusqlite::Error) -> StoreError {

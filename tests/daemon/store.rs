@@ -145,6 +145,31 @@ fn a_full_disk_stops_acting_and_not_watching() {
     assert!(daemon.terminate().success());
 }
 
+/// After a clean end there is no log beside the store, and no room for one; after a kill there is one to be read.
+#[test]
+fn a_daemon_that_starts_on_a_full_disk_watches_and_goes_on_once_there_is_room() {
+    for is_killed in [true, false] {
+        let world = releases();
+        let disk = SmallDisk::mount(world.path("state"));
+        let mut daemon = watched(&world);
+        if is_killed {
+            disk.fill();
+            daemon.kill();
+        } else {
+            assert!(daemon.terminate().success());
+            disk.fill();
+        }
+        let mut daemon = world.watch();
+        write_something(&world);
+        is_told_and_nothing_is_done(&world, &mut daemon, "full");
+        let known: Value = world.cli.json(&["deploys", "api"]);
+        assert!(known.to_string().contains("known_good"), "what was known before is: {known}");
+        disk.free();
+        goes_on(&world);
+        assert!(daemon.terminate().success());
+    }
+}
+
 #[test]
 fn a_store_that_is_taken_away_stops_acting_and_not_watching() {
     let world = releases();
