@@ -54,12 +54,48 @@ impl Report {
     }
 }
 
-/// Replaces what stands between the marks in `path`.
+/// Puts the tables between the marks in `path`, each in the place of the one that has the same title but for its numbers; what
+/// was not measured now stays as it was.
 pub(crate) fn write_between_marks(path: &Path, text: &str) -> anyhow::Result<()> {
     let old = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let parts = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = parts.with_context(|| format!("find `{BEGIN}` and `{END}` in {}", path.display()))?;
-    fs::write(path, format!("{before}{BEGIN}\n{text}{END}{after}")).with_context(|| format!("write {}", path.display()))
+    let parts = old.split_once(BEGIN).and_then(|(before, rest)| {
+        let (between, after) = rest.split_once(END)?;
+        Some((before, between, after))
+    });
+    let (before, between, after) =
+        parts.with_context(|| format!("find `{BEGIN}` and `{END}` in {}", path.display()))?;
+    let merged = merged(between, text);
+    fs::write(path, format!("{before}{BEGIN}\n{merged}{END}{after}"))
+        .with_context(|| format!("write {}", path.display()))
+}
+
+/// The older tables with the newer ones in their places, and those that are new at the end.
+fn merged(older: &str, newer: &str) -> String {
+    let mut newer = tables(newer);
+    let mut all = Vec::new();
+    for (title, table) in tables(older) {
+        match newer.iter().position(|(new, _)| *new == title) {
+            Some(place) => all.push(newer.remove(place).1),
+            None => all.push(table),
+        }
+    }
+    all.extend(newer.into_iter().map(|(_, table)| table));
+    all.join("\n\n") + "\n"
+}
+
+/// Tables as they were rendered, each with its title without numbers.
+fn tables(text: &str) -> Vec<(String, String)> {
+    let title = |table: &str| {
+        let line = table.lines().next().unwrap_or_default();
+        let title = line.trim_start_matches("**").split("**").next().unwrap_or_default();
+        title.chars().filter(|letter| !letter.is_ascii_digit()).collect()
+    };
+    let mut tables: Vec<(String, String)> = Vec::new();
+    for part in text.trim().split("\n\n**").filter(|part| !part.is_empty()) {
+        let table = format!("**{}", part.trim().trim_start_matches("**"));
+        tables.push((title(&table), table));
+    }
+    tables
 }
 
 pub(crate) fn micros(time: Duration) -> String {

@@ -150,7 +150,9 @@ async fn a_deployment_replaced_during_a_rollback_is_not_touched() {
     // Unseen until it is there: the watch shows both at once.
     world.proxy.decide(|_| Fate::Silent);
     world.proxy.cut();
-    delete_alone(&world.bed).await;
+    // Its name is free at once; what belonged to it is collected meanwhile.
+    let parameters = DeleteParams::background();
+    world.bed.api("apps", "Deployment").delete("shop", &parameters).await.expect("it is deleted");
     world.bed.workload("Deployment", "shop:1.4.3-crash").await;
     let why = world.stopped().await;
     assert!(why.contains("another of the same name is there"), "{why}");

@@ -105,6 +105,8 @@ struct Stops {
     decide: Mutex<Decide>,
     /// Counts up when something else is decided: what was not answered until then never is.
     decided: watch::Sender<u64>,
+    /// Counts up when watches that are under way show nothing any more, and do not end.
+    stalled: Arc<watch::Sender<u64>>,
     /// Counts up when answers that come as streams are cut off.
     cut: Arc<watch::Sender<u64>>,
     asked: Mutex<Vec<Asked>>,
@@ -119,6 +121,7 @@ impl Default for Stops {
             refused: Mutex::default(),
             decide: Mutex::new(Box::new(|_| Fate::Passes)),
             decided: watch::Sender::default(),
+            stalled: Arc::default(),
             cut: Arc::default(),
             asked: Mutex::default(),
         }
@@ -200,18 +203,26 @@ impl Proxy {
 
     /// This becomes of the first write of that part; with it all streams are cut off, and no later request is answered.
     pub(crate) fn silent_from(&self, part: Part, fate: Fate) {
-        let is_silent = Mutex::new(false);
-        let cut = Arc::clone(&self.stops.cut);
+        self.ill_from(part, fate, Fate::Silent, Arc::clone(&self.stops.cut));
+    }
+
+    /// This becomes of the first write of that part; with it the watches are dead, and nobody knows. All else goes on.
+    pub(crate) fn watches_dead_from(&self, part: Part, fate: Fate) {
+        self.ill_from(part, fate, Fate::Passes, Arc::clone(&self.stops.stalled));
+    }
+
+    fn ill_from(&self, part: Part, fate: Fate, later: Fate, streams: Arc<watch::Sender<u64>>) {
+        let is_ill = Mutex::new(false);
         self.decide(move |asked| {
-            let mut is_silent = is_silent.lock().expect("a flag");
-            if *is_silent {
-                return Fate::Silent;
+            let mut is_ill = is_ill.lock().expect("a flag");
+            if *is_ill {
+                return later;
             }
             if !asked.is(part) {
                 return Fate::Passes;
             }
-            *is_silent = true;
-            cut.send_modify(|count| *count += 1);
+            *is_ill = true;
+            streams.send_modify(|count| *count += 1);
             fate
         });
     }
@@ -277,8 +288,10 @@ async fn pass(client: &Client, stops: &Stops, mut parts: Parts, asked: &Asked) -
     for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, HeaderName::from_static("keep-alive")] {
         parts.headers.remove(name);
     }
-    let mut cut = stops.cut.subscribe();
+    let (mut cut, mut stalled) = (stops.cut.subscribe(), stops.stalled.subscribe());
     cut.mark_unchanged();
+    stalled.mark_unchanged();
+    let is_watch = asked.query.contains("watch=true");
     let request = http::Request::from_parts(parts, kube::client::Body::from(asked.body.to_vec()));
     let answer = client.send(request).await;
     if is_unheard {
@@ -290,11 +303,17 @@ async fn pass(client: &Client, stops: &Stops, mut parts: Parts, asked: &Asked) -
             let (mut parts, body) = answer.into_parts();
             parts.headers.remove(header::TRANSFER_ENCODING);
             let body = Box::pin(body.into_data_stream());
-            let body = stream::unfold((body, cut), |(mut body, mut cut)| async move {
-                tokio::select! {
-                    data = body.next() => Some((data?.map_err(axum::Error::new), (body, cut))),
-                    _ = cut.changed() => Some((Err(axum::Error::new("cut off")), (body, cut))),
-                }
+            let body = stream::unfold((body, cut, stalled), move |(mut body, mut cut, mut stalled)| async move {
+                let data = tokio::select! {
+                    biased;
+                    _ = cut.changed() => Some(Err(axum::Error::new("cut off"))),
+                    _ = stalled.changed(), if is_watch => {
+                        let _only_that_ends_it = cut.changed().await;
+                        Some(Err(axum::Error::new("cut off")))
+                    }
+                    data = body.next() => data.map(|data| data.map_err(axum::Error::new)),
+                };
+                Some((data?, (body, cut, stalled)))
             });
             Response::from_parts(parts, Body::from_stream(body))
         }

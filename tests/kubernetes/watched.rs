@@ -189,15 +189,15 @@ impl Watch {
         self.daemon.try_wait().expect("it is ours").is_some()
     }
 
-    /// Asks it to end, and waits for that, no longer than so; with how long it took.
-    pub(crate) async fn stop(&mut self, within: Duration) -> Duration {
+    /// Asks it to end, and waits for that.
+    pub(crate) async fn stop(&mut self) {
         let begun = Instant::now();
         let pid = rustix::process::Pid::from_child(&self.daemon);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        while begun.elapsed() < within && self.daemon.try_wait().expect("a child").is_none() {
+        while !self.has_ended() {
+            assert!(begun.elapsed() < PATIENCE, "it goes on after it was asked to stop: {}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        begun.elapsed()
     }
 
     /// Starts it again after it was stopped.
