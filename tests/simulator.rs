@@ -50,6 +50,8 @@ const EXPECTED: &[(&str, u64)] = &[
     ("fault: commit lost", 360),
     ("fault: commit unknown", 360),
     ("fault: store full", 60),
+    ("fault: store hangs", 60),
+    ("store: hang told", 20),
     ("fault: delivery failed", 300),
     ("fault: delivery hangs", 72),
     ("fault: delivery refused for good", 90),

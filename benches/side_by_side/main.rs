@@ -79,7 +79,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             Part::Memory => cpu::memory(&mut loads, &mut report),
             Part::Schedule => schedule::schedule(arguments.quick, &mut report),
             Part::Page => page::page(arguments.quick, &mut report),
-            Part::Core => core::throughput(arguments.quick, &mut report),
+            // First, while nothing that was freed before is used again.
+            Part::Core => core::memory(&mut report).and_then(|()| core::throughput(arguments.quick, &mut report)),
             Part::Start => recovery::start(arguments.quick, &mut report),
             Part::Recovery => recovery::recovery(arguments.quick, &mut report),
             Part::Soak => soak::soak(arguments.minutes, &mut report),

@@ -150,11 +150,12 @@ impl Usage {
 
 /// Resident memory of these processes together, in bytes.
 pub(crate) fn resident_bytes(children: &[Child]) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for child in children {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).context("read a process's memory")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("read a process's memory")?;
-        bytes += line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024;
-    }
-    Ok(bytes)
+    children.iter().map(|child| resident_bytes_of(child.id())).sum()
+}
+
+/// Resident memory of one process, in bytes.
+pub(crate) fn resident_bytes_of(process: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).context("read a process's memory")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("read a process's memory")?;
+    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
 }

@@ -16,6 +16,7 @@ mod failure;
 mod history;
 mod incident;
 mod live;
+mod logging;
 mod manual;
 mod notify;
 pub(crate) mod output;

@@ -1,19 +1,14 @@
 //! `backstop run`: the daemon.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    path::Path,
-    sync::Arc,
-};
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use super::{Failure, configuration};
+use super::{Failure, configuration, logging};
 use crate::{
     config::{self, SystemSecrets},
     runtime::{self, ConfigurationFile, ContentDigest},
@@ -30,7 +25,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         // If standard error is closed, nobody wanted to be warned.
         let _closed = writeln!(anstream::stderr(), "{}", warning.render(true));
     }
-    start_logging();
+    let logging = logging::start();
     let threads = runtime::runtime(&config).enable_all().build();
     let threads = threads.map_err(|error| Failure::failed(format!("start the runtime: {error}")))?;
     threads.block_on(async {
@@ -39,6 +34,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         let file = ConfigurationFile { path: path.to_owned(), content, asked: Arc::default() };
         reload_on_hangup(&file.asked)?;
         let running = runtime::start(config, Some(file), shutdown).await.map_err(Failure::failed)?;
+        running.metrics.count_lost_log_lines(logging.lost_lines());
         tracing::info!(address = %running.address, "watching");
         running.wait().await.map_err(Failure::failed)?;
         tracing::info!("stopped");
@@ -60,18 +56,6 @@ fn reload_on_hangup(asked: &Arc<Notify>) -> Result<(), Failure> {
 
 fn unheard(error: &std::io::Error) -> Failure {
     Failure::failed(format!("listen for signals: {error}"))
-}
-
-/// Logs to standard error, as `RUST_LOG` wants it; by default what matters to an operator.
-pub(super) fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("backstop=info,warn"));
-    // It fails only where a subscriber is there already.
-    let _already_there = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
 }
 
 /// Cancels `shutdown` at SIGTERM or SIGINT. A second one ends the process at once: what it has begun ends with it, and

@@ -12,6 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
 
 use super::{
     child,
@@ -83,6 +84,8 @@ pub struct Running {
     pub address: std::net::SocketAddr,
     /// What readers see, as the API does.
     pub board: Arc<Board>,
+    /// What the daemon counts of itself.
+    pub metrics: Arc<Metrics>,
     loop_task: tokio::task::JoinHandle<Result<(), RunError>>,
     /// Ends when the server has.
     served: oneshot::Receiver<()>,
@@ -108,14 +111,14 @@ pub async fn start(
     file: Option<ConfigurationFile>,
     shutdown: CancellationToken,
 ) -> Result<Running, RunError> {
-    let Parts { address, board, turning, server, reloader } = assemble(config, file).await?;
+    let Parts { address, board, metrics, turning, server, reloader } = assemble(config, file).await?;
     if let Some(reloader) = reloader {
         tokio::spawn(reloader.run(shutdown.clone()));
     }
     let serving = CancellationToken::new();
     let served = serve_apart(server, serving.clone()).map_err(RunError::Serving)?;
     let loop_task = tokio::spawn(turning.run(shutdown));
-    Ok(Running { address, board, loop_task, served, serving: serving.drop_guard() })
+    Ok(Running { address, board, metrics, loop_task, served, serving: serving.drop_guard() })
 }
 
 /// Serves on a thread of its own until `serving` is cancelled: however much readers ask for, no probe waits for it.
@@ -137,6 +140,7 @@ fn serve_apart(server: Server, serving: CancellationToken) -> std::io::Result<on
 struct Parts {
     address: std::net::SocketAddr,
     board: Arc<Board>,
+    metrics: Arc<Metrics>,
     turning: Loop,
     server: Server,
     reloader: Option<Reloader>,
@@ -148,7 +152,8 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (journal, durable) = journal(&config.store, config.policy.keep, &metrics)?;
     let installation = match &journal {
         Opened::Well(store) | Opened::Unwritable(store, _) => store.installation().simple().to_string(),
-        Opened::Damaged(..) => "damaged".to_owned(),
+        // Its pages must be those of no other store that is damaged.
+        Opened::Damaged(..) => format!("damaged_{}", Uuid::now_v7().simple()),
     };
     let prepared = edges::prepare(config, &clock)?;
     let config = &prepared.config;
@@ -177,6 +182,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         ask,
         serve::Limits::default(),
     );
+    let counted = Arc::clone(&metrics);
     let machine_start = clock.machine_start().map_err(RunError::MachineStart)?;
     let state = State::new(Arc::clone(&config.policy), &installation, machine_start, durable, clock.now());
     let (to_loop, exchanges) = mpsc::channel(1);
@@ -228,7 +234,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         store_trouble: StoreTrouble::default(),
         panicked: false,
     };
-    Ok(Parts { address, board, turning, server, reloader })
+    Ok(Parts { address, board, metrics: counted, turning, server, reloader })
 }
 
 /// The evidence folders.

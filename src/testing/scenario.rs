@@ -179,6 +179,8 @@ pub struct Scenario {
     pub untold: Option<(Duration, Duration)>,
     /// No commit succeeds, from and to after the start: the disk is full.
     pub store_full: Option<(Duration, Duration)>,
+    /// No commit is answered, from and to after the start: the disk hangs.
+    pub store_hangs: Option<(Duration, Duration)>,
     /// The wall clock is stepped, by so many seconds.
     pub clock_steps: Vec<(Duration, i64)>,
     /// The machine is suspended, from then on and for so long.

@@ -9,7 +9,7 @@ mod services;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -38,6 +38,7 @@ const OUTBOX_DEPTH: &str = "backstop_outbox_depth";
 const OUTBOX_AGE: &str = "backstop_outbox_oldest_age_seconds";
 const DELIVERIES: &str = "backstop_deliveries_total";
 const HEARTBEAT: &str = "backstop_heartbeat_last_success_timestamp_seconds";
+const LOST_LINES: &str = "backstop_log_lines_lost_total";
 const LATE: &str = "backstop_late_samples_total";
 const RELOADS: &str = "backstop_config_reloads_total";
 const BUILD: &str = "backstop_build_info";
@@ -69,6 +70,7 @@ struct Handles {
     outbox_age: Gauge,
     heartbeat: Gauge,
     late: Counter,
+    lost_lines: Counter,
 }
 
 /// The recorder and its handles. One for each process (tests make several).
@@ -77,6 +79,8 @@ pub struct Metrics {
     own: Recording,
     handles: RwLock<Arc<Handles>>,
     plans: Mutex<journal::Plans>,
+    /// How many lines of the log were lost until now; not there where nobody counts them.
+    lost_lines: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -104,9 +108,15 @@ impl Metrics {
             handles.outbox_age.set(0.0);
             handles.heartbeat.set(0.0);
             handles.late.increment(0);
+            handles.lost_lines.increment(0);
             handles
         });
-        Ok(Self { own, handles: RwLock::new(Arc::new(handles)), plans: Mutex::default() })
+        Ok(Self { own, handles: RwLock::new(Arc::new(handles)), plans: Mutex::default(), lost_lines: OnceLock::new() })
+    }
+
+    /// From here on the log's lost lines are those that `lost` tells, each time that the metrics are rendered. The first one stays.
+    pub fn count_lost_log_lines(&self, lost: impl Fn() -> u64 + Send + Sync + 'static) {
+        let _first_stays = self.lost_lines.set(Box::new(lost));
     }
 
     /// From here on the services are those of `policy`. Counts go on where services and signals stay, and conditions are
@@ -197,6 +207,9 @@ impl Metrics {
 
     /// Everything in the text format of Prometheus.
     pub fn render(&self) -> String {
+        if let Some(lost) = self.lost_lines.get() {
+            self.handles().lost_lines.absolute(lost());
+        }
         // No name is in both.
         let mut text = services::render(&self.handles().services);
         text.push_str(&self.own.handle.render());
@@ -225,6 +238,7 @@ impl Handles {
             outbox_age: gauge!(OUTBOX_AGE),
             heartbeat: gauge!(HEARTBEAT),
             late: counter!(LATE),
+            lost_lines: counter!(LOST_LINES),
         }
     }
 
@@ -254,6 +268,7 @@ fn describe() {
     describe_gauge!(OUTBOX_AGE, Unit::Seconds, "Age of the oldest page that waits for a channel.");
     describe_counter!(DELIVERIES, "Tries at delivering a page, by outcome: delivered, retry, refused.");
     describe_gauge!(HEARTBEAT, Unit::Seconds, "When the last heartbeat arrived, in Unix time; 0 before the first.");
+    describe_counter!(LOST_LINES, "Lines of the log that were lost, since standard error took nothing.");
     describe_counter!(LATE, "Samples that came too late for their window.");
     describe_counter!(RELOADS, "Configurations loaded again, by outcome: applied, refused.");
     describe_gauge!(BUILD, "Always 1; the label tells the version.");

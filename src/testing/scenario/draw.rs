@@ -127,6 +127,7 @@ impl Scenario {
             blindness,
             untold: None,
             store_full,
+            store_hangs: None,
             clock_steps,
             suspends,
             panics,
@@ -149,6 +150,8 @@ impl Scenario {
         };
         scenario.chaos.untold = rarely(random, 200, 400);
         scenario.untold = random.per_mille(100).then(|| span(random, 150, 5, 90));
+        // From what is not noticed to what is longer than every deadline.
+        scenario.store_hangs = random.per_mille(100).then(|| span(random, 100, 5, 300));
         // Of the few restarts some are to be lies.
         if scenario.partial.is_some() && random.per_mille(200) {
             scenario.chaos.operation_lies = 200 + random.below(400);
@@ -172,6 +175,7 @@ impl Scenario {
             blindness: None,
             untold: None,
             store_full: None,
+            store_hangs: None,
             clock_steps: Vec::new(),
             suspends: Vec::new(),
             panics: Vec::new(),

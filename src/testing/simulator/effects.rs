@@ -11,6 +11,7 @@ use crate::{
         name::{ChannelName, IncidentId, ServiceIndex},
         operation::{Attempt, Gathering, Look, Operation, OperationOutcome, StepKey},
         page::{DeliveryOutcome, Page},
+        policy::Finding,
         sample::Reason,
     },
     testing::{
@@ -127,6 +128,9 @@ impl Simulation<'_> {
     fn deliver(&mut self, page: &Page, channel: ChannelName) {
         let epoch = self.epoch;
         let chaos = self.scenario.chaos;
+        if page.finding == Some(Finding::StoreFailed) && self.store_hangs_for().is_some() {
+            self.tally.count("store: hang told");
+        }
         let is_dead = self.scenario.channel_is_dead && channel.as_str() == CHANNEL;
         let outcome = if is_dead || self.chance(chaos.delivery_fails, "fault: delivery failed") {
             DeliveryOutcome::Retry { reason: Reason::new("503"), retry_after_seconds: None }

@@ -100,8 +100,21 @@ impl Simulation<'_> {
         false
     }
 
+    /// For how much longer the disk hangs.
+    pub(super) fn store_hangs_for(&self) -> Option<Duration> {
+        let elapsed = self.elapsed();
+        let (from, to) = self.scenario.store_hangs?;
+        let left = to.min(self.scenario.chaos_until).saturating_sub(elapsed);
+        (from <= elapsed && !left.is_zero()).then_some(left)
+    }
+
     pub(super) fn commit(&mut self) -> Result<(), Violation> {
         let epoch = self.epoch;
+        if let Some(left) = self.store_hangs_for() {
+            self.tally.count("fault: store hangs");
+            self.plan(left, Happening::Commit { epoch });
+            return Ok(());
+        }
         self.committing = false;
         if self.is_store_full() || self.chance(self.scenario.chaos.commit_lost, "fault: commit lost") {
             self.committing = true;
@@ -223,7 +236,7 @@ impl Simulation<'_> {
         }
         self.tally.count("fault: panicked");
         // What was handed to the store before is written first; where it cannot be, the process ends.
-        if self.is_store_full() {
+        if self.is_store_full() || self.store_hangs_for().is_some() {
             return self.kill();
         }
         for (sequence, entry) in std::mem::take(&mut self.batches).into_iter().flatten() {

@@ -7,6 +7,7 @@ mod clock;
 mod resources;
 mod series;
 mod stopped;
+mod unread;
 
 use std::{fs, time::Duration};
 
