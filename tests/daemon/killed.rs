@@ -63,8 +63,8 @@ fn went_on(world: &World, interrupted: usize) {
 
 /// What the journal has of the plan, in words.
 fn found_by_the_next_start(world: &World) -> String {
-    let incident = world.cli.json(&["incident", "api-1"]);
-    let steps = incident["plans"][0]["steps"].as_array().expect("a plan that began");
+    let incident = world.cli.json(&["incident", "show", "api-1"]);
+    let Some(steps) = incident["plans"][0]["steps"].as_array() else { return "no plan yet".to_owned() };
     match steps.iter().position(|step| step["status"] == "running") {
         Some(running) => format!("step {} was running", running + 1),
         None => format!("{} steps were done", steps.iter().filter(|step| step["status"] == "done").count()),

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::PipeReader,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
@@ -10,6 +11,9 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use super::{receiver, wait::eventually};
+
+/// The size of a pipe that is soon full.
+pub(crate) const PIPE_BYTES: usize = 4096;
 
 /// The binary, ready for arguments, with the environment that the configurations here ask for.
 pub(crate) fn backstop(configuration: &Path) -> Command {
@@ -28,6 +32,8 @@ pub(crate) fn backstop(configuration: &Path) -> Command {
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) log: PathBuf,
+    /// The other end of its standard error, where nobody reads it.
+    unread: Option<PipeReader>,
 }
 
 impl Daemon {
@@ -46,19 +52,21 @@ impl Daemon {
             .stderr(file)
             .spawn()
             .expect("the binary runs");
-        Self { child, log: log.to_owned() }
+        Self { child, log: log.to_owned(), unread: None }
     }
 
-    /// Starts it, logging as much as it can into a pipe that nobody reads.
+    /// Starts it, logging into a pipe that nobody reads, of a page's size.
     pub(crate) fn start_unread(configuration: &Path) -> Self {
-        let child = backstop(configuration)
-            .arg("run")
-            .env("RUST_LOG", "trace")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        Self { child, log: PathBuf::new() }
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES).expect("a page at least");
+        let child = backstop(configuration).arg("run").stdout(Stdio::null()).stderr(writer).spawn();
+        let child = child.expect("the binary runs");
+        Self { child, log: PathBuf::new(), unread: Some(reader) }
+    }
+
+    /// Bytes that wait in the pipe that nobody reads.
+    pub(crate) fn unread_bytes(&self) -> u64 {
+        rustix::io::ioctl_fionread(self.unread.as_ref().expect("started so")).expect("a pipe")
     }
 
     pub(crate) fn pid(&self) -> u32 {
