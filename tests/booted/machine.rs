@@ -56,13 +56,12 @@ impl Machine {
             .spawn()
             .expect("util-linux is there");
         let mut machine = Self { directory, boot, leader: String::new() };
-        machine.leader = eventually("a first process", || {
+        let leader = eventually("a first process", || {
             let ended = machine.boot.try_wait().expect("it is ours");
             assert!(ended.is_none(), "the machine ended: {ended:?}\n{}", machine.console());
             fs::read_to_string(machine.directory.path().join("leader")).ok()
-        })
-        .trim()
-        .to_owned();
+        });
+        leader.trim().clone_into(&mut machine.leader);
         // `degraded` where one of the image's own units is of no use in a container.
         eventually("systemd is up", || {
             let said = machine.run("systemctl is-system-running").1;
