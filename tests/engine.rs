@@ -47,6 +47,8 @@ mod synced;
 mod trial;
 #[path = "engine/troubles.rs"]
 mod troubles;
+#[path = "engine/unbegun.rs"]
+mod unbegun;
 #[path = "engine/waiting.rs"]
 mod waiting;
 #[path = "engine/witnesses.rs"]

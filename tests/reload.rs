@@ -325,7 +325,7 @@ fn what_runs_at_a_target_is_known_to_run_under_another_policy_too() {
 fn what_is_about_to_end_begins_nothing() {
     let one = policy(&[service("a", "")]);
     let mut core = rolling_back(&one);
-    core.state.close();
+    core.step(Event::Closing);
     let first = core.operations.pop_front().expect("under way");
     let durable = |core: &Core| {
         let incident = core.state.durable().open_incident(&"a".into()).expect("open");
@@ -343,7 +343,7 @@ fn what_is_about_to_end_begins_nothing() {
     core.ask(Request::MarkRelease { service: "a".into(), version: "v1".into(), mark: Mark::Good }).expect("marked");
     core.world[0].0 = "v2";
     core.pass(Duration::from_secs(5));
-    core.state.close();
+    core.step(Event::Closing);
     core.world[0].1 = true;
     core.pass(Duration::from_secs(30));
     assert_eq!(core.open_incidents(), ["a"], "it is still watched and told of");

@@ -79,6 +79,8 @@ pub enum Event {
     StoreFailing(Reason),
     /// After that: the journal is whole and can be written again, though nothing waited to be.
     StoreWorks,
+    /// The process is about to end.
+    Closing,
     /// A try at delivering a page ended.
     DeliveryEnded {
         /// The page.
@@ -204,6 +206,13 @@ pub enum Request {
         /// Which service.
         service: ServiceName,
     },
+}
+
+impl Request {
+    /// Whether it only ever keeps something from being done.
+    pub const fn only_stops(&self) -> bool {
+        matches!(self, Self::Deny { .. } | Self::Pause { .. } | Self::Abort { .. })
+    }
 }
 
 /// How much may follow from what somebody says.

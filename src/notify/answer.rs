@@ -8,7 +8,9 @@ use crate::core::{page::DeliveryOutcome, sample::Reason, time::WallTime};
 /// repetitions have long taken over.
 pub(super) const RETRY_AFTER_LIMIT_SECONDS: u64 = 24 * 60 * 60;
 
-/// Judges an answer by its status alone; its body is not read.
+/// Judges an answer by its status alone; its body is not read. Whatever is neither success nor 410 is tried again: a proxy or
+/// an ingress that is being reloaded, or somebody's session that has run out, answers 401, 403, 404 or a redirect for a while,
+/// and a page is not lost by that.
 ///
 /// Sources: the Standard Webhooks specification (2xx is success, everything else is not; 410 says that the receiver is
 /// gone; no redirects) and RFC 9110 for `Retry-After`.
@@ -22,9 +24,7 @@ pub(super) fn judge(response: &reqwest::Response, now: WallTime) -> DeliveryOutc
         _ if status.is_redirection() => format!("answered {status}: redirects are not followed, mend the URL"),
         _ => format!("answered {status}"),
     });
-    let later = status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
-    if !later {
+    if status == StatusCode::GONE {
         return DeliveryOutcome::Refused(reason);
     }
     let retry_after_seconds = response

@@ -49,6 +49,10 @@ const SETTLE_AFTER_PANIC: Duration = Duration::from_secs(5);
 /// journal: a restart command usually takes less, and service managers wait for longer (90 s where nothing is said).
 const CLOSING_GRACE: Duration = Duration::from_secs(20);
 
+/// Pages that are on their way when the daemon is asked to end have so long to arrive; the next start sends what did not. A
+/// receiver that is well takes a page in far less, and one that hangs does not hold the end up for longer.
+const PAGES_GRACE: Duration = Duration::from_secs(5);
+
 /// The loop and all that it owns.
 pub(super) struct Loop {
     pub(super) state: State,
@@ -77,6 +81,7 @@ impl Loop {
         let mut requests = 0;
         let mut next_beat = self.hands.clock.boot();
         let mut ends_by: Option<BootTime> = None;
+        let mut pages_leave_until = next_beat;
         let mut woke_at = self.hands.clock.boot();
         // One timer for many turns: only one that would ring too late is set anew. When it rings; none once it has.
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
@@ -93,7 +98,10 @@ impl Loop {
             }
             tokio::select! {
                 biased;
-                () = shutdown.cancelled(), if ends_by.is_none() => ends_by = Some(self.begin_to_end(now)),
+                () = shutdown.cancelled(), if ends_by.is_none() => {
+                    pages_leave_until = now.boot.after(PAGES_GRACE);
+                    ends_by = Some(self.begin_to_end(now, &mut actions)?);
+                }
                 Some(completion) = self.completions.recv() => {
                     if let Some(event) = self.register.admit(completion) {
                         self.take(event, &mut actions)?;
@@ -130,7 +138,8 @@ impl Loop {
                 let heartbeat = Arc::clone(heartbeat);
                 beat(&mut self.hands, heartbeat);
             }
-            let is_at_rest = self.hands.operating.is_empty() && !self.state.waits_for_store();
+            let pages_leave = self.state.delivers() && now.boot < pages_leave_until;
+            let is_at_rest = self.hands.operating.is_empty() && !self.state.waits_for_store() && !pages_leave;
             if ends_by.is_some_and(|by| is_at_rest || now.boot >= by) {
                 break;
             }
@@ -145,12 +154,12 @@ impl Loop {
     }
 
     /// Nothing new is begun from here on. Returns until when it may take.
-    fn begin_to_end(&mut self, now: Now) -> BootTime {
+    fn begin_to_end(&mut self, now: Now, actions: &mut Actions) -> Result<BootTime, RunError> {
         tracing::info!("ending: nothing new is begun");
         self.signs.manager().stopping();
         self.press.ending();
-        self.state.close();
-        now.boot.after(CLOSING_GRACE)
+        self.take(Event::Closing, actions)?;
+        Ok(now.boot.after(CLOSING_GRACE))
     }
 
     /// When the core is woken next, after it was at `woke_at`.

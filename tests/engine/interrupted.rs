@@ -41,7 +41,7 @@ fn an_operation_that_waited_for_the_store_is_not_begun_once_the_process_ends() {
     bench.until("told", |bench| bench.was_told(PageKind::IncidentOpened));
     bench.commits_wait = true;
     bench.until("begun", |bench| bench.incident(1).active_plan().is_some());
-    bench.state.close();
+    bench.feed(backstop::core::event::Event::Closing);
     bench.commits_wait = false;
     bench.pass(1);
     assert!(bench.operations.is_empty(), "{:?}", bench.operations);
@@ -72,7 +72,7 @@ fn after_a_panic_the_process_still_ends_and_its_network_is_still_ill() {
     bench.pass(11);
     let ill = |bench: &Bench| bench.told().iter().filter(|line| line.contains("own network is ill")).count();
     assert_eq!(ill(&bench), 1);
-    bench.state.close();
+    bench.feed(backstop::core::event::Event::Closing);
     bench.panic();
     bench.pass(11);
     assert!(bench.state.misses_every_sample() && ill(&bench) == 1 && !bench.was_told(PageKind::SignalRestored));
@@ -88,7 +88,7 @@ fn a_store_that_failed_before_a_panic_is_told_to_be_well_again_after_it() {
     assert_eq!(told(&bench, "the journal cannot be written"), 1);
     bench.panic();
     bench.ask(mark()).expect("written");
-    bench.pass(11);
+    bench.pass(72);
     assert_eq!(told(&bench, "the journal cannot be written"), 1);
     assert_eq!(told(&bench, "the journal is written again"), 1);
 }

@@ -34,6 +34,7 @@ fn a_store_that_hangs_is_told_and_told_again_with_the_incidents_that_it_holds_ba
     assert!(told[1].details.iter().any(|line| line.contains("shop-0-1")), "{:?}", told[1].details);
     bench.commits_wait = false;
     bench.until("it is told", |bench| bench.was_told(PageKind::IncidentOpened));
+    bench.pass(62);
     assert!(
         bench.pages.iter().any(|page| page.kind == PageKind::SignalRestored && page.summary.contains("written again"))
     );

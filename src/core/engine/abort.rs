@@ -32,6 +32,7 @@ fn left_as(plan: &PlanRecord) -> String {
     }
     match plan.switch_status() {
         StepStatus::Done => format!("{} is live, and stays.", plan.to),
+        StepStatus::Failed if plan.is_given_up() => format!("{} was not made live: see what is.", plan.to),
         StepStatus::Pending | StepStatus::Skipped => format!("Nothing was changed: {} is live, as before.", plan.from),
         StepStatus::Undone => format!("What was begun was undone: {} is live, as before.", plan.from),
         _ => format!(
@@ -78,6 +79,10 @@ impl Service {
         let operates = matches!(current.record.planned.action, StepAction::Operate { .. });
         match current.record.status {
             StepStatus::Pending => {}
+            // It waits for the journal, and has not left.
+            StepStatus::Started if operates && turn.ledger.holds(&current.key) => {
+                self.not_begun(turn, current, "not begun: the plan was aborted");
+            }
             // Its outcome comes back, or a look tells it.
             StepStatus::Started | StepStatus::Undoing | StepStatus::Unknown | StepStatus::UndoUnknown if operates => {
                 return None;

@@ -52,6 +52,10 @@ fn asks_of_live(request: &Request) -> Option<&ServiceName> {
     }
 }
 
+/// What people are told whose request is not durable.
+const IN_MEMORY_ONLY: &str = "The journal cannot be written just now: until it is, this holds in memory only, and a daemon that \
+                              is started again does not know of it.";
+
 impl State {
     /// Takes a request in: it is answered at once, or after a look at the target that began no sooner than now.
     pub(super) fn ask(&mut self, now: Now, id: RequestId, by: String, request: Request, actions: &mut Actions) {
@@ -95,7 +99,14 @@ impl State {
 
     fn answer(&mut self, now: Now, id: RequestId, by: &str, request: Request, actions: &mut Actions) {
         let before = self.ledger.durable.last;
+        let only_stops = request.only_stops();
         let reply = self.requested(now, by, request, actions);
+        // Whoever keeps something from being done hears at once that it is: it holds, though it is not on record yet.
+        if only_stops && self.observer.store_failing().is_some() {
+            let reply = reply.map(|done| format!("{done} {IN_MEMORY_ONLY}"));
+            actions.push(Action::Reply { id, reply });
+            return;
+        }
         let reply = Action::Reply { id, reply };
         if self.ledger.durable.last == before {
             // What changed nothing waits for no store: a refusal comes also while the store is down.

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{State, service::Service};
+use super::{State, page::Draft, service::Service};
 use crate::core::{
     action::Actions,
     durable::Durable,
+    entry::Fact,
     name::{ServiceIndex, ServiceName},
-    policy::Policy,
+    page::PageKind,
+    policy::{Finding, Policy},
     time::{MachineStart, Now},
 };
 
@@ -56,6 +58,8 @@ impl State {
         // The process may be about to end, its network ill, its store failing: that is so whoever panicked.
         next.observer = self.observer;
         next.store_told = self.store_told;
+        next.store_well_since = self.store_well_since;
+        next.told_from_memory = self.told_from_memory;
         next.store_pages = self.store_pages;
         next.courier = self.courier.begun_anew();
         next.clocks = self.clocks;
@@ -64,6 +68,30 @@ impl State {
         // Requests that wait for a look are gone with the state: whoever asked was told that there is no answer, and may ask
         // again.
         next
+    }
+}
+
+impl State {
+    /// Says of which services nothing is done any more, since the core panicked over them.
+    pub(super) fn tell_page_only(&mut self, now: Now, actions: &mut Actions) {
+        for place in 0..self.services.len() {
+            let service = &mut self.services[place];
+            if !service.page_only || std::mem::replace(&mut service.page_only_told, true) {
+                continue;
+            }
+            let name = service.name.clone();
+            let finding = Finding::ObserverImpaired;
+            let summary = format!(
+                "{name} is watched and paged, and not rolled back until Backstop is started again: Backstop itself failed over it"
+            );
+            let mut turn = self.turn(now, actions);
+            let severity = turn.policy.escalation.severity(finding);
+            let detail = "the core panicked in a step of this service, and does nothing for it any more".to_owned();
+            turn.append(Some(&name), Fact::Found { incident: None, finding, severity, detail, gate: None });
+            let draft = Draft::finding(PageKind::IncidentEscalated, Some(&name), finding, summary);
+            let action = "Start Backstop again while nothing is under way (`systemctl restart backstop`), and report the defect with its log.";
+            turn.page(draft.action(action));
+        }
     }
 }
 
@@ -180,6 +208,11 @@ mod tests {
         let answers: Vec<_> = pair.state.services[0].watch.condition_answers().map(|(_, answer)| answer).collect();
         assert!(answers.contains(&crate::core::answer::Answer::Unknown), "{answers:?}");
         assert_eq!([0, 1].map(|place: usize| pair.state.services[place].page_only), [true, false]);
+        let told = pair.actions.iter().filter(|action| {
+            matches!(action, Action::Append { entry, .. } if matches!(&entry.fact, Fact::PageQueued { page, .. }
+                if page.finding == Some(Finding::ObserverImpaired) && page.summary.contains("one is watched and paged, and not rolled back")))
+        });
+        assert_eq!(told.count(), 1, "people hear of it at once");
         // It recovers as after a start.
         for _ in 0..3 {
             pair.now = pair.now.after(Duration::from_secs(5));
@@ -211,7 +244,7 @@ mod tests {
         let mut pair = Pair::healthy();
         let ill = Outcome::Failed(Reason::new("no route to host"));
         pair.state.step(pair.now, Event::SelfCheck(ill), &mut pair.actions);
-        pair.state.close();
+        pair.state.step(pair.now, Event::Closing, &mut pair.actions);
         pair.panic(0);
         assert!(pair.state.misses_every_sample() && pair.state.observer.closing);
         for _ in 0..4 {

@@ -199,6 +199,22 @@ impl Service {
         }
     }
 
+    /// The process ends in the middle of a plan: who was told that updates follow hears that none do for now.
+    pub(super) fn tell_stopping(&mut self, turn: &mut Turn<'_>) {
+        let Some(current) = self.current(turn) else { return };
+        let incident = turn.incident(&current.incident);
+        let plan = incident.active_plan().expect("the plan under way");
+        let (what, steps) = (super::outlook::named(plan), plan.steps.len());
+        let (step, title) = (current.step + 1, &current.record.planned.title);
+        let summary = format!("{}: Backstop is being stopped in step {step} of {steps} ({title}) of {what}", self.name);
+        let draft = Draft::about(PageKind::RollbackStep, incident, summary).versions(&current.from, &current.to);
+        let within = crate::core::gate::words(self.policy.gates.resume_within);
+        let action = format!(
+            "It goes on when Backstop is started again within {within}. After that, or if it is not, people decide."
+        );
+        turn.page(draft.action(action));
+    }
+
     /// The plan ends whatever is under way. What still waits for the store is not begun any more.
     pub(super) fn leave_flying(&mut self, turn: &Turn<'_>) {
         self.flying.take_if(|(key, _)| turn.ledger.holds(key));

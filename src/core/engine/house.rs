@@ -27,6 +27,8 @@ impl State {
         self.tell_impaired(now, actions);
         self.notice_hanging_store(now, actions);
         self.tell_store_failing(now, actions);
+        self.tell_incidents_from_memory(now, actions);
+        self.tell_store_works(now, actions);
         self.end_pauses(now, actions);
         self.forget(now, actions);
     }

@@ -35,6 +35,7 @@ mod sight;
 mod surroundings;
 mod suspension;
 mod turn;
+mod unbegun;
 mod unwatched;
 mod verification;
 mod view;
@@ -91,6 +92,10 @@ pub struct State {
     store_pages: u64,
     /// When people were last told that the journal cannot be written.
     store_told: Option<BootTime>,
+    /// Since when it has been written again, while that was not told yet.
+    store_well_since: Option<BootTime>,
+    /// Incidents that were told while the journal could not be written.
+    told_from_memory: BTreeSet<IncidentId>,
     /// When the daemon as a whole is looked after next.
     keep_house_at: BootTime,
     /// When it is asked next what need not be kept.
@@ -136,6 +141,8 @@ impl State {
             late_samples: 0,
             store_pages: 0,
             store_told: None,
+            store_well_since: None,
+            told_from_memory: BTreeSet::new(),
             keep_house_at: now.boot,
             forget_at: now.boot,
             in_hand: None,
@@ -158,10 +165,9 @@ impl State {
         self.in_hand
     }
 
-    /// The process is about to end: from here on no plan and no step of one begins. What is in flight may still come
-    /// back and is put into the journal; the next start goes on from there.
-    pub fn close(&mut self) {
-        self.observer.closing = true;
+    /// Whether pages are on their way.
+    pub fn delivers(&self) -> bool {
+        self.courier.delivers()
     }
 
     /// Whether the watchdog's own network is ill, or was not checked yet, so that each sample counts as missed whatever it
@@ -230,6 +236,7 @@ impl State {
                 }
             }
             Event::Committed(sequence) => {
+                self.judge_unbegun(now, actions);
                 let released = actions.len();
                 self.ledger.committed(now, sequence, self.observer.closing, actions);
                 for action in &actions[released..] {
@@ -237,10 +244,10 @@ impl State {
                         self.services[service.get()].begins_now(now, attempt);
                     }
                 }
-                self.store_works(now, actions);
+                self.store_works(now);
             }
             Event::StoreFailing(reason) => self.store_fails(now, &reason, actions),
-            Event::StoreWorks => self.store_works(now, actions),
+            Event::StoreWorks => self.store_works(now),
             Event::DeliveryEnded { page, channel, outcome } => {
                 let mut courier = std::mem::take(&mut self.courier);
                 courier.ended(&mut self.turn(now, actions), &page, &channel, outcome);
@@ -248,6 +255,7 @@ impl State {
                 courier.pump(&mut self.turn(now, actions));
                 self.courier = courier;
             }
+            Event::Closing => self.close(now, actions),
             Event::Requested { id, by, request } => self.ask(now, id, by, request, actions),
         }
         self.answer_overdue(now, actions);
@@ -336,7 +344,18 @@ impl State {
                 service.assess(turn);
             });
         }
+        self.tell_page_only(now, actions);
         self.pump(now, actions);
+    }
+
+    /// From here on no plan and no step of one begins. What is in flight may still come back and is put into the journal; the
+    /// next start goes on from there.
+    fn close(&mut self, now: Now, actions: &mut Actions) {
+        self.observer.closing = true;
+        for place in 0..self.services.len() {
+            let index = self.services[place].index;
+            self.with(now, index, actions, Service::tell_stopping);
+        }
     }
 
     fn sample(&mut self, now: Now, sample: &Sample, actions: &mut Actions) {

@@ -8,7 +8,7 @@ use crate::core::{
     action::Actions,
     entry::Fact,
     gate::{Impaired, words},
-    name::PageId,
+    name::{PageId, ServiceName},
     page::PageKind,
     policy::{Finding, Policy},
     sample::{Measurement, Outcome, Reason, Sample},
@@ -21,6 +21,10 @@ const IMPAIRED_TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// The journal is taken for failing, and that is told, after so long.
 const STORE_TOLD_AFTER: Duration = Duration::from_secs(10);
+
+/// It is taken for well again, and that is told, once nothing failed for so long: a disk that stalls again and again is one
+/// trouble, told once.
+const STORE_WELL_AFTER: Duration = Duration::from_secs(60);
 
 /// Open incidents that the page of a failing journal names.
 const INCIDENTS_SHOWN: usize = 10;
@@ -128,6 +132,7 @@ impl State {
 
     /// The store cannot tell of itself through the store: these pages go out from memory.
     pub(super) fn store_fails(&mut self, now: Now, reason: &Reason, actions: &mut Actions) {
+        self.store_well_since = None;
         let since = self.observer.store.take().map_or(now.boot, |(_, since)| since);
         self.observer.store = Some((reason.clone(), since));
         self.tell_store_failing(now, actions);
@@ -140,6 +145,7 @@ impl State {
             && now.boot.since(since) >= STORE_TOLD_AFTER
         {
             self.observer.store = Some((Reason::new("it takes no entry, and says nothing: its disk may hang"), since));
+            self.store_well_since = None;
             self.tell_store_failing(now, actions);
         }
     }
@@ -168,21 +174,56 @@ impl State {
             }
         };
         self.store_told = Some(now.boot);
-        self.tell_from_memory(now, PageKind::IncidentEscalated, summary, None, actions);
+        let held = self.ledger.durable.incidents.values().filter(|one| one.is_open()).map(|one| one.id.clone());
+        self.told_from_memory.extend(held);
+        self.tell_from_memory(now, (PageKind::IncidentEscalated, None), summary, None, actions);
     }
 
-    pub(super) fn store_works(&mut self, now: Now, actions: &mut Actions) {
+    /// Incidents that open while nothing can be put on record are told all the same, once each: their own pages wait.
+    pub(super) fn tell_incidents_from_memory(&mut self, now: Now, actions: &mut Actions) {
+        if self.observer.store.is_none() || self.store_told.is_none() {
+            return;
+        }
+        let open = self.ledger.durable.incidents.values().filter(|one| one.is_open());
+        let new: Vec<_> = open
+            .filter(|one| !self.told_from_memory.contains(&one.id))
+            .map(|one| {
+                (
+                    one.id.clone(),
+                    one.service.clone(),
+                    format!("{}: {} ({}): {}", one.service, one.verdict, one.id, one.path.because),
+                )
+            })
+            .collect();
+        for (id, service, summary) in new {
+            self.told_from_memory.insert(id);
+            let action = "The journal cannot be written, so nothing is done: people decide. Its own page comes when it is on record.";
+            self.tell_from_memory(now, (PageKind::IncidentEscalated, Some(&service)), summary, Some(action), actions);
+        }
+    }
+
+    pub(super) fn store_works(&mut self, now: Now) {
         self.observer.store = None;
-        if self.store_told.take().is_some() {
+        if self.store_told.is_some() {
+            self.store_well_since.get_or_insert(now.boot);
+        }
+    }
+
+    /// What was told is taken back once it has been well for a while.
+    pub(super) fn tell_store_works(&mut self, now: Now, actions: &mut Actions) {
+        if self.store_well_since.is_some_and(|since| now.boot.since(since) >= STORE_WELL_AFTER) {
+            self.store_well_since = None;
+            self.store_told = None;
+            self.told_from_memory.clear();
             let summary = "the journal is written again".to_owned();
-            self.tell_from_memory(now, PageKind::SignalRestored, summary, Some("Nothing to do."), actions);
+            self.tell_from_memory(now, (PageKind::SignalRestored, None), summary, Some("Nothing to do."), actions);
         }
     }
 
     fn tell_from_memory(
         &mut self,
         now: Now,
-        kind: PageKind,
+        (kind, service): (PageKind, Option<&ServiceName>),
         summary: String,
         action: Option<&str>,
         actions: &mut Actions,
@@ -190,7 +231,7 @@ impl State {
         self.store_pages += 1;
         let id = PageId::from(format!("msg_{}_store_{}_{}", self.installation, now.wall.as_millis(), self.store_pages));
         let turn = self.turn(now, actions);
-        let mut draft = Draft::finding(kind, None, Finding::StoreFailed, summary);
+        let mut draft = Draft::finding(kind, service, Finding::StoreFailed, summary);
         if let Some(action) = action {
             draft = draft.action(action);
         } else {

@@ -78,6 +78,8 @@ pub(super) struct Service {
     pub(super) verifying: Option<(u64, BootTime, Verification)>,
     /// Its state was folded anew after a panic: it may only page.
     pub(super) page_only: bool,
+    /// That was told.
+    pub(super) page_only_told: bool,
     /// The operation at the target that was begun last and has not come back, and when it is given up as lost. It outlives
     /// its plan where a person came between.
     pub(super) flying: Option<(StepKey, BootTime)>,
@@ -151,6 +153,7 @@ impl Service {
             certificates: super::certificate::Certificates::default(),
             verifying: None,
             page_only: false,
+            page_only_told: false,
             flying: None,
             gathering_until: None,
             syncing: super::suspension::Syncing::default(),
@@ -173,6 +176,7 @@ impl Service {
         self.changed_at = before.changed_at;
         self.told_at = before.told_at;
         self.page_only = before.page_only;
+        self.page_only_told = before.page_only_told;
     }
 
     /// Takes a sample in. Returns whether the service has to be assessed.

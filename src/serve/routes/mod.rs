@@ -48,7 +48,9 @@ impl Shared {
     /// While the journal is known to fail nothing can be put on record, so nothing is done: waiting for an answer would only
     /// leave it open whether it was.
     fn impossible(&self, request: &event::Request) -> Option<Problem> {
-        if matches!(request, event::Request::RollBack { order, .. } if order.dry_run) {
+        // What keeps something from being done holds in memory, too.
+        let is_dry = matches!(request, event::Request::RollBack { order, .. } if order.dry_run);
+        if is_dry || request.only_stops() {
             return None;
         }
         let daemon = self.board.daemon();

@@ -53,6 +53,11 @@ impl Courier {
         Self { lines, memory, given_up, ..Self::default() }
     }
 
+    /// Whether pages are on their way.
+    pub(super) fn delivers(&self) -> bool {
+        !self.lines.flying().is_empty()
+    }
+
     /// When it wants to be asked again.
     pub(super) fn wake(&self) -> Option<BootTime> {
         self.wake
