@@ -5,12 +5,13 @@ use std::time::Duration;
 use backstop::{
     core::{
         entry::{Fact, PlanOutcome, StepEvent},
-        event::Request,
-        operation::Receipt,
+        event::{Event, Request},
+        operation::{OperationOutcome, Receipt},
         page::PageKind,
         policy::{Finding, Mode},
         release::DeploySource,
         saga::StepStatus,
+        sample::Reason,
     },
     testing::{Bench, Ends, SERVICE},
 };
@@ -156,6 +157,24 @@ fn a_hanging_operation_without_a_receipt_takes_twice_its_deadline_at_most() {
         assert_eq!((status(&bench, 1), outcome(&bench)), (StepStatus::Undone, Some(PlanOutcome::Failed)));
         assert!(took <= Duration::from_secs(2 * 20 + 5), "{took:?}");
     }
+}
+
+#[test]
+fn an_attempt_has_what_is_left_of_the_steps_time_and_one_after_a_failure_all_of_it() {
+    let mut bench = begun(&[Ends::Well], Ends::Silent, Receipt::Nothing);
+    bench.until("switching", |bench| bench.operations.len() == 2);
+    bench.pass(15);
+    let key = bench.operations[1].key.clone();
+    let outcome = OperationOutcome::Unknown(Reason::new("the answer was lost"));
+    bench.feed(Event::OperationEnded { key, outcome });
+    bench.until("tried again", |bench| bench.operations.len() == 3);
+    let left = bench.operations[2].deadline;
+    assert!((3..=5).contains(&left.as_secs()), "15 s of 20 s are over: {left:?}");
+    bench.until("tried once more", |bench| bench.operations.len() == 4);
+    let deadlines: Vec<u64> = bench.operations[1..].iter().map(|one| one.deadline.as_secs()).collect();
+    assert_eq!(bench.switches(), ["v2>v1"; 3]);
+    assert_eq!((deadlines[0], deadlines[2]), (20, 20), "{deadlines:?}");
+    assert_eq!(events(&bench, 1).iter().filter(|event| **event == StepEvent::Failed).count(), 1);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod inside;
 mod killed;
 mod kubelet;
 mod nodes;
+mod operation;
 mod overtaken;
 mod partial;
 mod parts;

@@ -40,7 +40,7 @@ const RECONCILED_EVERY: Duration = Duration::from_millis(100);
 const COMPARED_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Application,
     Kustomization,
     HelmRelease,
@@ -201,14 +201,14 @@ enum Parent {
 }
 
 /// A controller that syncs `shop` from Git. Ended when it goes out of scope.
-struct Controller {
+pub(crate) struct Controller {
     kind: Kind,
     namespace: String,
     git: Git,
     parent: Arc<Mutex<Parent>>,
     /// How often it has looked.
     rounds: Arc<AtomicU64>,
-    objects: Api<DynamicObject>,
+    pub(crate) objects: Api<DynamicObject>,
     task: JoinHandle<()>,
 }
 
@@ -256,7 +256,7 @@ impl Controller {
     }
 
     /// Waits until it has looked so often.
-    async fn looks(&self, rounds: u64) {
+    pub(crate) async fn looks(&self, rounds: u64) {
         let until = self.rounds.load(Ordering::Relaxed) + rounds;
         let wait = async {
             while self.rounds.load(Ordering::Relaxed) < until {
@@ -266,7 +266,7 @@ impl Controller {
         tokio::time::timeout(PATIENCE, wait).await.expect("it looks");
     }
 
-    async fn change(&self, patch: Value) {
+    pub(crate) async fn change(&self, patch: Value) {
         self.objects.patch("shop", &PatchParams::default(), &Patch::Merge(patch)).await.expect("it is changed");
     }
 
@@ -275,7 +275,7 @@ impl Controller {
         *self.git.lock().expect("nobody panicked") = (revision.to_owned(), image.to_owned());
     }
 
-    async fn is_on(&self) -> bool {
+    pub(crate) async fn is_on(&self) -> bool {
         self.kind.is_on(&self.objects.get("shop").await.expect("it is there"))
     }
 
@@ -368,7 +368,7 @@ fn sync(seen: &Observation) -> Option<&SyncState> {
 }
 
 /// `1.4.2` ran, and Git put `1.4.3` in its place.
-async fn synced(name: &str, kind: Kind) -> (Bed, Controller, Target) {
+pub(crate) async fn synced(name: &str, kind: Kind) -> (Bed, Controller, Target) {
     let bed = Bed::new(name).await;
     bed.workload("Deployment", "shop:1.4.2").await;
     let target = bed.target_of(form(&bed));
@@ -380,7 +380,7 @@ async fn synced(name: &str, kind: Kind) -> (Bed, Controller, Target) {
 }
 
 impl Controller {
-    fn suspend(&self) -> Operation {
+    pub(crate) fn suspend(&self) -> Operation {
         Operation::SuspendSync { owner: self.owner(), was: None }
     }
 
@@ -594,7 +594,7 @@ async fn the_roles_of_deploy_are_enough_to_suspend_and_each_verb_of_them_is_need
     }
 }
 
-async fn watched(name: &str, kind: Kind) -> (Bed, Controller, Watch) {
+pub(crate) async fn watched(name: &str, kind: Kind) -> (Bed, Controller, Watch) {
     let bed = Bed::new(name).await;
     bed.workload("Deployment", "shop:1.4.2").await;
     until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;

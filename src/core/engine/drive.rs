@@ -174,7 +174,7 @@ impl Service {
             self.drive.working_at = Some((current.step, is_undo, turn.now.boot));
         }
         self.drive.attempt_began = Some(turn.now.boot);
-        let deadline = current.record.planned.deadline;
+        let deadline = self.time_left(turn, current, is_undo);
         let lost_at = turn.now.boot.after(deadline + LOST_AFTER_DEADLINE);
         self.drive.waits_until = Some(lost_at);
         if !matches!(operation, Operation::Record { .. }) {
@@ -183,6 +183,15 @@ impl Service {
         let attempt = Attempt { key, operation, object: plan.object.clone(), deadline };
         turn.after_commit(Action::Operate { service: self.index, attempt });
         false
+    }
+
+    /// The deadline of an attempt: what is left of the step's where nothing was heard of the attempts before. One that failed is
+    /// tried once more with all of it, and what was done is taken back with all of it.
+    fn time_left(&self, turn: &Turn<'_>, current: &Current, is_undo: bool) -> Duration {
+        let whole = current.record.planned.deadline;
+        let since = self.drive.working_at.filter(|_| !is_undo && current.record.failures == 0);
+        let left = since.map_or(whole, |(.., since)| whole.saturating_sub(turn.now.boot.since(since)));
+        left.max(RETRY_DELAY.min(whole))
     }
 
     /// The attempt begins only now that its start is durable: its time is reckoned from here, however long the store took.
@@ -275,8 +284,8 @@ impl Service {
         }
         self.drive.waits_until = None;
         match outcome {
-            OperationOutcome::Overtaken(reason) => self.found_overtaken(turn, &current, &reason),
             outcome if current.record.status == StepStatus::Undoing => self.undo_ended(turn, &current, outcome),
+            OperationOutcome::Overtaken(reason) => self.found_overtaken(turn, &current, &reason),
             OperationOutcome::Done(note) => self.succeeded(turn, &current, note),
             OperationOutcome::Failed(reason) => self.failed(turn, &current, &reason),
             // What changes nothing at the target needs no look: in time it has not come about.
@@ -331,7 +340,8 @@ impl Service {
                 self.step(turn, current, StepEvent::Undone, note);
                 self.give_up(turn, current, false);
             }
-            OperationOutcome::Failed(reason) | OperationOutcome::Overtaken(reason) => {
+            OperationOutcome::Overtaken(reason) => self.found_overtaken(turn, current, &reason),
+            OperationOutcome::Failed(reason) => {
                 self.step(turn, current, StepEvent::UndoFailed, reason.to_string());
                 self.give_up(turn, current, true);
             }

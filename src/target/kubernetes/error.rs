@@ -106,13 +106,20 @@ pub enum KubernetesError {
         /// Why not.
         why: String,
     },
-    /// It was done, and does not show in time.
-    #[error("see {what} before the deadline: {last}")]
-    NotShown {
-        /// What.
-        what: &'static str,
-        /// What was seen last.
-        last: String,
+    /// The controller that owns the workload is at it, and what is written meanwhile might be overwritten.
+    #[error(
+        "roll back beside {owner}: {doing}, and that did not end within {limit:?}; end it there (`argocd app terminate-op \
+         {name}`), or roll back there"
+    )]
+    UnderWay {
+        /// Whose.
+        owner: String,
+        /// Its name.
+        name: String,
+        /// What it does, in words.
+        doing: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// The cluster has no such kind of object.
     #[error("find the kind {kind} of {group}: the cluster does not have it")]
@@ -159,7 +166,7 @@ impl KubernetesError {
     /// too much to do (429) may answer the next time.
     pub(in crate::target) fn is_refusal(&self) -> bool {
         match self {
-            Self::Silent { .. } | Self::NoEnd { .. } | Self::NotShown { .. } => false,
+            Self::Silent { .. } | Self::NoEnd { .. } => false,
             Self::Asked { .. } => {
                 self.code().is_some_and(|code| (400..500).contains(&code) && !matches!(code, 408 | 429))
             }

@@ -13,6 +13,7 @@ mod gather;
 mod identity;
 mod lease;
 mod mirror;
+mod newest;
 mod owner;
 mod patience;
 mod permissions;
@@ -56,9 +57,11 @@ use self::{
     configuration::Kept,
     identity::{Identity, identify},
     lease::{Holder, Lease},
+    newest::{Newest, Shown, Standing},
     pods::Health,
     seen::{Look, Seen},
     settle::Settling,
+    suspension::How,
     workload::Kind,
 };
 use super::{
@@ -93,10 +96,8 @@ pub(super) struct KubernetesTarget {
     seen: Mutex<Seen>,
     /// Changes of the copies that the last look has taken in.
     taken_in: AtomicU64,
-    /// Changes of our own that have ended, however they did. The copies may be from before them.
-    own_changes: AtomicU64,
-    /// Up to which of them the copies were seen to have come.
-    reached: AtomicU64,
+    /// Of our own changes, which the copies may be from before.
+    newest: Newest<Shown>,
     /// What else was watched for the last look: the workload's owner, and its source.
     watched: Mutex<Vec<mirror::Scope>>,
 }
@@ -126,15 +127,16 @@ impl KubernetesTarget {
             kept: Kept::new(directory, calls),
             seen: Mutex::new(Seen::new(Settling::after(last))),
             taken_in: AtomicU64::new(0),
-            own_changes: AtomicU64::new(0),
-            reached: AtomicU64::new(0),
+            newest: Newest::default(),
             watched: Mutex::default(),
         }
     }
 
-    /// Whether the copies have changed since the last look, or what they showed then has settled.
+    /// Whether the copies have changed since the last look, or what they showed then has settled; or they have not come to
+    /// what we changed, so that others' changes do not show either.
     pub(super) fn has_changed(&self) -> bool {
-        let is_due = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_due(Instant::now());
+        let now = Instant::now();
+        let is_due = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_due(now) || self.newest.is_due(now);
         self.changes() != self.taken_in.load(Ordering::Acquire) || is_due()
     }
 
@@ -146,8 +148,8 @@ impl KubernetesTarget {
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
         // Before anything is read: what changes meanwhile is noticed by the next glance.
         let changes = self.changes();
-        let sight = match self.sight().await {
-            Ok(sight) => sight,
+        let Shown { sight, sync, .. } = match self.shown().await {
+            Ok(shown) => shown,
             Err(gone @ KubernetesError::Gone { .. }) => {
                 self.taken_in.store(changes, Ordering::Release);
                 return Ok(Observation { gone: Some(gone.to_string()), ..Observation::default() });
@@ -165,33 +167,33 @@ impl KubernetesTarget {
             tracing::warn!(%error, version = %live.version, "a rollback could not put this configuration back");
         }
         if let Some(workload) = &mut observation.workload {
-            workload.sync = self.sync(&sight).await;
+            workload.sync = sync;
         }
         self.taken_in.store(changes, Ordering::Release);
         Ok(observation)
     }
 
-    /// What the copies show; after a change of our own with the workload as it is now, until the copies have come to it: a
-    /// watch that has died unnoticed shows for more than a minute what was before, and that is nobody else's doing.
-    async fn sight(&self) -> Result<Sight, KubernetesError> {
-        let copies = self.clusters.sight(&self.form, self.kind, self.number).await?;
-        // After the copies and before the fresh look: a change that ends meanwhile leaves the next look in doubt.
-        let own_changes = self.own_changes.load(Ordering::Acquire);
-        if self.reached.load(Ordering::Acquire) == own_changes {
-            return Ok(copies);
+    /// What the copies show; after a change of our own what the API server says, until the copies have come to it.
+    async fn shown(&self) -> Result<Shown, KubernetesError> {
+        let sight = self.clusters.sight(&self.form, self.kind, self.number).await?;
+        let copies = self.shown_by(sight, How::Copied).await;
+        // After the copies and before the API server is asked: a change that ends meanwhile leaves the next look in doubt.
+        match self.newest.standing(copies.versions(), Instant::now()) {
+            Standing::Reached => Ok(copies),
+            Standing::Behind(asked) => Ok(asked.with_pods_of(copies)),
+            Standing::Doubt(changes) => {
+                let fresh = self.clusters.fresh(&self.form, self.kind).await?;
+                let asked = self.shown_by(fresh, How::Asked).await;
+                self.newest.asked(changes, asked.versions().clone(), asked.clone(), Instant::now());
+                Ok(asked.with_pods_of(copies))
+            }
         }
-        let fresh = self.clusters.fresh(&self.form, self.kind).await?;
-        if self.shows_the_same(&copies, &fresh) {
-            self.reached.store(own_changes, Ordering::Release);
-        }
-        Ok(Sight { pods: copies.pods, ..fresh })
     }
 
-    /// Resource versions are compared for being the same, and nothing else: their order is the server's own.
-    fn shows_the_same(&self, copies: &Sight, fresh: &Sight) -> bool {
-        let version = |sight: &Sight| sight.workload.metadata.resource_version.clone();
-        let content = |sight: &Sight| self.identify(sight).ok().map(|live| live.content);
-        version(copies) == version(fresh) && content(fresh).is_some_and(|fresh| content(copies) == Some(fresh))
+    /// A sight with the sync of its owner, seen in the same way.
+    async fn shown_by(&self, sight: Sight, how: How) -> Shown {
+        let (sync, others) = self.sync(&sight, how).await;
+        Shown::new(sight, sync, others)
     }
 
     /// Reads what is kept of earlier releases. Without it their templates can still be gone back to, and what takes more
@@ -233,7 +235,7 @@ impl KubernetesTarget {
         let no_end = || KubernetesError::NoEnd { what: format!("carry out {}", attempt.operation.as_str()), limit };
         let ended = timeout(limit, operation).await.unwrap_or_else(|_| Err(no_end().into()));
         if attempt.operation.changes_the_target() {
-            self.own_changes.fetch_add(1, Ordering::AcqRel);
+            self.newest.changed(Instant::now());
         }
         ended
     }

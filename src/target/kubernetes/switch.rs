@@ -15,6 +15,7 @@ use super::{
     configuration::{Configuration, Held, Holder, Manifest, Named, Need, hash},
     identity::{self, Identity, MadeToBe, Switching},
     revision::{Revision, Template},
+    suspension::Patience,
     undo,
     ways::{self, Restoring, Wanted},
     write::{Try, tried, until_written},
@@ -45,7 +46,8 @@ struct Plan {
 impl KubernetesTarget {
     pub(super) async fn switch(&self, attempt: &Attempt, from: &Version, to: &Version) -> Result<String, TargetError> {
         self.load_kept().await;
-        until_written(attempt.deadline, || self.try_switch(attempt, from, to)).await
+        let patience = Patience::of(attempt);
+        until_written(attempt.deadline, || self.try_switch(attempt, from, to, patience)).await
     }
 
     /// Whether the release is there, and all that going back to it takes.
@@ -64,7 +66,13 @@ impl KubernetesTarget {
         Ok(format!("{version} is there as revision {}", found.revision.number))
     }
 
-    async fn try_switch(&self, attempt: &Attempt, from: &Version, to: &Version) -> Result<Try, TargetError> {
+    async fn try_switch(
+        &self,
+        attempt: &Attempt,
+        from: &Version,
+        to: &Version,
+        patience: Patience,
+    ) -> Result<Try, TargetError> {
         let incident = attempt.key.incident.as_str();
         let fresh = self.fresh().await?;
         self.is_the_one(attempt, &fresh)?;
@@ -88,6 +96,10 @@ impl KubernetesTarget {
             found.content.clone_from(&live.content);
         }
         let plan = self.plan(&fresh, &live, is_between || is_put_back, to, &found).await?;
+        // That its sync is suspended does not end what it has begun.
+        if self.waited_for_sync(&fresh, patience).await? {
+            return Ok(Try::Waited);
+        }
         if plan.maps.is_empty() {
             self.write_template(&fresh, incident, (from, to), &found, plan).await
         } else {
@@ -207,7 +219,7 @@ impl KubernetesTarget {
             let Held::There(_, map) = held else { continue };
             let patch = undo::to_data(map, data, incident);
             match tried(self.patch(&api, "configmap", &named.name, patch).await, String::new())? {
-                Try::Done(_) | Try::Further => {}
+                Try::Done(_) | Try::Further | Try::Waited => {}
                 refused @ Try::Refused(_) => return Ok(refused),
             }
         }

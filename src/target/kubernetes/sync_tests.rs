@@ -340,3 +340,30 @@ fn a_second_suspension_keeps_what_git_held_at_the_first() {
     let (off, _) = patched(&off, super::suspend(kind, &off, git(Some(&by_now)), (theirs.0, &theirs.1)));
     assert_eq!(state(kind, &off, Some(&by_now)), suspended(GitState::Fetched { revision: "c2".to_owned() }));
 }
+
+#[test]
+fn an_operation_is_under_way_from_when_it_is_asked_for_until_it_has_ended() {
+    let state = |phase: &str| json!({"phase": phase, "startedAt": COMPARED, "message": ""});
+    let sync = || json!({"sync": {"revision": "c2"}});
+    for (operation, state, expected) in [
+        (Value::Null, Value::Null, None),
+        (Value::Null, state("Succeeded"), None),
+        (Value::Null, state("Failed"), None),
+        (Value::Null, state("Error"), None),
+        (sync(), Value::Null, Some("its operation is about to begin")),
+        // The state of the one before.
+        (sync(), state("Succeeded"), Some("its operation is about to begin")),
+        (sync(), state("Running"), Some("its operation is Running since 2026-09-21T14:13:20Z")),
+        (Value::Null, state("Running"), Some("its operation is Running since 2026-09-21T14:13:20Z")),
+        (
+            sync(),
+            json!({"phase": "Terminating", "message": "waiting for healthy state of apps/Deployment/shop"}),
+            Some("its operation is Terminating: waiting for healthy state of apps/Deployment/shop"),
+        ),
+    ] {
+        let mut application = application("c1", "Synced");
+        application.data["operation"] = operation.clone();
+        application.data["status"]["operationState"] = state.clone();
+        assert_eq!(under_way(&application).as_deref(), expected, "{operation} {state}");
+    }
+}

@@ -7,6 +7,7 @@ use tokio::time::{self, Instant};
 use super::{
     KubernetesError, KubernetesTarget,
     clusters::Sight,
+    newest::Shown,
     pods::Health,
     revision,
     rollout::{Rollout, rollout},
@@ -28,8 +29,8 @@ impl KubernetesTarget {
         loop {
             // From the copies: each look costs the API server nothing once they have come to what was written, and a change
             // shows at once.
-            let last = match self.sight().await {
-                Ok(sight) => {
+            let last = match self.shown().await {
+                Ok(Shown { sight, .. }) => {
                     self.is_the_one(attempt, &sight)?;
                     match self.rolled_out(wanted, &sight).await? {
                         Ok(note) => return Ok(note),

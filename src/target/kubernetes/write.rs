@@ -28,6 +28,8 @@ pub(super) enum Try {
     Done(String),
     /// A part of it is written, and the next one follows.
     Further,
+    /// Somebody else was waited for, and all is looked at anew. That takes time, which ends.
+    Waited,
     /// Somebody else wrote in between, or what is written is refused: the API server says both alike.
     Refused(KubernetesError),
 }
@@ -47,6 +49,7 @@ where
                 parts += 1;
                 "somebody changes it back".clone_into(&mut said);
             }
+            Try::Waited => {}
             Try::Refused(error) => {
                 refused += 1;
                 said = error.to_string();

@@ -1,6 +1,11 @@
 //! The watchdog itself, its nightly look, and the platform.
 
 use super::*;
+use crate::core::{
+    durable::{SuspensionRecord, SuspensionStage},
+    policy::GitopsPolicy,
+    release::{GitState, GitSync, Hindrance, SyncState, WayBack, Workload},
+};
 
 #[test]
 fn the_watchdog_itself() {
@@ -67,10 +72,6 @@ fn a_night_begins_at_three_and_is_spread_over_half_an_hour() {
 
 #[test]
 fn a_platform_is_asked_who_owns_it_whether_it_can_be_undone_and_which_side_fails() {
-    use crate::core::{
-        policy::GitopsPolicy,
-        release::{Hindrance, Workload},
-    };
     let owned = |always: bool| Hindrance::Owned { by: "somebody".to_owned(), always };
     let why = || "why".to_owned();
     for (hindrance, gitops, gate, answer) in [
@@ -96,7 +97,6 @@ fn a_platform_is_asked_who_owns_it_whether_it_can_be_undone_and_which_side_fails
 
 #[test]
 fn a_way_back_is_asked_for_the_release_that_it_leads_to() {
-    use crate::core::release::{WayBack, Workload};
     let mut case = Case::new();
     case.policies[0].on_platform = true;
     let to = Version::from("v1");
@@ -115,12 +115,24 @@ fn a_way_back_is_asked_for_the_release_that_it_leads_to() {
     }
 }
 
+/// As a HelmRelease, which is never acted past.
+fn owned_by(state: SyncState, gitops: GitopsPolicy) -> Case {
+    let mut case = Case::new();
+    case.policies[0].on_platform = true;
+    case.policies[0].gates.gitops = gitops;
+    let hindrances = vec![Hindrance::Owned { by: "its owner".to_owned(), always: true }];
+    let sync = Some(GitSync { owner: "its owner".to_owned(), state, was: None });
+    let workload = Workload { hindrances, sync, ..Workload::default() };
+    case.observation.as_mut().expect("a look").workload = Some(Box::new(workload));
+    case
+}
+
+fn not_owned(case: &Case) -> GateReport {
+    case.reports().into_iter().find(|report| report.gate == Gate::NotOwned).expect("it is asked")
+}
+
 #[test]
 fn an_owner_whose_sync_can_be_suspended_holds_only_while_it_cannot() {
-    use crate::core::{
-        policy::GitopsPolicy,
-        release::{GitState, GitSync, Hindrance, SyncState, Workload},
-    };
     let suspended = |git: GitState| SyncState::Suspended { incident: "shop-1".into(), git };
     for (state, gitops, answer, why) in [
         (SyncState::Active, GitopsPolicy::Suspend, Yes, "is suspended before the rollback"),
@@ -136,16 +148,50 @@ fn an_owner_whose_sync_can_be_suspended_holds_only_while_it_cannot() {
         (SyncState::Active, GitopsPolicy::Refuse, No, "roll back there"),
         (SyncState::Active, GitopsPolicy::Act, No, "roll back there"),
     ] {
-        let mut case = Case::new();
-        case.policies[0].on_platform = true;
-        case.policies[0].gates.gitops = gitops;
-        // As a HelmRelease, which is never acted past.
-        let hindrances = vec![Hindrance::Owned { by: "its owner".to_owned(), always: true }];
-        let sync = Some(GitSync { owner: "its owner".to_owned(), state, was: None });
-        let workload = Workload { hindrances, sync, ..Workload::default() };
-        case.observation.as_mut().expect("a look").workload = Some(Box::new(workload));
-        let report = case.reports().into_iter().find(|report| report.gate == Gate::NotOwned).expect("it is asked");
+        let report = not_owned(&owned_by(state, gitops));
         assert_eq!(report.answer, answer, "{gitops:?}: {report:?}");
+        assert!(report.why.contains(why), "{report:?}");
+    }
+}
+
+#[test]
+fn a_suspension_that_did_not_hold_holds_whatever_is_left_of_it_on_the_owner() {
+    use SuspensionStage::{Held, NotHeld, ToBeResumed};
+    let lifted = || SyncState::Lifted { incident: "shop-1".into(), git: GitState::Holds };
+    let suspended = || SyncState::Suspended { incident: "shop-1".into(), git: GitState::Holds };
+    let not_held = "somebody turned its sync on after incident shop-1 had suspended it: it is not suspended again until Git is \
+                    known to have left v2";
+    for (stage, state, gitops, answer, why) in [
+        (NotHeld, SyncState::Active, GitopsPolicy::Suspend, No, not_held),
+        (NotHeld, SyncState::ByHand, GitopsPolicy::Suspend, No, not_held),
+        (NotHeld, lifted(), GitopsPolicy::Suspend, No, not_held),
+        (NotHeld, suspended(), GitopsPolicy::Suspend, No, not_held),
+        (NotHeld, SyncState::Unseen { why: "find it".to_owned() }, GitopsPolicy::Suspend, Unknown, "failed to find it"),
+        (NotHeld, SyncState::Active, GitopsPolicy::Refuse, No, "roll back there"),
+        (Held, suspended(), GitopsPolicy::Suspend, Yes, "since incident shop-1"),
+        (Held, SyncState::Active, GitopsPolicy::Suspend, Yes, "is suspended before the rollback"),
+        (ToBeResumed, suspended(), GitopsPolicy::Suspend, Yes, "since incident shop-1"),
+    ] {
+        let mut case = owned_by(state.clone(), gitops);
+        let steady = case.steady(now());
+        let record = case.durable.services.get_mut(&"shop".into()).expect("it is known");
+        record.suspension = Some(SuspensionRecord {
+            incident: "shop-1".into(),
+            plan: 1,
+            step: 1,
+            owner: "its owner".to_owned(),
+            was: None,
+            from: "v2".into(),
+            to: "v1".into(),
+            at: now().wall.before(MINUTE),
+            began: steady,
+            attempts: 0,
+            resuming: false,
+            held_since: None,
+            stage,
+        });
+        let report = not_owned(&case);
+        assert_eq!(report.answer, answer, "{stage:?} {state:?} {gitops:?}: {report:?}");
         assert!(report.why.contains(why), "{report:?}");
     }
 }

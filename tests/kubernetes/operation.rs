@@ -1,0 +1,96 @@
+//! What a GitOps controller has begun before its sync was suspended, and writes to it of which nothing is heard.
+
+use std::time::Duration;
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::{
+    bed::{Bed, switch},
+    done, failed, image, overtaken,
+    synced::{Controller, Kind, synced, watched},
+};
+
+/// Argo CD begins an operation, or goes on with one.
+async fn runs(controller: &Controller) {
+    let message = "waiting for healthy state of apps/Deployment/shop";
+    controller.change(json!({"operation": {"sync": {"revision": "c1"}}})).await;
+    tell(controller, json!({"phase": "Running", "startedAt": "2026-01-07T10:30:00Z", "message": message})).await;
+}
+
+/// It has ended.
+async fn ends(controller: &Controller) {
+    tell(controller, json!({"phase": "Succeeded"})).await;
+    controller.change(json!({"operation": null})).await;
+}
+
+async fn tell(controller: &Controller, state: Value) {
+    let status = json!({"status": {"operationState": state}});
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
+    controller.objects.patch_status("shop", &parameters, &patch).await.expect("it is told");
+}
+
+async fn suspended_while_it_runs(name: &str) -> (Bed, Controller, backstop::target::Target) {
+    let (bed, controller, target) = synced(name, Kind::Application).await;
+    runs(&controller).await;
+    done(bed.operate(&target, controller.suspend(), 20).await);
+    (bed, controller, target)
+}
+
+#[tokio::test]
+async fn what_argo_cd_has_begun_is_waited_for() {
+    let (bed, controller, target) = suspended_while_it_runs("operation-ends").await;
+    let ended = async {
+        controller.looks(20).await;
+        assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3", "nothing is written meanwhile");
+        ends(&controller).await;
+    };
+    let (outcome, ()) = tokio::join!(bed.operate(&target, switch("1.4.3", "1.4.2"), 60), ended);
+    assert!(done(outcome).contains("revision 1 is the workload's again"));
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.2");
+}
+
+#[tokio::test]
+async fn what_argo_cd_does_not_end_is_told_and_nothing_is_written() {
+    let (bed, _controller, target) = suspended_while_it_runs("operation-hangs").await;
+    let outcome = bed.operate(&target, switch("1.4.3", "1.4.2"), 5).await;
+    let expected = format!(
+        "roll back beside the Argo CD Application {}/shop: its operation is Running since 2026-01-07T10:30:00Z: waiting for \
+         healthy state of apps/Deployment/shop, and that did not end within 5s; end it there (`argocd app terminate-op \
+         shop`), or roll back there",
+        bed.namespace
+    );
+    assert_eq!(failed(&outcome), expected);
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3");
+}
+
+#[tokio::test]
+async fn what_an_operation_brings_in_the_end_is_somebodys_and_stays() {
+    let (bed, controller, target) = suspended_while_it_runs("operation-brings").await;
+    let brought = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        bed.deploy("Deployment", "shop:1.4.4").await;
+        ends(&controller).await;
+    };
+    let (outcome, ()) = tokio::join!(bed.operate(&target, switch("1.4.3", "1.4.2"), 60), brought);
+    assert_eq!(overtaken(&outcome), "switch from 1.4.3 to 1.4.2: 1.4.4 is live by now");
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.4");
+}
+
+#[tokio::test]
+async fn the_daemon_suspends_waits_for_what_was_begun_and_rolls_back() {
+    let (bed, controller, watch) = watched("operation-daemon", Kind::Application).await;
+    runs(&controller).await;
+    let is_off = async {
+        while controller.is_on().await {
+            controller.looks(1).await;
+        }
+    };
+    tokio::time::timeout(super::watched::PATIENCE, is_off).await.expect("it is suspended");
+    controller.looks(20).await;
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3-crash", "its operation is under way");
+    ends(&controller).await;
+    let incident = watch.verified("shop-1").await;
+    assert_eq!(incident["plans"].as_array().map(Vec::len), Some(1), "{incident:#}");
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.2");
+}
