@@ -102,6 +102,10 @@ impl Shown {
         Self { sight, sync, versions }
     }
 
+    pub(super) const fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
     /// The same with the pods of the copies: what is asked for has none.
     pub(super) fn with_pods_of(self, copies: Self) -> Self {
         Self { sight: Sight { pods: copies.sight.pods, ..self.sight }, ..self }
@@ -109,7 +113,7 @@ impl Shown {
 }
 
 /// What is known of our own changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Newest<T>(Mutex<Known<T>>);
 
 #[derive(Debug)]
@@ -123,9 +127,9 @@ struct Known<T> {
     asked: Option<Asked<T>>,
 }
 
-impl<T> Default for Known<T> {
+impl<T> Default for Newest<T> {
     fn default() -> Self {
-        Self { changes: 0, changed_at: None, reached: 0, asked: None }
+        Self(Mutex::new(Known { changes: 0, changed_at: None, reached: 0, asked: None }))
     }
 }
 
@@ -200,12 +204,6 @@ impl<T> Asked<T> {
             None => *object != Object::Workload,
         };
         self.versions.iter().all(is_shown)
-    }
-}
-
-impl Shown {
-    pub(super) const fn versions(&self) -> &Versions {
-        &self.versions
     }
 }
 

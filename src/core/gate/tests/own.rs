@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::{
     durable::{SuspensionRecord, SuspensionStage},
+    name::ServiceName,
     policy::GitopsPolicy,
     release::{GitState, GitSync, Hindrance, SyncState, WayBack, Workload},
 };
@@ -174,7 +175,7 @@ fn a_suspension_that_did_not_hold_holds_whatever_is_left_of_it_on_the_owner() {
     ] {
         let mut case = owned_by(state.clone(), gitops);
         let steady = case.steady(now());
-        let record = case.durable.services.get_mut(&"shop".into()).expect("it is known");
+        let record = case.durable.services.get_mut(&ServiceName::from("shop")).expect("it is known");
         record.suspension = Some(SuspensionRecord {
             incident: "shop-1".into(),
             plan: 1,
