@@ -147,21 +147,22 @@ impl Bed {
     pub(crate) fn counting_image(&self, tag: &str, errors_per_mille: u64) {
         let service = env!("CARGO_BIN_EXE_backstop-test-service");
         let root = tempfile::tempdir().expect("a directory");
-        let put = |from: &Path, to: &str| {
-            let to = root.path().join(to.trim_start_matches('/'));
-            fs::create_dir_all(to.parent().expect("a directory")).expect("a directory");
-            fs::copy(from, to).expect("copied");
-        };
-        put(Path::new(service), "service");
-        // Its libraries, where it looks for them.
-        let listed = Command::new("ldd").arg(service).output().expect("ldd runs");
-        for word in String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
-            put(Path::new(word), word);
-        }
+        fs::copy(service, root.path().join("service")).expect("copied");
+        Self::libraries_of(Path::new(service), root.path());
         let release = serde_json::json!({"version": tag, "errors_per_mille": errors_per_mille});
         fs::create_dir(root.path().join("release")).expect("a directory");
         fs::write(root.path().join("release/release.json"), release.to_string()).expect("written");
         self.import(root.path(), tag, &["CMD [\"/service\"]"]);
+    }
+
+    /// Puts a program's libraries where it looks for them.
+    pub(crate) fn libraries_of(program: &Path, root: &Path) {
+        let listed = Command::new("ldd").arg(program).output().expect("ldd runs");
+        for word in String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+            let to = root.join(word.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().expect("a directory")).expect("a directory");
+            fs::copy(word, to).expect("copied");
+        }
     }
 
     /// Makes the example's shop as its Dockerfile says.
@@ -178,18 +179,18 @@ impl Bed {
     }
 
     /// Busybox, by the names that anything here calls it.
-    fn busybox(root: &Path) {
+    pub(crate) fn busybox(root: &Path) {
         for directory in ["bin", "tmp"] {
             fs::create_dir_all(root.join(directory)).expect("a directory");
         }
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
         fs::copy(busybox.expect("Debian's busybox-static"), root.join("bin/busybox")).expect("copied");
-        for name in ["sh", "httpd", "sleep", "wget", "echo", "wc", "touch"] {
+        for name in ["sh", "httpd", "sleep", "wget", "echo", "wc", "touch", "mkdir", "cp", "["] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("linked");
         }
     }
 
-    fn import(&self, root: &Path, tag: &str, changes: &[&str]) -> String {
+    pub(crate) fn import(&self, root: &Path, tag: &str, changes: &[&str]) -> String {
         let mut tar = Command::new("tar")
             .args(["--create", "--directory"])
             .arg(root)

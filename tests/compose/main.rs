@@ -4,6 +4,7 @@ mod bed;
 mod example;
 mod hands;
 mod hardships;
+mod image;
 mod looks;
 mod rollbacks;
 mod watched;

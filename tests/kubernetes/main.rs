@@ -151,6 +151,17 @@ async fn a_release_whose_pods_fail_says_so_while_older_pods_still_serve() {
 }
 
 #[tokio::test]
+async fn a_release_whose_pods_are_on_lost_nodes_is_not_to_blame() {
+    let bed = Bed::new("lost").await;
+    let target = two_releases(&bed, "Deployment", "1.4.3-lost").await;
+    let fails = |seen: &Observation| seen.workload.as_ref().is_some_and(|one| one.instances.failing > 0);
+    let seen = until(&target, "it has lasted", fails).await;
+    let why = seen.workload.as_ref().and_then(|one| one.instances.why.clone()).expect("a reason");
+    assert!(why.contains("its node is not ready for 3"), "{why}");
+    assert_eq!((seen.failing, seen.rolling_out), (None, true));
+}
+
+#[tokio::test]
 async fn the_human_who_deploys_meanwhile_wins() {
     let bed = Bed::new("human").await;
     let target = two_releases(&bed, "Deployment", "1.4.3").await;

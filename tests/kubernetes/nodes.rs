@@ -26,6 +26,8 @@ pub(crate) enum Fate {
     CrashLooping,
     Unpullable,
     Unready,
+    /// It serves no more, since its node is lost.
+    OnLostNode,
 }
 
 impl Fate {
@@ -39,6 +41,7 @@ impl Fate {
             "crash" => Self::CrashLooping,
             "unpullable" => Self::Unpullable,
             "unready" => Self::Unready,
+            "lost" => Self::OnLostNode,
             _ => Self::Ready,
         }
     }
@@ -46,9 +49,11 @@ impl Fate {
     fn status(self, image: &str) -> Value {
         let condition = |name: &str, holds: bool| json!({"type": name, "status": if holds { "True" } else { "False" }});
         let ready = self == Self::Ready;
+        // What the last kubelet said of its containers stays.
+        let containers_ready = matches!(self, Self::Ready | Self::OnLostNode);
         let waiting = |reason: &str| json!({"waiting": {"reason": reason}});
         let (state, restarts) = match self {
-            Self::Ready | Self::Unready => (json!({"running": {}}), 0),
+            Self::Ready | Self::Unready | Self::OnLostNode => (json!({"running": {}}), 0),
             Self::CrashLooping => (waiting("CrashLoopBackOff"), 3),
             Self::Unpullable => (waiting("ImagePullBackOff"), 0),
         };
@@ -57,11 +62,11 @@ impl Fate {
         json!({"status": {
             "phase": if restarts == 0 && self == Self::Unpullable { "Pending" } else { "Running" },
             "conditions": [
-                condition("PodScheduled", true), condition("Initialized", true), condition("ContainersReady", ready),
+                condition("PodScheduled", true), condition("Initialized", true), condition("ContainersReady", containers_ready),
                 condition("Ready", ready),
             ],
             "containerStatuses": [{
-                "name": "shop", "image": image, "imageID": digest, "ready": ready, "restartCount": restarts,
+                "name": "shop", "image": image, "imageID": digest, "ready": containers_ready, "restartCount": restarts,
                 "state": state, "lastState": last,
             }],
         }})
@@ -189,10 +194,8 @@ async fn attend(
     }
     let status = decided.unwrap_or_else(|| Fate::of(image)).status(image);
     let is_so = |pointer: &str| pod.data.pointer(pointer) == status.pointer(pointer);
-    if !["/status/phase", "/status/containerStatuses/0/ready", "/status/containerStatuses/0/restartCount"]
-        .into_iter()
-        .all(is_so)
-    {
+    let told = ["phase", "conditions/3/status", "containerStatuses/0/ready", "containerStatuses/0/restartCount"];
+    if !told.iter().all(|part| is_so(&format!("/status/{part}"))) {
         pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await?;
     }
     Ok(())

@@ -39,6 +39,8 @@ pub(super) enum Health {
         /// How long its own probes let it start.
         patience: Duration,
     },
+    /// It was ready, by its containers, and its node does not answer any more.
+    OnLostNode,
     /// Why.
     Failing(String),
 }
@@ -112,6 +114,12 @@ fn health<'a>(object: &DynamicObject, statuses: impl Iterator<Item = &'a Value>)
     };
     if is("Ready", "True") {
         return Health::Ready;
+    }
+    // A kubelet says of both the same where nothing else is asked for; who takes back only one is the controller that watches
+    // nodes, since it hears nothing from this one.
+    let gates = field(object, "/spec/readinessGates").and_then(Value::as_array);
+    if is("Ready", "False") && is("ContainersReady", "True") && gates.is_none_or(Vec::is_empty) {
+        return Health::OnLostNode;
     }
     let why = if is("PodScheduled", "False") { "cannot be scheduled" } else { "not ready" };
     Health::Unready { why, patience: own_patience(object) }
@@ -195,15 +203,24 @@ impl Unready {
         match &pod.health {
             Health::Ready => None,
             Health::Failing(why) => Some(why.clone()),
-            Health::Unready { why, patience } => {
-                let before = self.before.get(&pod.uid)?;
-                if before.failed.is_some() {
-                    return before.failed.clone();
-                }
-                let seen = now.saturating_duration_since(before.since);
-                (seen >= UNREADY_FOR + *patience).then(|| format!("{why} for {} s", seen.as_secs()))
-            }
+            Health::OnLostNode => self.lasting(pod, "its node is not ready", Duration::ZERO, now),
+            Health::Unready { why, patience } => self.lasting(pod, why, *patience, now),
         }
+    }
+
+    fn lasting(&self, pod: &Pod, why: &str, patience: Duration, now: Instant) -> Option<String> {
+        let before = self.before.get(&pod.uid)?;
+        if before.failed.is_some() {
+            return before.failed.clone();
+        }
+        let seen = now.saturating_duration_since(before.since);
+        (seen >= UNREADY_FOR + patience).then(|| format!("{why} for {} s", seen.as_secs()))
+    }
+
+    /// Whether what a pod does is its release's doing; none where its node is lost, unless it failed before.
+    pub(super) fn tells_of_its_release(&self, pod: &Pod) -> bool {
+        let has_failed = || self.before.get(&pod.uid).is_some_and(|before| before.failed.is_some());
+        pod.health != Health::OnLostNode || has_failed()
     }
 
     /// The same of a release that was rolled out while others of its pods serve: one pause before the next start is no partial
@@ -267,6 +284,30 @@ mod tests {
         Health::Unready { why: "not ready", patience: Duration::from_secs(seconds) }
     }
 
+    /// As the controller that watches nodes leaves a pod.
+    fn lost() -> Value {
+        json!({"conditions": [{"type": "ContainersReady", "status": "True"}, {"type": "Ready", "status": "False"}]})
+    }
+
+    #[tokio::test]
+    async fn what_a_lost_node_does_is_not_its_releases_doing() {
+        let waiting = json!({"containerStatuses": [{"name": "shop", "restartCount": 1,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
+        let began = Instant::now();
+        for (before, told, why) in [
+            (lost(), false, "its node is not ready for 30 s"),
+            (waiting, true, "shop: CrashLoopBackOff after 1 restarts"),
+        ] {
+            let mut unready = Unready::default();
+            unready.see(&[read(before, json!({})).expect("a pod")], began);
+            let pod = read(lost(), json!({})).expect("a pod");
+            let now = began + UNREADY_FOR;
+            unready.see(std::slice::from_ref(&pod), now);
+            assert_eq!(unready.tells_of_its_release(&pod), told);
+            assert_eq!(unready.failure(&pod, now).as_deref(), Some(why));
+        }
+    }
+
     #[test]
     fn pods_by_what_their_status_says() {
         let waiting = |reason: &str| {
@@ -289,6 +330,8 @@ mod tests {
                 json!({}),
                 Health::Unready { why: "cannot be scheduled", patience: Duration::ZERO },
             ),
+            (lost(), json!({}), Health::OnLostNode),
+            (lost(), json!({"readinessGates": [{"conditionType": "example.com/lb"}]}), unready(0)),
         ] {
             assert_eq!(read(status.clone(), spec).expect("a pod").health, expected, "{status}");
         }

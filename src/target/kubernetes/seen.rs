@@ -79,7 +79,10 @@ impl Seen {
         let is_old = |pod: &&Pod| current.is_some() && !is_new(pod);
         let all = self.unready.count(pods.iter(), now);
         let new = self.unready.count(pods.iter().filter(is_new), now);
-        let old = self.unready.count(pods.iter().filter(is_old), now);
+        // What a lost node does to pods accuses neither release.
+        let tells = |pod: &&Pod| self.unready.tells_of_its_release(pod);
+        let accused = self.unready.count(pods.iter().filter(is_new).filter(tells), now);
+        let old = self.unready.count(pods.iter().filter(is_old).filter(tells), now);
         // The newer release is not to blame for what the older one does as well.
         let old_fails = old.why.clone().filter(|_| old.failing > 0);
         let old_fails = old_fails.or_else(|| self.unready.restarting(pods.iter().filter(is_old), now));
@@ -91,7 +94,7 @@ impl Seen {
         });
         let failing = match &state {
             Rollout::Failed(why) => Some(new.why.clone().map_or_else(|| why.clone(), |pod| format!("{why}; {pod}"))),
-            _ if new.failing > 0 && new.ready == 0 => new.why.clone(),
+            _ if accused.failing > 0 && new.ready == 0 => accused.why,
             _ => None,
         };
         let identity = identify(sight, names, look.kept);
