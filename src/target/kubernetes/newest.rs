@@ -184,10 +184,11 @@ impl<T: Clone> Newest<T> {
         self.lock().asked = Some(Asked { changes, at: now, versions, what });
     }
 
-    /// Whether the API server is to be asked again, since the copies have not come to what we changed.
+    /// Whether the API server is to be asked again, since the copies have not come to what we changed. The first look after
+    /// a change is somebody's who waits for it.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let known = self.lock();
-        known.reached != known.changes && known.asked.as_ref().is_none_or(|asked| now >= asked.at + ASKED_EVERY)
+        known.reached != known.changes && known.asked.as_ref().is_some_and(|asked| now >= asked.at + ASKED_EVERY)
     }
 
     /// What this lock guards is whole after every statement.
@@ -275,7 +276,7 @@ mod tests {
         let (newest, now) = (Newest::default(), Instant::now());
         let copies = versions("5", "3");
         newest.changed(now);
-        assert!(newest.is_due(now));
+        assert!(!newest.is_due(now));
         newest.asked(1, versions("10", "9"), (), now);
         let soon = now + ASKED_EVERY;
         assert!(!newest.is_due(now) && newest.is_due(soon));
