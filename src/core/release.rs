@@ -22,12 +22,16 @@ pub struct Release {
     /// The database's schema version at its deploy, where a database is watched.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub schema: Option<String>,
+    /// Why it was deployed, as whoever deployed it wrote on it (in Kubernetes: the revision's change-cause). For people: what it
+    /// says makes no other release of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
 }
 
 impl Release {
     /// A release of which only the version is known.
     pub fn of(version: impl Into<Version>) -> Self {
-        Self { version: version.into(), digest: None, configuration: None, schema: None }
+        Self { version: version.into(), digest: None, configuration: None, schema: None, cause: None }
     }
 
     /// Whether both may be the same. What one of the two does not know is no difference, and the schema's version moves by

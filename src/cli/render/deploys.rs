@@ -43,6 +43,10 @@ fn deployed(deploys: &[DeployView], layout: Layout) -> String {
             DeploySource::Rollback => "rollback",
         };
         let source = deploy.by.as_ref().map_or_else(|| source.to_owned(), |by| format!("{source} of {by}"));
+        let source = match &deploy.release.cause {
+            Some(cause) => format!("{source}: {}", plain(cause)),
+            None => source,
+        };
         row(
             &mut rows,
             [

@@ -15,6 +15,8 @@ use super::{
 const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Why a revision was made, as people or tools wrote it.
 pub(super) const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+/// Most letters of it that are kept: each deploy of the journal has one.
+const CAUSE_LIMIT: usize = 200;
 /// Written into ReplicaSets and their pods by the controller.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
@@ -95,6 +97,11 @@ pub(super) struct Revision {
     pub(super) change_cause: Option<String>,
 }
 
+fn shortened(cause: &str) -> String {
+    let is_whole = cause.chars().nth(CAUSE_LIMIT).is_none();
+    if is_whole { cause.to_owned() } else { cause.chars().take(CAUSE_LIMIT - 1).chain(['…']).collect() }
+}
+
 /// The template that a workload has now.
 pub(super) fn template(workload: &DynamicObject) -> Option<Template> {
     field(workload, "/spec/template").cloned().map(Template::new)
@@ -127,7 +134,7 @@ fn revision(kind: Kind, keeper: &DynamicObject) -> Option<Revision> {
             field(keeper, "/data/spec/template")?,
         ),
     };
-    let change_cause = annotation(keeper, CHANGE_CAUSE).map(str::to_owned);
+    let change_cause = annotation(keeper, CHANGE_CAUSE).map(shortened);
     Some(Revision { number, name, pod_label, template: Template::new(template.clone()), change_cause })
 }
 
@@ -174,6 +181,14 @@ pub(super) mod tests {
             "apiVersion": "apps/v1", "kind": kind.as_str(), "metadata": {"name": "shop", "uid": "u-1"},
             "spec": {"template": template_of(image, json!({}))},
         }))
+    }
+
+    #[test]
+    fn a_long_change_cause_is_cut() {
+        let (fits, long) = ("ü".repeat(CAUSE_LIMIT), "ü".repeat(CAUSE_LIMIT + 1));
+        assert_eq!(shortened(&fits), fits);
+        let short = shortened(&long);
+        assert_eq!((short.chars().count(), short.ends_with("ü…")), (CAUSE_LIMIT, true));
     }
 
     #[test]

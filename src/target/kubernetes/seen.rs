@@ -74,7 +74,9 @@ impl Seen {
         let pods = pods(kind, sight);
         self.unready.see(&pods, now);
         // Until the controller has made the new revision, nobody knows which pods are of which release.
-        let current = revision::current(&sight.workload, &revisions).map(|current| current.pod_label.as_str());
+        let revision = revision::current(&sight.workload, &revisions);
+        let current = revision.map(|current| current.pod_label.as_str());
+        let cause = revision.and_then(|current| current.change_cause.clone());
         let is_new = |pod: &&Pod| current == Some(pod.revision.as_str());
         let is_old = |pod: &&Pod| current.is_some() && !is_new(pod);
         let all = self.unready.count(pods.iter(), now);
@@ -113,7 +115,7 @@ impl Seen {
         let digest = same_images(pods.iter().filter(is_new));
         let observation = Observation {
             available,
-            current: live.as_ref().map(|live| Release { digest, ..live.release() }),
+            current: live.as_ref().map(|live| Release { digest, cause, ..live.release() }),
             untold,
             gone: None,
             rolling_out: matches!(state, Rollout::UnderWay(_)),

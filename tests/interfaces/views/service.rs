@@ -164,7 +164,7 @@ pub(crate) fn healthy() -> ServiceView {
 pub(crate) fn deploys() -> DeploysView {
     let deploy = |number, version: &str, at, source, standing, why: &str, by: Option<&str>| DeployView {
         number,
-        release: Release::of(version),
+        release: Release { cause: (number == 2).then(|| "a fix".to_owned()), ..Release::of(version) },
         at,
         source,
         by: by.map(str::to_owned),
