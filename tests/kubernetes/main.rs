@@ -5,6 +5,7 @@ mod alone;
 mod bed;
 mod configuration;
 mod deployed;
+mod expired;
 mod faults;
 mod ingress;
 mod inside;
