@@ -1,6 +1,6 @@
 //! Watches that the API server has forgotten: 410, "too old resource version".
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use backstop::config::form::KubernetesTarget;
 
@@ -8,6 +8,7 @@ use super::{
     bed::{Bed, current, until},
     is_settled_at,
     proxy::{Asked, Fate, Proxy},
+    watched::PATIENCE,
 };
 
 fn is_watch(asked: &Asked) -> bool {
@@ -36,10 +37,19 @@ async fn a_watch_that_has_expired_is_begun_anew_after_a_list_and_misses_nothing(
     let seen = until(&target, "the second release", is_settled_at("1.4.3")).await;
     assert_eq!(current(&seen), "1.4.3");
     for kind in ["deployments", "replicasets", "pods"] {
-        let asked: Vec<Asked> =
-            proxy.asked().into_iter().skip(before).filter(|one| one.path.ends_with(&format!("/{kind}"))).collect();
-        let expired = asked.iter().position(|one| one.answered == 410).expect("one has expired");
-        let [list, watch] = &asked[expired + 1..=expired + 2] else { panic!("{asked:#?}") };
-        assert!(is_watch(&asked[expired]) && !is_watch(list) && is_watch(watch), "{kind}: {asked:#?}");
+        let is_its = |one: &Asked| one.path.ends_with(&format!("/{kind}"));
+        let after = || -> Vec<Asked> {
+            let asked: Vec<Asked> = proxy.asked().into_iter().skip(before).filter(is_its).collect();
+            let expired = asked.iter().position(|one| one.answered == 410).expect("one has expired");
+            asked[expired..].to_vec()
+        };
+        let is_begun_anew = async {
+            while after().len() < 3 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, is_begun_anew).await.expect("it is begun anew");
+        let [expired, list, watch, ..] = &after()[..] else { panic!("{:#?}", after()) };
+        assert!(is_watch(expired) && !is_watch(list) && is_watch(watch), "{kind}: {:#?}", after());
     }
 }
