@@ -55,12 +55,11 @@ async fn what_argo_cd_does_not_end_is_told_and_nothing_is_written() {
     let (bed, _controller, target) = suspended_while_it_runs("operation-hangs").await;
     let outcome = bed.operate(&target, switch("1.4.3", "1.4.2"), 5).await;
     let expected = format!(
-        "roll back beside the Argo CD Application {}/shop: its operation is Running since 2026-01-07T10:30:00Z: waiting for \
-         healthy state of apps/Deployment/shop, and that did not end within 5s; end it there (`argocd app terminate-op \
-         shop`), or roll back there",
+        "roll back beside the Argo CD Application {}/shop, whose operation did not end within 5s (`argocd app terminate-op \
+         shop` ends it): Running since 2026-01-07T10:30:00Z: waiting for",
         bed.namespace
     );
-    assert_eq!(failed(&outcome), expected);
+    assert!(failed(&outcome).starts_with(&expected), "{outcome:?}");
     assert_eq!(image(&bed, "Deployment").await, "shop:1.4.3");
 }
 

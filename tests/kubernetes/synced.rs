@@ -307,9 +307,10 @@ async fn reconcile(
         let status = json!({"status": status});
         let _later = api.patch_status("shop", &PatchParams::default(), &Patch::Merge(status)).await;
     };
+    // In this order: a rollback that is seen was made after the suspension, which is seen then, too.
+    let Ok(live) = deployments.get("shop").await else { return };
     let Ok(object) = objects.get("shop").await else { return };
     let is_on = kind.is_on(&object);
-    let Ok(live) = deployments.get("shop").await else { return };
     let live =
         live.data.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str) == Some(image.as_str());
     let annotations = json!({"metadata": {"annotations": null}});

@@ -107,9 +107,10 @@ pub enum KubernetesError {
         why: String,
     },
     /// The controller that owns the workload is at it, and what is written meanwhile might be overwritten.
+    // What ends it comes before what its controller says of it: that may be long, and is cut.
     #[error(
-        "roll back beside {owner}: {doing}, and that did not end within {limit:?}; end it there (`argocd app terminate-op \
-         {name}`), or roll back there"
+        "roll back beside {owner}, whose operation did not end within {limit:?} (`argocd app terminate-op {name}` ends it): \
+         {doing}"
     )]
     UnderWay {
         /// Whose.

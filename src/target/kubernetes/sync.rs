@@ -222,15 +222,15 @@ fn is_on(kind: Kind, object: &DynamicObject) -> bool {
     }
 }
 
-/// What an Argo CD Application has under way, in words. It is asked for by `operation`, which goes away when it has ended.
+/// What an Argo CD Application has under way, in words that follow "its operation:". It is asked for by `operation`, which goes away when it has ended.
 pub(super) fn under_way(application: &DynamicObject) -> Option<String> {
     let of_state = |name: &str| text(application, &format!("/status/operationState/{name}"));
     let phase = of_state("phase").filter(|phase| ["Running", "Terminating"].contains(phase));
     let is_asked_for = field(application, "/operation").is_some_and(|operation| !operation.is_null());
-    let Some(phase) = phase else { return is_asked_for.then(|| "its operation is about to begin".to_owned()) };
+    let Some(phase) = phase else { return is_asked_for.then(|| "about to begin".to_owned()) };
     let since = of_state("startedAt").map(|at| format!(" since {at}")).unwrap_or_default();
     let message = of_state("message").filter(|message| !message.is_empty());
-    Some(format!("its operation is {phase}{since}{}", message.map(|one| format!(": {one}")).unwrap_or_default()))
+    Some(format!("{phase}{since}{}", message.map(|one| format!(": {one}")).unwrap_or_default()))
 }
 
 /// A merge patch that makes it what it was before we changed it, or is.

@@ -350,15 +350,15 @@ fn an_operation_is_under_way_from_when_it_is_asked_for_until_it_has_ended() {
         (Value::Null, state("Succeeded"), None),
         (Value::Null, state("Failed"), None),
         (Value::Null, state("Error"), None),
-        (sync(), Value::Null, Some("its operation is about to begin")),
+        (sync(), Value::Null, Some("about to begin")),
         // The state of the one before.
-        (sync(), state("Succeeded"), Some("its operation is about to begin")),
-        (sync(), state("Running"), Some("its operation is Running since 2026-09-21T14:13:20Z")),
-        (Value::Null, state("Running"), Some("its operation is Running since 2026-09-21T14:13:20Z")),
+        (sync(), state("Succeeded"), Some("about to begin")),
+        (sync(), state("Running"), Some("Running since 2026-09-21T14:13:20Z")),
+        (Value::Null, state("Running"), Some("Running since 2026-09-21T14:13:20Z")),
         (
             sync(),
             json!({"phase": "Terminating", "message": "waiting for healthy state of apps/Deployment/shop"}),
-            Some("its operation is Terminating: waiting for healthy state of apps/Deployment/shop"),
+            Some("Terminating: waiting for healthy state of apps/Deployment/shop"),
         ),
     ] {
         let mut application = application("c1", "Synced");
