@@ -201,7 +201,7 @@ impl<T> Asked<T> {
     /// What copies show that this did not is newer, or named by what is.
     fn is_shown_by(&self, copies: &Versions) -> bool {
         let is_shown = |(object, asked): (&Object, &Found)| match copies.get(object) {
-            Some(copied) => copied.is_as_new_as(asked),
+            Some(found) => found.is_as_new_as(asked),
             None => *object != Object::Workload,
         };
         self.versions.iter().all(is_shown)
