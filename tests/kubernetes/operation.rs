@@ -6,9 +6,11 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{
-    bed::{Bed, switch},
-    done, failed, image, overtaken,
+    bed::{Bed, switch, until},
+    done, failed, image, is_settled_at, overtaken,
+    proxy::{Fate, Part, Proxy},
     synced::{Controller, Kind, synced, watched},
+    watched::{Service, Watch},
 };
 
 /// Argo CD begins an operation, or goes on with one.
@@ -92,4 +94,37 @@ async fn the_daemon_suspends_waits_for_what_was_begun_and_rolls_back() {
     let incident = watch.verified("shop-1").await;
     assert_eq!(incident["plans"].as_array().map(Vec::len), Some(1), "{incident:#}");
     assert_eq!(image(&bed, "Deployment").await, "shop:1.4.2");
+}
+
+/// The watches die at the very write that suspends the sync, and nobody can know for a minute; `fate` is what becomes of it.
+async fn watches_dead_at_the_suspension(name: &str, fate: Fate) {
+    let bed = Bed::new(name).await;
+    bed.workload("Deployment", "shop:1.4.2").await;
+    until(&bed.target("Deployment"), "the first release", is_settled_at("1.4.2")).await;
+    let controller = Controller::begin(&bed, Kind::Application, "c1", "shop:1.4.2").await;
+    let proxy = Proxy::begin(&bed.client).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let kubeconfig = proxy.kubeconfig(directory.path());
+    let target = format!("deployment: shop, kubeconfig: '{}'", kubeconfig.display());
+    let watch = Watch::configured(&bed, &Service::begin(), &target, ", gitops: suspend");
+    watch.trusts("1.4.2").await;
+    proxy.watches_dead_from(Part::Sync, fate);
+    controller.commit("c2", "shop:1.4.3-crash");
+    let incident = watch.verified("shop-1").await;
+    assert_eq!(incident["plans"].as_array().map(Vec::len), Some(1), "{incident:#}");
+    assert!(!incident.to_string().contains("sync_not_held"), "{incident:#}");
+    let written = |part: Part| proxy.asked().iter().filter(|one| one.is(part)).count();
+    assert_eq!((written(Part::Sync), written(Part::Template)), (1, 1));
+    assert!(!controller.is_on().await);
+    assert_eq!(image(&bed, "Deployment").await, "shop:1.4.2");
+}
+
+#[tokio::test]
+async fn a_watch_that_died_unnoticed_before_a_suspension_is_not_believed_to_show_that_somebody_lifted_it() {
+    watches_dead_at_the_suspension("dead-sync", Fate::Passes).await;
+}
+
+#[tokio::test]
+async fn nor_is_it_where_the_answer_to_the_suspension_was_lost() {
+    watches_dead_at_the_suspension("dead-lost-sync", Fate::Lost).await;
 }

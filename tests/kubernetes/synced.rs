@@ -219,7 +219,7 @@ impl Drop for Controller {
 }
 
 impl Controller {
-    async fn begin(bed: &Bed, kind: Kind, revision: &str, image: &str) -> Self {
+    pub(crate) async fn begin(bed: &Bed, kind: Kind, revision: &str, image: &str) -> Self {
         define(&bed.client).await;
         bed.change("apps", "Deployment", "shop", json!({"metadata": kind.mark(&bed.namespace)})).await;
         let objects = api(&bed.client, &bed.namespace, kind.resource());
@@ -271,7 +271,7 @@ impl Controller {
     }
 
     /// A commit.
-    fn commit(&self, revision: &str, image: &str) {
+    pub(crate) fn commit(&self, revision: &str, image: &str) {
         *self.git.lock().expect("nobody panicked") = (revision.to_owned(), image.to_owned());
     }
 
