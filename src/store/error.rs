@@ -1,7 +1,11 @@
 //! What can go wrong with the store.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
+use super::file::open_error;
 use crate::core::{
     durable::{FoldError, SnapshotError},
     event::Sequence,
@@ -46,6 +50,23 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
         /// Why, and what to do.
+        reason: String,
+    },
+    /// The file holds no database: it never did, or its first page is damaged.
+    #[error(
+        "open the store {path}: it is not an SQLite database, or its head is damaged; restore it, or name another file as \
+         `store.path`"
+    )]
+    NoDatabase {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The disk does not give what is in the file.
+    #[error("read the store {path}: {reason}; look at its disk")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What `SQLite` says.
         reason: String,
     },
     /// Its lock cannot be made.
@@ -170,6 +191,30 @@ impl StoreError {
             | Self::Fold(_) => true,
             Self::Database { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt),
             _ => false,
+        }
+    }
+
+    /// The same error about a file that was this store before: what might else be a wrong path is damage then.
+    pub(super) fn of_known_store(self, path: &Path) -> Self {
+        let corrupt = |reason: String| Self::Corrupt { path: path.to_owned(), reason };
+        match self {
+            Self::NoDatabase { .. } => corrupt("its head is damaged: it is no SQLite database any more".to_owned()),
+            Self::Unreadable { reason, .. } => corrupt(format!("{reason}; look at its disk")),
+            Self::Database { doing, source } => match open_error(path, &source) {
+                error @ (Self::NoDatabase { .. } | Self::Unreadable { .. }) => error.of_known_store(path),
+                _ => Self::Database { doing, source },
+            },
+            error => error,
+        }
+    }
+
+    /// Whether an inspection that ended so has found something out about the store. One that lacked a descriptor, memory
+    /// or a lock has not: what is written meanwhile is as good as before.
+    pub(super) fn is_finding(&self) -> bool {
+        match self {
+            Self::Open { .. } | Self::Lock { .. } | Self::Gone => false,
+            Self::Database { .. } => self.is_damage(),
+            _ => true,
         }
     }
 

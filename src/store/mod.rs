@@ -3,6 +3,7 @@
 mod compaction;
 mod damaged;
 mod error;
+mod file;
 mod owner;
 mod recovery;
 mod restore;
@@ -14,10 +15,11 @@ use std::sync::Arc;
 pub use compaction::{CompactionBounds, Tidied};
 pub use damaged::DamagedStore;
 pub use error::StoreError;
+pub use file::has_no_room;
 #[cfg(test)]
 pub(crate) use recovery::checksum;
 pub use restore::Restored;
-pub use sqlite::{SqliteStore, has_no_room};
+pub use sqlite::SqliteStore;
 pub use thread::{StoreEvent, StoreHandle, spawn};
 
 use crate::core::{entry::Entry, event::Sequence};

@@ -46,6 +46,10 @@ impl Snapshot {
 impl SqliteStore {
     /// The state as it is after the last entry, all of it read as of one moment.
     pub fn recover(&self) -> Result<Durable, StoreError> {
+        self.fold().map_err(|error| error.of_known_store(&self.path))
+    }
+
+    fn fold(&self) -> Result<Durable, StoreError> {
         let connection = self.readable()?;
         // Nothing is written: it holds the moment, beside a daemon that writes on and deletes what a snapshot covers.
         let moment = connection.unchecked_transaction().map_err(StoreError::read)?;

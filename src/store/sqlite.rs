@@ -3,10 +3,9 @@
 use std::{
     fs::{self, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
@@ -15,6 +14,7 @@ use uuid::Uuid;
 use super::{
     Journal, StoreError,
     compaction::{self, Compaction, INCREMENTAL, Tidied},
+    file::{LOG_LIMIT_BYTES, connect, connect_immutable, examine, identity, open_error},
     owner::{Owner, beside},
     recovery::{checksum, covered, read_entries, verify},
     restore,
@@ -34,12 +34,6 @@ const SCHEMA_VERSION: i64 = 3;
 /// The steps from each schema to the next; the first leads from schema 1. Each runs in one transaction with the mark of
 /// the schema that it leads to, so that a store is never between two.
 const MIGRATIONS: [&str; 2] = [SNAPSHOT_SCHEMA, CHECKSUM_SCHEMA];
-
-/// How long a statement waits for a reader's checkpoint lock. Short: the store's thread tries again by itself.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// The write-ahead log is cut to this after a checkpoint; without it one burst would keep its size for ever.
-const LOG_LIMIT_BYTES: i64 = 4 * 1024 * 1024;
 
 const SCHEMA: &str = "
     CREATE TABLE journal (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT;
@@ -79,9 +73,15 @@ impl SqliteStore {
     /// whose file system is not mounted must not begin anew.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         examine(path, true)?;
-        let mut owner = Owner::of(path)?;
+        let owner = Owner::of(path)?;
+        let before = owner.last_opened();
+        Self::open_owned(path, owner).map_err(|error| if before.is_some() { error.of_known_store(path) } else { error })
+    }
+
+    fn open_owned(path: &Path, mut owner: Owner) -> Result<Self, StoreError> {
         restore::refuse_cut_short(path)?;
         restore::refuse_other_log(path, owner.last_opened())?;
+        refuse_emptied(path, owner.last_opened())?;
         let refused = |error: io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
         OpenOptions::new()
             .append(true)
@@ -92,6 +92,9 @@ impl SqliteStore {
             .map_err(refused)?;
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         if is_empty(path, &connection)? {
+            if let Some(before) = owner.last_opened() {
+                return Err(emptied(path, before));
+            }
             make(&mut connection).map_err(StoreError::write)?;
         }
         Self::check(path, &connection)?;
@@ -113,8 +116,15 @@ impl SqliteStore {
     pub fn open_without_room(path: &Path) -> Result<Self, StoreError> {
         examine(path, false)?;
         let owner = Owner::of(path)?;
+        let before = owner.last_opened();
+        let opened = Self::open_owned_without_room(path, owner);
+        opened.map_err(|error| if before.is_some() { error.of_known_store(path) } else { error })
+    }
+
+    fn open_owned_without_room(path: &Path, owner: Owner) -> Result<Self, StoreError> {
         restore::refuse_cut_short(path)?;
         restore::refuse_other_log(path, owner.last_opened())?;
+        refuse_emptied(path, owner.last_opened())?;
         // Without a log all of it is in the file, which nobody else writes: then it is read without the files that SQLite
         // would make beside it.
         let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
@@ -287,8 +297,9 @@ impl Journal for SqliteStore {
     }
 
     fn inspect(&mut self) -> Result<(), StoreError> {
-        let inspected = self.inspect_anew();
-        if inspected.is_err() {
+        let inspected = self.inspect_anew().map_err(|error| error.of_known_store(&self.path));
+        // Where nothing was found out, the connection that works is kept: perhaps none could be opened in its place.
+        if inspected.as_ref().is_err_and(StoreError::is_finding) {
             self.connection = None;
         }
         inspected
@@ -345,70 +356,22 @@ pub(super) fn check_pages(path: &Path, connection: &Connection) -> Result<(), St
     Err(StoreError::Corrupt { path: path.to_owned(), reason: finding.to_owned() })
 }
 
-/// What `SQLite` would say of a path that is no database file is of little help.
-fn examine(path: &Path, may_be_made: bool) -> Result<(), StoreError> {
-    let refused = |reason: String| Err(StoreError::Open { path: path.to_owned(), reason });
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(_) => refused("it is not an ordinary file; name a file as `store.path`".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let directory = atomic::parent(path);
-            if !directory.is_dir() {
-                return refused(format!("its directory {} is not there; make it or mount it", directory.display()));
-            }
-            if may_be_made { Ok(()) } else { Err(StoreError::Absent { path: path.to_owned() }) }
+/// Refuses an empty file where a store was opened before: a new one would begin without its pauses, pins and open plans.
+/// Where no file is there, somebody took it away, and may want a new one.
+fn refuse_emptied(path: &Path, last_opened: Option<Uuid>) -> Result<(), StoreError> {
+    match (fs::metadata(path), last_opened) {
+        (Ok(metadata), Some(before)) if metadata.len() == 0 => Err(emptied(path, before)),
+        (Err(error), Some(before)) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::warn!(installation = %before, "the store that was opened here last is gone; a new one is begun");
+            Ok(())
         }
-        Err(error) => refused(error.to_string()),
+        _ => Ok(()),
     }
 }
 
-fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
-    let failed = |error: rusqlite::Error| open_error(path, &error);
-    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    Ok(connection)
-}
-
-/// As [`connect`], for reading a file that nobody writes meanwhile, and nothing beside it.
-fn connect_immutable(path: &Path) -> Result<Connection, StoreError> {
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-    const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
-    let encoded = percent_encoding::percent_encode(path.as_os_str().as_encoded_bytes(), SPECIAL);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags).map_err(|error| open_error(path, &error))
-}
-
-/// Whether the file system of the store has no room for what goes with it, or takes no writes.
-pub fn has_no_room(path: &Path) -> bool {
-    let Ok(system) = rustix::fs::statvfs(atomic::parent(path)) else { return false };
-    let is_read_only = system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
-    is_read_only || room(path).is_some_and(|room| room < LOG_LIMIT_BYTES.unsigned_abs())
-}
-
-fn open_error(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let reason = match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => {
-            "it is not an SQLite database, or its head is damaged; restore it, or name another file as `store.path`"
-                .to_owned()
-        }
-        Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
-            return StoreError::Corrupt { path: path.to_owned(), reason: error.to_string() };
-        }
-        // So it looks where there is no room for the files that go with it.
-        Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen) => match room(path) {
-            Some(room) if room < LOG_LIMIT_BYTES.unsigned_abs() => {
-                format!("{error}; its file system is full: {} KiB are left", room / 1024)
-            }
-            _ => error.to_string(),
-        },
-        _ => error.to_string(),
-    };
-    StoreError::Open { path: path.to_owned(), reason }
-}
-
-/// Bytes that may still be written to the file system of `path`.
-fn room(path: &Path) -> Option<u64> {
-    rustix::fs::statvfs(path).ok().map(|system| system.f_bavail.saturating_mul(system.f_frsize))
+fn emptied(path: &Path, before: Uuid) -> StoreError {
+    let reason = format!("it is empty, and held the journal of installation {before} (to begin anew, remove it)");
+    StoreError::Corrupt { path: path.to_owned(), reason }
 }
 
 /// Whether nobody has written anything yet.
@@ -473,10 +436,6 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 
 pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 pub(super) fn sequence(row_id: i64) -> Sequence {

@@ -240,6 +240,77 @@ fn a_file_that_was_replaced_is_noticed() {
     assert_eq!(everything(&store).len(), 2);
 }
 
+/// What can be done to a store's file, and what is said of that.
+type Damage = (&'static str, fn(&Path), &'static str);
+
+const DAMAGED_HEADS: [Damage; 4] = [
+    ("a first page of nothing", |path| write_head(path, &[0; 4096]), "its head is damaged"),
+    ("a torn first page", |path| write_head(path, &[0x55; 512]), "its head is damaged"),
+    ("nothing in it", |path| fs::write(path, "").expect("written"), "it is empty"),
+    ("a database that nobody has written to", |path| empty_database(path), "it is empty"),
+];
+
+fn write_head(path: &Path, head: &[u8]) {
+    let mut content = fs::read(path).expect("read");
+    content[..head.len()].copy_from_slice(head);
+    fs::write(path, content).expect("written");
+}
+
+fn empty_database(path: &Path) {
+    fs::remove_file(path).expect("it was there");
+    raw(path).execute_batch("CREATE TABLE a (b); DROP TABLE a").expect("written");
+}
+
+#[test]
+fn a_store_whose_head_is_damaged_is_a_damaged_store_where_it_was_opened_before() {
+    for (what, damage, why) in DAMAGED_HEADS {
+        let (_directory, path) = place();
+        let mut store = SqliteStore::open(&path).expect("made");
+        store.append(&batch(&[(1, "one")])).expect("appended");
+        drop(store);
+        damage(&path);
+        let there = fs::read(&path).expect("read");
+        let error = SqliteStore::open(&path).expect_err("no store any more");
+        let said = error.to_string();
+        assert!(error.is_damage() && said.contains(why) && said.contains("store restore"), "{what}: {said}");
+        let error = SqliteStore::open_without_room(&path).expect_err("nor to be read");
+        assert!(error.is_damage(), "{what}: {error}");
+        assert_eq!(fs::read(&path).expect("read"), there, "{what}: it may still be saved by somebody");
+        // Nothing says that a store was here: the path may be a wrong one, and what is empty is a new one.
+        fs::remove_file(beside(&path, ".lock")).expect("it was there");
+        match SqliteStore::open(&path) {
+            Ok(store) => assert!(why.contains("empty") && store.last() == Sequence(0), "{what}"),
+            Err(error) => assert!(!error.is_damage() && why.contains("head"), "{what}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_store_that_was_taken_away_is_begun_anew() {
+    let (_directory, path) = place();
+    drop(SqliteStore::open(&path).expect("made"));
+    fs::remove_file(&path).expect("it was there");
+    assert_eq!(SqliteStore::open(&path).expect("made").last(), Sequence(0));
+}
+
+/// No file gives this error by itself: the disk below it must be broken.
+#[test]
+fn a_disk_that_does_not_give_the_content_is_damage_of_a_known_store() {
+    let (_directory, path) = place();
+    let broken = || {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_READ);
+        rusqlite::Error::SqliteFailure(code, None)
+    };
+    for error in [open_error(&path, &broken()), StoreError::read(broken())] {
+        assert!(!error.is_damage(), "of a store that nobody knows it says nothing: {error}");
+        let error = error.of_known_store(&path);
+        assert!(error.is_damage() && error.to_string().contains("look at its disk"), "{error}");
+    }
+    let busy = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None);
+    let error = StoreError::read(busy).of_known_store(&path);
+    assert!(!error.is_damage() && !error.is_finding(), "{error}");
+}
+
 #[test]
 fn a_journal_damaged_while_in_use_is_told() {
     let (_directory, path) = place();

@@ -118,18 +118,30 @@ impl Inspection {
     fn inspect(&mut self, store: &mut impl Journal) -> Result<(), StoreError> {
         let inspected = store.inspect();
         self.at = Instant::now() + self.every;
-        self.is_damaged = inspected.is_err();
+        match &inspected {
+            Ok(()) => self.is_damaged = false,
+            Err(error) if error.is_finding() => self.is_damaged = true,
+            // Nothing was found out: it is for what it was taken before.
+            Err(_) => {}
+        }
         inspected
     }
 
     /// Inspects it, and tells what came of that: damage, or that what was damaged is well again.
     fn inspect_idle(&mut self, store: &mut impl Journal, events: &impl Fn(StoreEvent)) {
         let was_damaged = self.is_damaged;
-        let found = self.inspect(store).and_then(|()| if was_damaged { store.prove_writable() } else { Ok(()) });
-        self.is_damaged = found.is_err();
+        let found = self.inspect(store).and_then(|()| {
+            // What cannot be written is not well yet.
+            let proven = if was_damaged { store.prove_writable() } else { Ok(()) };
+            self.is_damaged = proven.is_err();
+            proven
+        });
         match found {
             Ok(()) if was_damaged => events(StoreEvent::Works),
             Ok(()) => {}
+            Err(error) if !self.is_damaged => {
+                tracing::warn!("failed to inspect the store, which says nothing about it: failed to {error}");
+            }
             Err(error) => events(StoreEvent::Failing(Reason::new(&error.to_string()))),
         }
     }
@@ -327,6 +339,37 @@ mod tests {
         let all: Vec<_> = std::iter::from_fn(|| told.recv().ok().filter(is_damage)).collect();
         assert!(all.len() <= 4, "{all:?}");
         assert!(handle.close(), "and it is written in the end");
+    }
+
+    /// A store that has no descriptor for an inspection.
+    struct Uninspected;
+
+    impl Journal for Uninspected {
+        fn append(&mut self, _: &[(Sequence, Arc<Entry>)]) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn prove_writable(&mut self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn inspect(&mut self) -> Result<(), StoreError> {
+            Err(StoreError::Open { path: "backstop.db".into(), reason: "unable to open database file".to_owned() })
+        }
+    }
+
+    #[test]
+    fn an_inspection_that_finds_nothing_out_holds_nothing_up() {
+        let (tell, told) = channel();
+        let every = Duration::from_millis(1);
+        let handle = spawn_with(Uninspected, every, move |event| tell.send(event).expect("the test listens"));
+        for number in 1..=20 {
+            std::thread::sleep(2 * every);
+            handle.append(batch(number..=number)).expect("queued");
+            let next = told.recv_timeout(Duration::from_secs(60)).expect("told");
+            assert_eq!(next, StoreEvent::Committed(Sequence(number)));
+        }
+        assert!(handle.close());
     }
 
     /// A store that is whole at every second inspection, and whose first proof fails.

@@ -211,16 +211,30 @@ fn a_store_that_is_damaged_while_in_use_stops_acting_and_not_watching() {
 
 #[test]
 fn a_store_that_is_damaged_at_the_start_is_told_and_left_alone() {
+    is_told_at_the_start_and_left_alone(|store| store[4096..].fill(0x55), "malformed");
+}
+
+#[test]
+fn a_store_whose_first_page_is_lost_is_told_at_the_start_and_left_alone() {
+    is_told_at_the_start_and_left_alone(|store| store[..4096].fill(0), "its head is damaged");
+}
+
+#[test]
+fn a_store_that_is_empty_all_at_once_is_told_at_the_start_and_not_begun_anew() {
+    is_told_at_the_start_and_left_alone(Vec::clear, "it is empty");
+}
+
+fn is_told_at_the_start_and_left_alone(damage: fn(&mut Vec<u8>), why: &str) {
     let world = releases();
     let mut daemon = watched(&world);
     assert!(daemon.terminate().success());
     let store = world.path("state/backstop.db");
     let good = fs::read(&store).expect("read");
     let mut damaged = good.clone();
-    damaged[4096..].fill(0x55);
+    damage(&mut damaged);
     fs::write(&store, &damaged).expect("written");
     let mut daemon = world.watch();
-    is_told_and_nothing_is_done(&world, &mut daemon, "malformed");
+    is_told_and_nothing_is_done(&world, &mut daemon, why);
     assert!(daemon.terminate().success());
     assert_eq!(fs::read(&store).expect("read"), damaged, "it may still be saved by somebody");
     // People restore it, and heal the release.
