@@ -15,7 +15,9 @@ use super::{
     completions::Completions,
     edges::Edges,
     files::Files,
-    gathering, log, looks,
+    gathering,
+    history::HistoryKeeper,
+    log, looks,
 };
 use crate::{
     core::{
@@ -27,7 +29,6 @@ use crate::{
         page::Page,
         sample::Reason,
     },
-    record::history::History,
     serve::metrics::Metrics,
     store::StoreHandle,
 };
@@ -41,7 +42,7 @@ pub(super) struct Hands {
     pub(super) clock: Clock,
     pub(super) store: StoreHandle,
     pub(super) edges: Edges,
-    pub(super) history: Arc<History>,
+    pub(super) history: Arc<HistoryKeeper>,
     pub(super) files: Files,
     pub(super) uncommitted: Uncommitted,
     pub(super) metrics: Arc<Metrics>,
@@ -125,14 +126,9 @@ impl Hands {
         let key = attempt.key.clone();
         self.operating.insert(key.clone());
         if let Operation::Record { history } = attempt.operation {
-            let file = Arc::clone(&self.history);
+            let keeper = Arc::clone(&self.history);
             self.tasks.spawn(async move {
-                let written = tokio::task::spawn_blocking(move || file.record(&history)).await;
-                let outcome = match written {
-                    Ok(Ok(())) => OperationOutcome::Done(String::new()),
-                    Ok(Err(error)) => OperationOutcome::Failed(Reason::new(&error.to_string())),
-                    Err(error) => OperationOutcome::Failed(Reason::new(&error.to_string())),
-                };
+                let outcome = keeper.record(history).await;
                 completions.send(Event::OperationEnded { key, outcome });
             });
             return;
@@ -166,13 +162,7 @@ impl Hands {
     }
 
     fn keep_history(&mut self, records: Vec<HistoryRecord>) {
-        let file = Arc::clone(&self.history);
-        self.tasks.spawn(async move {
-            let kept = tokio::task::spawn_blocking(move || file.keep(&records)).await;
-            if let Ok(Err(error)) = kept {
-                tracing::error!("failed to {error}; the next start tries again");
-            }
-        });
+        self.tasks.spawn(Arc::clone(&self.history).keep(records));
     }
 
     fn deliver(&mut self, page: Arc<Page>, channel: ChannelName, attempt: u32) {

@@ -9,6 +9,7 @@ mod effects;
 mod exchange;
 mod files;
 mod gathering;
+mod history;
 mod log;
 mod looks;
 mod manager;

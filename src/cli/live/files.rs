@@ -31,7 +31,7 @@ pub(super) fn looks(config: &Arc<Config>) -> Vec<Look> {
         }),
         of("history.file", |config, place| {
             let fit = History::new(&config.history).looks_fit();
-            let mend = "mend the file or its directory: the daemon does not start so";
+            let mend = "mend the file or its directory: no rollback can be put on record so";
             fit.err().map(|error| Finding::fails(place, format!("failed to {error}"), mend)).into_iter().collect()
         }),
     ]

@@ -101,7 +101,11 @@ fn history_is_fit(view: &View<'_>, sink: &mut Sink) {
     if let Err(error) = History::new(&file.value).looks_fit() {
         let default = if file.written { "" } else { ", by default" };
         let message = format!("{}{default}: failed to {error}", view.path_of("file"));
-        sink.warn(&file.span, message, "the daemon does not start so: no rollback could be put on record");
+        sink.warn(
+            &file.span,
+            message,
+            "the daemon starts all the same: until it is mended no rollback can be put on record",
+        );
     }
 }
 

@@ -38,6 +38,7 @@ const OUTBOX_DEPTH: &str = "backstop_outbox_depth";
 const OUTBOX_AGE: &str = "backstop_outbox_oldest_age_seconds";
 const DELIVERIES: &str = "backstop_deliveries_total";
 const HEARTBEAT: &str = "backstop_heartbeat_last_success_timestamp_seconds";
+const HISTORY: &str = "backstop_history_writable";
 const LOST_LINES: &str = "backstop_log_lines_lost_total";
 const LATE: &str = "backstop_late_samples_total";
 const RELOADS: &str = "backstop_config_reloads_total";
@@ -69,6 +70,7 @@ struct Handles {
     outbox_depth: Gauge,
     outbox_age: Gauge,
     heartbeat: Gauge,
+    history: Gauge,
     late: Counter,
     lost_lines: Counter,
 }
@@ -107,6 +109,8 @@ impl Metrics {
             handles.outbox_depth.set(0.0);
             handles.outbox_age.set(0.0);
             handles.heartbeat.set(0.0);
+            // Until it was looked at, nothing speaks against it.
+            handles.history.set(1.0);
             handles.late.increment(0);
             handles.lost_lines.increment(0);
             handles
@@ -194,6 +198,11 @@ impl Metrics {
         self.handles().heartbeat.set(at.as_millis() as f64 / 1000.0);
     }
 
+    /// The history was looked at: whether a rollback could be put on record.
+    pub fn history_fit(&self, is_fit: bool) {
+        self.handles().history.set(f64::from(u8::from(is_fit)));
+    }
+
     /// A configuration was loaded again, or refused.
     pub fn config_reload(&self, applied: bool) {
         let outcome = if applied { "applied" } else { "refused" };
@@ -237,6 +246,7 @@ impl Handles {
             outbox_depth: gauge!(OUTBOX_DEPTH),
             outbox_age: gauge!(OUTBOX_AGE),
             heartbeat: gauge!(HEARTBEAT),
+            history: gauge!(HISTORY),
             late: counter!(LATE),
             lost_lines: counter!(LOST_LINES),
         }
@@ -268,6 +278,7 @@ fn describe() {
     describe_gauge!(OUTBOX_AGE, Unit::Seconds, "Age of the oldest page that waits for a channel.");
     describe_counter!(DELIVERIES, "Tries at delivering a page, by outcome: delivered, retry, refused.");
     describe_gauge!(HEARTBEAT, Unit::Seconds, "When the last heartbeat arrived, in Unix time; 0 before the first.");
+    describe_gauge!(HISTORY, "1 if a rollback could be put on record, 0 if the history file is damaged or away.");
     describe_counter!(LOST_LINES, "Lines of the log that were lost, since standard error took nothing.");
     describe_counter!(LATE, "Samples that came too late for their window.");
     describe_counter!(RELOADS, "Configurations loaded again, by outcome: applied, refused.");

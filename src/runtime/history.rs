@@ -1,0 +1,169 @@
+//! The history file while the daemon runs. It belongs to people, so it may be damaged, or away, at any time: the watch goes
+//! on, rollbacks are made, and what could not be put on record is once it can.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::task::spawn_blocking;
+
+use crate::{
+    core::{
+        operation::{HistoryRecord, OperationOutcome},
+        sample::Reason,
+    },
+    record::history::{History, HistoryError},
+    serve::metrics::Metrics,
+};
+
+/// How often it is looked whether a rollback could be put on record. Reading it costs a millisecond, and whoever has just
+/// mended it need not wait for long.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Records that wait for the file to be mended. More rollbacks nobody makes in that time; and a start puts on record what
+/// the journal has of them.
+const WAITING_LIMIT: usize = 1024;
+
+/// The history file, and what it did not take.
+#[derive(Debug)]
+pub(super) struct HistoryKeeper {
+    file: History,
+    waiting: Mutex<Vec<HistoryRecord>>,
+    metrics: Arc<Metrics>,
+}
+
+impl HistoryKeeper {
+    pub(super) fn new(file: History, metrics: Arc<Metrics>) -> Self {
+        Self { file, waiting: Mutex::default(), metrics }
+    }
+
+    /// Puts a rollback on record, as a step of its plan.
+    pub(super) async fn record(self: Arc<Self>, record: HistoryRecord) -> OperationOutcome {
+        match spawn_blocking(move || self.file.record(&record)).await {
+            Ok(Ok(())) => OperationOutcome::Done(String::new()),
+            Ok(Err(error)) => OperationOutcome::Failed(Reason::new(&error.to_string())),
+            Err(error) => OperationOutcome::Failed(Reason::new(&error.to_string())),
+        }
+    }
+
+    /// Puts on record what is not there yet, now or once the file takes it.
+    pub(super) async fn keep(self: Arc<Self>, records: Vec<HistoryRecord>) {
+        let kept = spawn_blocking(move || {
+            let kept = self.file.keep(&records);
+            if kept.is_err() {
+                self.wait_with(records);
+            }
+            kept
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::error!("failed to {error}; it is tried again");
+        }
+    }
+
+    fn wait_with(&self, records: Vec<HistoryRecord>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(records);
+        let too_many = waiting.len().saturating_sub(WAITING_LIMIT);
+        if too_many > 0 {
+            tracing::error!("{too_many} rollbacks wait for the next start to be put on record");
+            waiting.drain(..too_many);
+        }
+    }
+
+    /// Looks at the file for as long as this is polled, and tells when that changes. A file system that hangs holds up
+    /// nothing but this.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let mut was_fit = None;
+        loop {
+            let keeper = Arc::clone(&self);
+            let looked = spawn_blocking(move || keeper.look(was_fit == Some(true))).await;
+            // Only a panic, or the end of the process.
+            let Ok(looked) = looked else { return };
+            self.metrics.history_fit(looked.is_ok());
+            match &looked {
+                Err(error) if was_fit != Some(false) => {
+                    tracing::error!("failed to {error}; until then no rollback can be put on record");
+                }
+                Ok(()) if was_fit == Some(false) => tracing::info!("rollbacks can be put on record again"),
+                _ => {}
+            }
+            was_fit = Some(looked.is_ok());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Whether a rollback could be put on record. Of a file that was fit it is asked without making anything.
+    fn look(&self, was_fit: bool) -> Result<(), HistoryError> {
+        if was_fit {
+            self.file.looks_fit()?
+        } else {
+            self.file.check()?
+        }
+        let records = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if records.is_empty() {
+            return Ok(());
+        }
+        let kept = self.file.keep(&records);
+        if kept.is_err() {
+            self.wait_with(records);
+        }
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::core::policy::{Escalation, Policy};
+
+    fn keeper(path: &Path) -> Arc<HistoryKeeper> {
+        let policy = Policy {
+            services: Vec::new(),
+            channels: Vec::new(),
+            escalation: Escalation::default(),
+            keep: Duration::from_secs(90 * 86_400),
+            checks_itself: false,
+        };
+        Arc::new(HistoryKeeper::new(History::new(path), Arc::new(Metrics::new(&policy).expect("metrics"))))
+    }
+
+    fn says(keeper: &HistoryKeeper, line: &str) -> bool {
+        keeper.metrics.render().lines().any(|there| there == line)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_damaged_history_did_not_take_is_put_on_record_once_it_is_mended() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("history.json");
+        fs::write(&path, "{\"rollbacks\": [").expect("written");
+        let keeper = keeper(&path);
+        let watch = tokio::spawn(Arc::clone(&keeper).watch());
+        let record = HistoryRecord {
+            date: "2026-05-28T20:26:40Z".to_owned(),
+            version_from: "v2".to_owned(),
+            version_to: "v1".to_owned(),
+            reason: "it was down".to_owned(),
+            duration_minutes: 2,
+            root_cause: String::new(),
+            post_mortem_link: String::new(),
+            service: "shop".to_owned(),
+            incident: "shop-1".to_owned(),
+            outcome: "verified".to_owned(),
+        };
+        let outcome = Arc::clone(&keeper).record(record.clone()).await;
+        assert!(matches!(&outcome, OperationOutcome::Failed(why) if why.as_str().contains("mend it")), "{outcome:?}");
+        Arc::clone(&keeper).keep(vec![record.clone()]).await;
+        tokio::time::sleep(2 * LOOK_EVERY).await;
+        assert!(says(&keeper, "backstop_history_writable 0"), "{}", keeper.metrics.render());
+        assert_eq!(fs::read_to_string(&path).expect("read"), "{\"rollbacks\": [", "it is not written over");
+
+        fs::write(&path, "{\"rollbacks\": []}").expect("mended");
+        tokio::time::sleep(2 * LOOK_EVERY).await;
+        assert_eq!(keeper.file.read().expect("a history"), [record]);
+        assert!(says(&keeper, "backstop_history_writable 1"), "{}", keeper.metrics.render());
+        watch.abort();
+    }
+}
