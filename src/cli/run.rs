@@ -1,6 +1,6 @@
 //! `backstop run`: the daemon.
 
-use std::{io::Write as _, path::Path, sync::Arc};
+use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -13,6 +13,10 @@ use crate::{
     config::{self, SystemSecrets},
     runtime::{self, ConfigurationFile, ContentDigest},
 };
+
+/// What still runs when the daemon has ended is waited for so long. A call into a file system that is away has no end, and
+/// whoever waited for it would keep a dead watchdog from being started again.
+const LEFT_OVER_WAIT: Duration = Duration::from_secs(1);
 
 /// Checks the configuration, binds nothing before it is right, and runs until SIGTERM or SIGINT. SIGHUP puts the
 /// configuration in force anew.
@@ -28,7 +32,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let logging = logging::start();
     let threads = runtime::runtime(&config).enable_all().build();
     let threads = threads.map_err(|error| Failure::failed(format!("start the runtime: {error}")))?;
-    threads.block_on(async {
+    let ended = threads.block_on(async {
         let shutdown = CancellationToken::new();
         end_on_signals(&shutdown)?;
         let file = ConfigurationFile { path: path.to_owned(), content, asked: Arc::default() };
@@ -39,7 +43,9 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         running.wait().await.map_err(Failure::failed)?;
         tracing::info!("stopped");
         Ok(())
-    })
+    });
+    threads.shutdown_timeout(LEFT_OVER_WAIT);
+    ended
 }
 
 /// Notifies `asked` at SIGHUP.

@@ -21,6 +21,7 @@ use super::{
     edges,
     effects::Hands,
     files::Files,
+    history::HistoryKeeper,
     log::{StoreTrouble, TargetTrouble},
     manager::{Manager, Signs},
     publish::Press,
@@ -32,7 +33,7 @@ use crate::{
     core::{durable::Durable, engine::State, event::Event, name::IncidentId, sample::Reason},
     notify::NotifyError,
     probe::{http::SetupError, net::tls::TlsError, schedule::SpawnError},
-    record::history::{History, HistoryError},
+    record::history::History,
     serve::{self, Board, ServeError, Server, board, metrics::Metrics},
     store::{self, CompactionBounds, DamagedStore, SqliteStore, StoreError, StoreEvent},
 };
@@ -51,8 +52,6 @@ pub enum RunError {
     Signals(#[from] SpawnError),
     #[error("prepare the version endpoint of {service}: {error}")]
     Version { service: String, error: SetupError },
-    #[error(transparent)]
-    History(#[from] HistoryError),
     #[error(transparent)]
     Notify(#[from] NotifyError),
     #[error("prepare TLS: {0}")]
@@ -75,6 +74,8 @@ pub enum RunError {
     Serving(std::io::Error),
     #[error("go on: the loop ended without being asked to")]
     LoopEnded,
+    #[error("serve on: the thread that serves ended without being asked to")]
+    ServingEnded,
 }
 
 /// A daemon that runs.
@@ -90,12 +91,21 @@ pub struct Running {
     /// Ends when the server has.
     served: oneshot::Receiver<()>,
     serving: DropGuard,
+    shutdown: CancellationToken,
 }
 
 impl Running {
     /// Waits until the loop ends: by shutdown, or because it had to.
-    pub async fn wait(self) -> Result<(), RunError> {
-        let ended = self.loop_task.await.unwrap_or(Err(RunError::LoopEnded));
+    pub async fn wait(mut self) -> Result<(), RunError> {
+        let ended = tokio::select! {
+            ended = &mut self.loop_task => ended.unwrap_or(Err(RunError::LoopEnded)),
+            _ = &mut self.served => {
+                // Nobody can approve, abort or pause any more. What is in flight still gets its time.
+                self.shutdown.cancel();
+                self.loop_task.await.unwrap_or(Err(RunError::LoopEnded))?;
+                return Err(RunError::ServingEnded);
+            }
+        };
         drop(self.serving);
         // The server bounds its own grace.
         let _ = self.served.await;
@@ -111,14 +121,21 @@ pub async fn start(
     file: Option<ConfigurationFile>,
     shutdown: CancellationToken,
 ) -> Result<Running, RunError> {
-    let Parts { address, board, metrics, turning, server, reloader } = assemble(config, file).await?;
-    if let Some(reloader) = reloader {
-        tokio::spawn(reloader.run(shutdown.clone()));
+    assemble(config, file).await?.begin(shutdown)
+}
+
+impl Parts {
+    /// Begins to turn and to serve.
+    fn begin(self, shutdown: CancellationToken) -> Result<Running, RunError> {
+        let Self { address, board, metrics, turning, server, reloader } = self;
+        if let Some(reloader) = reloader {
+            tokio::spawn(reloader.run(shutdown.clone()));
+        }
+        let serving = CancellationToken::new();
+        let served = serve_apart(server, serving.clone()).map_err(RunError::Serving)?;
+        let loop_task = tokio::spawn(turning.run(shutdown.clone()));
+        Ok(Running { address, board, metrics, loop_task, served, serving: serving.drop_guard(), shutdown })
     }
-    let serving = CancellationToken::new();
-    let served = serve_apart(server, serving.clone()).map_err(RunError::Serving)?;
-    let loop_task = tokio::spawn(turning.run(shutdown));
-    Ok(Running { address, board, metrics, loop_task, served, serving: serving.drop_guard() })
 }
 
 /// Serves on a thread of its own until `serving` is cancelled: however much readers ask for, no probe waits for it.
@@ -158,8 +175,9 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let prepared = edges::prepare(config, &clock)?;
     let config = &prepared.config;
     // A rollback that cannot be put on record is found out about before one is due.
-    let history = Arc::new(History::new(&config.history));
-    history.check()?;
+    let history = Arc::new(HistoryKeeper::new(History::new(&config.history), Arc::clone(&metrics)));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&history).watch());
     let listeners = serve::Listeners::open(&config.server).await?;
     let address = listeners.address().map_err(|error| ServeError::Listen { address: config.server.listen, error })?;
 
@@ -212,7 +230,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
         metrics: Arc::clone(&metrics),
         completions: completion_sender,
         replies: std::collections::BTreeMap::new(),
-        tasks: JoinSet::new(),
+        tasks,
         operating: std::collections::BTreeSet::new(),
     };
     let turning = Loop {
@@ -395,6 +413,52 @@ mod tests {
             }
         });
         waited.await.unwrap_or_else(|_| panic!("{what}: not within a minute"));
+    }
+
+    /// A journal whose thread dies at the first thing that it does.
+    struct Dying;
+
+    impl store::Journal for Dying {
+        fn append(&mut self, _: &[(Sequence, Arc<crate::core::entry::Entry>)]) -> Result<(), StoreError> {
+            panic!("a mistake in the store")
+        }
+
+        fn prove_writable(&mut self) -> Result<(), StoreError> {
+            panic!("a mistake in the store")
+        }
+
+        fn tidy(&mut self) -> store::Tidied {
+            panic!("a mistake in the store")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_whose_thread_died_ends_the_process_so_that_a_new_one_is_started() {
+        let _already_there = rustls::crypto::ring::default_provider().install_default();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut parts = assemble(config(directory.path()), None).await.expect("a daemon");
+        parts.turning.hands.store = store::spawn(Dying, |_| {});
+        let running = parts.begin(CancellationToken::new()).expect("it runs");
+        let ended = tokio::time::timeout(Duration::from_secs(60), running.wait()).await.expect("it ends");
+        assert!(matches!(ended, Err(RunError::Store(StoreError::Gone))), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_thread_died_ends_the_process_in_order() {
+        let _already_there = rustls::crypto::ring::default_provider().install_default();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let parts = assemble(config(directory.path()), None).await.expect("a daemon");
+        let shutdown = CancellationToken::new();
+        let mut running = parts.begin(shutdown.clone()).expect("it runs");
+        let (dies, served) = oneshot::channel();
+        running.served = served;
+        let waits = tokio::spawn(running.wait());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!waits.is_finished(), "all is well");
+        drop(dies);
+        let ended = tokio::time::timeout(Duration::from_secs(60), waits).await.expect("it ends").expect("no panic");
+        assert!(matches!(ended, Err(RunError::ServingEnded)), "{ended:?}");
+        assert!(shutdown.is_cancelled(), "what was in flight got its time");
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ use crate::{
     },
     notify::Heartbeat,
     serve::{Asked, Tokens},
-    store::SqliteStore,
+    store::{SqliteStore, StoreError},
 };
 
 /// Samples that may wait for the loop: several seconds of ten thousand probes. What does not fit is counted as missed.
@@ -52,6 +52,10 @@ const CLOSING_GRACE: Duration = Duration::from_secs(20);
 /// Pages that are on their way when the daemon is asked to end have so long to arrive; the next start sends what did not. A
 /// receiver that is well takes a page in far less, and one that hangs does not hold the end up for longer.
 const PAGES_GRACE: Duration = Duration::from_secs(5);
+
+/// What is queued for the journal is waited for so long: with what comes before it the end takes less than the 45 s after
+/// which systemd kills.
+const STORE_CLOSING_LIMIT: Duration = Duration::from_secs(15);
 
 /// The loop and all that it owns.
 pub(super) struct Loop {
@@ -125,6 +129,10 @@ impl Loop {
                 }
                 () = timer.as_mut() => rings_at = None,
             }
+            if self.hands.store.has_ended() {
+                // Nothing could be done any more; a new process can.
+                return Err(StoreError::Gone.into());
+            }
             let now = self.hands.clock.now();
             if self.alarm(woke_at).is_some_and(|alarm| alarm <= now.boot) {
                 woke_at = now.boot;
@@ -149,7 +157,12 @@ impl Loop {
         }
         let store = self.hands.store;
         // What is queued is written before the process ends.
-        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        let closed = tokio::task::spawn_blocking(move || store.close());
+        if tokio::time::timeout(STORE_CLOSING_LIMIT, closed).await.is_err() {
+            tracing::error!(
+                "ended without the end of the journal: its disk hangs; nothing that depended on it was done"
+            );
+        }
         Ok(())
     }
 

@@ -66,6 +66,11 @@ impl StoreHandle {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Whether the thread has ended, which it does of itself only by a panic.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Ends the thread once what is queued is written. What then cannot be written at one further try is given up:
     /// the effects that depend on it have not left either. True if everything is durable. May block for a slow disk.
     pub fn close(self) -> bool {

@@ -14,6 +14,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     io::{self, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
@@ -63,6 +64,7 @@ fn become_program(
     arguments: impl Iterator<Item = std::ffi::OsString>,
     supervisor: OwnedFd,
 ) {
+    give_protection_up();
     let mut supervisor = UnixStream::from(supervisor);
     let mut word = [0];
     if supervisor.read_exact(&mut word).is_err() || word != [GO] {
@@ -79,6 +81,17 @@ fn become_program(
     answer.extend_from_slice(&errno.to_be_bytes());
     // A supervisor that is gone by now sees to nothing any more.
     let _ = supervisor.write_all(&answer);
+}
+
+/// The service manager may have the kernel spare the daemon when memory is short. What it runs is not the daemon: a service
+/// that a restart command starts would be spared for ever, and everything else would go first. Giving up needs no right, and
+/// where it fails all the same (no /proc) the command is more urgent than this.
+fn give_protection_up() {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    let score = fs::read_to_string(SCORE).ok().and_then(|score| score.trim().parse::<i32>().ok());
+    if score.is_some_and(|score| score < 0) {
+        let _as_it_was = fs::write(SCORE, "0");
+    }
 }
 
 /// The supervisor's end: without the word, dropping it ends what waits.
