@@ -171,13 +171,15 @@ fn is_free_or_ours(folder: &Path, installation: &str) -> bool {
 }
 
 /// Removes the folders of ours to which nothing was written for as long as `keep`, by a wall clock that may be wrong:
-/// those of `known` incidents, which the journal has not let go of by its own time, stay however old they seem.
+/// those of `known` incidents, which the journal has not let go of by its own time, stay however old they seem, and where it
+/// `spares_others` so do those of which it is not sure that this installation made them.
 pub fn prune(
     directory: &Path,
     installation: &str,
     keep: Duration,
     now: SystemTime,
     known: &BTreeSet<IncidentId>,
+    spares_others: bool,
 ) -> Result<Pruned, EvidenceError> {
     let mut pruned = Pruned::default();
     let both = |incident: &IncidentId| [incident.to_string(), tagged(incident, installation)];
@@ -196,6 +198,10 @@ pub fn prune(
         }
         let name = folder.file_name().and_then(OsStr::to_str);
         if name.is_some_and(|name| kept.contains(name)) {
+            continue;
+        }
+        let is_ours = || fs::read_to_string(folder.join(MARK)).is_ok_and(|mark| mark == installation);
+        if spares_others && !is_ours() {
             continue;
         }
         match newest(&folder).and_then(|newest| {

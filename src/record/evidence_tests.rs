@@ -100,14 +100,14 @@ fn old_folders_go_and_nothing_else() {
     age(&elsewhere.path().join("x-1"), 900 * DAY);
     symlink(elsewhere.path().join("x-1"), directory.join("link")).expect("linked");
 
-    let pruned = prune(directory, HERE, 90 * DAY, SystemTime::now(), &known).expect("pruned");
+    let pruned = prune(directory, HERE, 90 * DAY, SystemTime::now(), &known, false).expect("pruned");
     assert_eq!(pruned.removed, [directory.join("old-1")]);
     assert!(pruned.failed.is_empty());
     for left in ["young-1/a", "written-1/a", "known-1/a", "theirs/precious", "file", "link/a"] {
         assert!(directory.join(left).exists(), "{left}");
     }
     assert!(!directory.join("old-1").exists());
-    let prune = |directory: &Path, now| prune(directory, HERE, 90 * DAY, now, &known).expect("pruned").removed;
+    let prune = |directory: &Path, now| prune(directory, HERE, 90 * DAY, now, &known, false).expect("pruned").removed;
     assert!(prune(&directory.join("none"), SystemTime::now()).is_empty());
     assert!(prune(directory, SystemTime::UNIX_EPOCH).is_empty(), "a wrong clock");
     let removed = prune(directory, SystemTime::now() + 1000 * DAY);
@@ -162,6 +162,8 @@ fn nothing_of_another_installation_is_written_to() {
         age(&directory.join(name), 900 * DAY);
     }
     let known = [incident("api-1")].into();
-    let pruned = prune(directory, HERE, 90 * DAY, SystemTime::now(), &known).expect("pruned");
+    let spared = prune(directory, HERE, 90 * DAY, SystemTime::now(), &known, true).expect("pruned");
+    assert!(spared.removed.is_empty(), "it is not sure that it is ours: {spared:?}");
+    let pruned = prune(directory, HERE, 90 * DAY, SystemTime::now(), &known, false).expect("pruned");
     assert_eq!(pruned.removed, [directory.join("old-1")]);
 }

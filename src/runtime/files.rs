@@ -4,10 +4,11 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::clock::Clock;
 use crate::{
@@ -37,13 +38,14 @@ enum Order {
 
 impl Files {
     /// Starts the thread, for the store of that `installation`. It ends when this is dropped and everything waiting is
-    /// written. `known` tells of which incidents the journal knows: their folders stay.
+    /// written. `known` tells of which incidents the journal knows: their folders stay. While it tells nothing, everything
+    /// stays.
     pub(super) fn start(
         directory: PathBuf,
         installation: String,
         keep: Duration,
         clock: Clock,
-        mut known: impl FnMut() -> BTreeSet<IncidentId> + Send + 'static,
+        mut known: impl FnMut() -> Option<BTreeSet<IncidentId>> + Send + 'static,
     ) -> Self {
         let (sender, waiting) = sync_channel::<Order>(WAITING_LIMIT);
         let work = move || {
@@ -52,7 +54,9 @@ impl Files {
             loop {
                 if until_prune == 0 {
                     until_prune = PRUNE_AFTER_WRITES;
-                    prune(&directory, &installation, keep, &clock, &known());
+                    if let Some(known) = known() {
+                        prune(&directory, &installation, keep, &clock, &known);
+                    }
                 }
                 match waiting.recv_timeout(PRUNE_EVERY) {
                     Ok(Order::One { incident, name, content }) => {
@@ -115,8 +119,18 @@ impl Files {
     }
 }
 
+/// When the installation began: its identity tells. None where it is none.
+fn began(installation: &str) -> Option<SystemTime> {
+    let (seconds, nanoseconds) = Uuid::parse_str(installation).ok()?.get_timestamp()?.to_unix();
+    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds))
+}
+
 fn prune(directory: &Path, installation: &str, keep: Duration, clock: &Clock, known: &BTreeSet<IncidentId>) {
-    match evidence::prune(directory, installation, keep, clock.system(), known) {
+    let now = clock.system();
+    // A store that was lost, or restored, a short time ago does not know which incidents of the one before are open, and
+    // its evidence may be all that is left of them. A clock that was ahead then shows less than that time.
+    let is_old = began(installation).and_then(|began| now.duration_since(began).ok()).is_some_and(|age| age > keep);
+    match evidence::prune(directory, installation, keep, now, known, !is_old) {
         Ok(pruned) => {
             for folder in pruned.removed {
                 tracing::info!(folder = %folder.display(), "old evidence removed");
@@ -135,35 +149,76 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn old_evidence_goes_at_the_start_though_nothing_is_written() {
-        let root = tempfile::tempdir().expect("a directory");
-        let keep = Duration::from_secs(3600);
-        for name in ["old-1", "known-1", "young-1"] {
-            evidence::write(root.path(), "here", &name.into(), "incident.json", "{}").expect("written");
-        }
-        let old = root.path().join("old-1");
-        let long_ago = Clock::new().system() - 2 * keep;
-        for folder in [root.path().join("known-1"), old.clone()] {
+    const KEEP: Duration = Duration::from_secs(3600);
+
+    /// An installation that began so long ago.
+    fn installation(ago: Duration) -> String {
+        let began = (Clock::new().system() - ago).duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        let began = uuid::Timestamp::from_unix(uuid::NoContext, began.as_secs(), began.subsec_nanos());
+        Uuid::new_v7(began).simple().to_string()
+    }
+
+    fn age(root: &Path, folders: &[&str]) {
+        let long_ago = Clock::new().system() - 2 * KEEP;
+        for folder in folders.iter().map(|name| root.join(name)) {
             for file in [folder.join("incident.json"), folder.join(".backstop-evidence"), folder] {
                 File::open(file).and_then(|file| file.set_modified(long_ago)).expect("aged");
             }
         }
-        let files =
-            Files::start(root.path().to_owned(), "here".to_owned(), keep, Clock::new(), || ["known-1".into()].into());
-        let began = Instant::now();
-        while old.exists() {
-            assert!(began.elapsed() < Duration::from_secs(30), "it is still there");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    }
+
+    /// Which of these are there once the first look for old ones is over.
+    fn left(
+        root: &Path,
+        installation: &str,
+        names: &[&str],
+        known: impl FnMut() -> Option<BTreeSet<IncidentId>> + Send + 'static,
+    ) -> Vec<String> {
+        let files = Files::start(root.to_owned(), installation.to_owned(), KEEP, Clock::new(), known);
         // What is written next is written after everything old was looked at.
         files.write("last-1".into(), "incident.json".to_owned(), "{}".to_owned());
-        while !root.path().join("last-1/incident.json").exists() {
+        let began = Instant::now();
+        while !root.join("last-1/incident.json").exists() {
             assert!(began.elapsed() < Duration::from_secs(30), "it is not written");
             std::thread::sleep(Duration::from_millis(5));
         }
-        for kept in ["young-1", "known-1"] {
-            assert!(root.path().join(kept).join("incident.json").exists(), "{kept}");
+        let is_left = |name: &&&str| root.join(name).join("incident.json").exists();
+        names.iter().filter(is_left).map(ToString::to_string).collect()
+    }
+
+    const FOLDERS: [&str; 4] = ["known-1", "old-1", "others-1", "young-1"];
+
+    /// Evidence of this installation, and of another one.
+    fn evidence_of(here: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        for name in FOLDERS {
+            let installation = if name == "others-1" { "another" } else { here };
+            evidence::write(root.path(), installation, &name.into(), "incident.json", "{}").expect("written");
         }
+        age(root.path(), &["known-1", "old-1", "others-1"]);
+        root
+    }
+
+    #[test]
+    fn old_evidence_goes_at_the_start_though_nothing_is_written() {
+        let here = installation(2 * KEEP);
+        let root = evidence_of(&here);
+        assert_eq!(left(root.path(), &here, &FOLDERS, || Some(["known-1".into()].into())), ["known-1", "young-1"]);
+    }
+
+    #[test]
+    fn a_new_installation_removes_nothing_of_another_ones() {
+        for here in [installation(KEEP / 2), "no identity".to_owned()] {
+            let root = evidence_of(&here);
+            let left = left(root.path(), &here, &FOLDERS, || Some(["known-1".into()].into()));
+            assert_eq!(left, ["known-1", "others-1", "young-1"]);
+        }
+    }
+
+    #[test]
+    fn nothing_is_removed_while_nobody_knows_which_incidents_there_are() {
+        let here = installation(2 * KEEP);
+        let root = evidence_of(&here);
+        assert_eq!(left(root.path(), &here, &FOLDERS, || None), FOLDERS);
     }
 }

@@ -15,6 +15,7 @@ mod looks;
 mod manager;
 mod publish;
 mod reload;
+mod render;
 mod start;
 mod threads;
 mod turn;

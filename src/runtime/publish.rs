@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::render::{Renderer, View};
 use crate::{
     core::{
         action::Action,
@@ -54,6 +55,7 @@ pub(super) struct Press {
     incidents: BTreeMap<IncidentId, Arc<IncidentView>>,
     next_quiet: usize,
     next_stirred: ServiceIndex,
+    renderer: Renderer,
     /// Entries that are not durable yet, oldest first. The core appends nothing more once too many wait for the store.
     uncommitted: VecDeque<(Sequence, Arc<Entry>)>,
 }
@@ -73,6 +75,7 @@ impl Press {
             incidents: BTreeMap::new(),
             next_quiet: 0,
             next_stirred: ServiceIndex(0),
+            renderer: Renderer::default(),
             uncommitted: VecDeque::new(),
         }
     }
@@ -123,12 +126,14 @@ impl Press {
         self.metrics.reload(policy);
         self.next_quiet = 0;
         self.next_renewed = 0;
+        self.renderer.begin_anew();
         self.renew_all();
     }
 
     /// The state was folded anew: nothing that was shown is to be relied on.
     pub(super) fn folded_anew(&mut self) {
         self.incidents.clear();
+        self.renderer.begin_anew();
         self.renew_all();
     }
 
@@ -189,9 +194,12 @@ impl Press {
                 self.next_quiet = (self.next_quiet + 1) % count;
             }
         }
-        let daemon = DaemonView { configuration, ..state.daemon_view(now) };
-        self.metrics.daemon(&daemon);
-        self.publisher.daemon(daemon);
+        let daemon = self.renderer.render(View::Daemon, now.boot, || state.daemon_view(now));
+        if let Some(daemon) = daemon {
+            let daemon = DaemonView { configuration, ..daemon };
+            self.metrics.daemon(&daemon);
+            self.publisher.daemon(daemon);
+        }
         if is_first {
             self.publisher.started();
         }
@@ -204,7 +212,7 @@ impl Press {
         let on_all = std::mem::take(&mut self.decided_on_all);
         let decided: BTreeSet<ServiceName> = self.decided.iter().take(VIEWS_AT_ONCE).cloned().collect();
         self.decided.retain(|service| !decided.contains(service));
-        self.show_incidents(state, |service| on_all || decided.contains(service));
+        self.show_incidents(state, now, |service| on_all || decided.contains(service));
         let count = state.service_count();
         let room = (VIEWS_AT_ONCE - decided.len()).max(QUIET_VIEWS_AT_ONCE);
         let at_once = if is_first { count } else { self.left_to_renew.min(count).min(room) };
@@ -216,20 +224,24 @@ impl Press {
             places.extend((0..count).filter(|&index| decided.contains(state.service_name(place(index)))));
         }
         for index in places.into_iter().map(place) {
-            self.publisher.deploys(index, state.deploys_view(index));
+            let deploys = self.renderer.render(View::Deploys(index), now.boot, || state.deploys_view(index));
+            if let Some(deploys) = deploys {
+                self.publisher.deploys(index, deploys);
+            }
             self.show_service(state, index, now);
         }
     }
 
-    fn show_service(&self, state: &mut State, index: ServiceIndex, now: Now) {
-        let view = state.service_view(now, index);
+    fn show_service(&mut self, state: &mut State, index: ServiceIndex, now: Now) {
+        let view = self.renderer.render(View::Service(index), now.boot, || state.service_view(now, index));
+        let Some(view) = view else { return };
         self.metrics.service(index, &view, state.durable().open_incident(&view.name));
         self.publisher.service(index, view);
     }
 
     /// Renders the incidents of these services anew, except those that are over as they were shown, and lets go of what the state
     /// has forgotten.
-    fn show_incidents(&mut self, state: &State, concerns: impl Fn(&ServiceName) -> bool) {
+    fn show_incidents(&mut self, state: &State, now: Now, concerns: impl Fn(&ServiceName) -> bool) {
         let incidents = &state.durable().incidents;
         self.incidents.retain(|id, _| incidents.contains_key(id));
         for (id, incident) in incidents {
@@ -237,8 +249,9 @@ impl Press {
                 let is_over = shown.resolved_at.is_some();
                 !concerns(&incident.service) || is_over && tells_all(shown, incident)
             });
-            if !is_shown {
-                self.incidents.insert(id.clone(), Arc::new(incident_view(incident)));
+            let view = View::Incident(id.clone());
+            if !is_shown && let Some(view) = self.renderer.render(view, now.boot, || incident_view(incident)) {
+                self.incidents.insert(id.clone(), Arc::new(view));
             }
         }
         let mut shown: Vec<_> = self.incidents.values().cloned().collect();

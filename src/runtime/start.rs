@@ -167,6 +167,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let clock = Clock::new();
     let metrics = Arc::new(Metrics::new(&config.policy).map_err(|error| RunError::Metrics(error.to_string()))?);
     let (journal, durable) = journal(&config.store, config.policy.keep, &metrics)?;
+    let is_damaged = matches!(journal, Opened::Damaged(..));
     let installation = match &journal {
         Opened::Well(store) | Opened::Unwritable(store, _) => store.installation().simple().to_string(),
         // Its pages must be those of no other store that is damaged.
@@ -206,7 +207,7 @@ async fn assemble(config: Config, file: Option<ConfigurationFile>) -> Result<Par
     let (to_loop, exchanges) = mpsc::channel(1);
     let (trouble, trouble_seen) = watch::channel(None);
     let manager = Manager::from_environment();
-    let known = known_incidents(state.durable(), &board);
+    let known = known_incidents((!is_damaged).then_some(state.durable()), &board);
     let files = files(config, &installation, &clock, known);
     let register = Register::new(&config.policy);
     let steps = steps(config, &installation, state.durable(), &clock);
@@ -260,7 +261,7 @@ fn files(
     config: &Config,
     installation: &str,
     clock: &Clock,
-    known: impl FnMut() -> BTreeSet<IncidentId> + Send + 'static,
+    known: impl FnMut() -> Option<BTreeSet<IncidentId>> + Send + 'static,
 ) -> Files {
     let form = &config.evidence;
     Files::start(form.directory.clone(), installation.to_owned(), form.keep, clock.clone(), known)
@@ -350,17 +351,25 @@ fn steps(config: &Config, installation: &str, durable: &Durable, clock: &Clock) 
     steps
 }
 
-/// Of which incidents the journal knows at any time: what is shown, and before anything is, what was found at the start.
-fn known_incidents(durable: &Durable, board: &Arc<Board>) -> impl FnMut() -> BTreeSet<IncidentId> + Send + 'static {
-    let mut at_start: BTreeSet<IncidentId> = durable.incidents.keys().cloned().collect();
+/// Of which incidents the journal knows at any time: what is shown, and before anything is, what was found at the start
+/// (nothing, where it was damaged). None while that cannot be told, for the journal fails.
+fn known_incidents(
+    durable: Option<&Durable>,
+    board: &Arc<Board>,
+) -> impl FnMut() -> Option<BTreeSet<IncidentId>> + Send + 'static {
+    let mut at_start = durable.map(|durable| durable.incidents.keys().cloned().collect::<BTreeSet<_>>());
     let board = Arc::clone(board);
     move || {
+        let at_start = at_start.as_mut()?;
+        if board.daemon().store_failing.is_some() {
+            return None;
+        }
         let shown: BTreeSet<IncidentId> = board.incidents().iter().map(|incident| incident.id.clone()).collect();
         // The first that are shown are those, unless there were none.
         if !shown.is_empty() {
             at_start.clear();
         }
-        if at_start.is_empty() { shown } else { at_start.clone() }
+        Some(if at_start.is_empty() { shown } else { at_start.clone() })
     }
 }
 

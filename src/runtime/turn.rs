@@ -83,7 +83,9 @@ impl Loop {
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
         let mut actions = Actions::new();
         let mut requests = 0;
-        let mut next_beat = self.hands.clock.boot();
+        // Only after it has turned for so long: a process that ends again and again within it must not pass for a watchdog.
+        let every = self.hands.edges.heartbeat.as_ref().map_or(Duration::ZERO, |(_, every)| *every);
+        let mut next_beat = self.hands.clock.boot().after(every);
         let mut ends_by: Option<BootTime> = None;
         let mut pages_leave_until = next_beat;
         let mut woke_at = self.hands.clock.boot();
@@ -278,6 +280,10 @@ impl Loop {
     /// The state is not to be trusted after a panic: it is folded anew from what is durable, and the service whose step
     /// panicked may only page from here on.
     pub(super) fn fold_anew(&mut self) -> Result<(), RunError> {
+        survived(|| self.fold())
+    }
+
+    fn fold(&mut self) -> Result<(), RunError> {
         let suspect = self.state.in_hand();
         tracing::error!(service = ?suspect, "the core panicked; its state is folded anew from the journal");
         if std::mem::replace(&mut self.panicked, true) {
@@ -319,6 +325,11 @@ impl Loop {
     }
 }
 
+/// A panic while the state is folded anew, the first step of it included, is the second one.
+fn survived(fold: impl FnOnce() -> Result<(), RunError>) -> Result<(), RunError> {
+    catch_unwind(AssertUnwindSafe(fold)).unwrap_or(Err(RunError::PanickedTwice))
+}
+
 /// Says that the loop turns. One beat at a time would be enough; each has a deadline of its own.
 fn beat(hands: &mut Hands, heartbeat: Arc<Heartbeat>) {
     let metrics = Arc::clone(&hands.metrics);
@@ -329,4 +340,16 @@ fn beat(hands: &mut Hands, heartbeat: Arc<Heartbeat>) {
             Err(error) => tracing::warn!(%error, "failed to send the heartbeat"),
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_on_the_way_out_of_a_panic_ends_the_process() {
+        assert!(matches!(survived(|| panic!("a mistake in the first step")), Err(RunError::PanickedTwice)));
+        assert!(survived(|| Ok(())).is_ok());
+        assert!(matches!(survived(|| Err(StoreError::Gone.into())), Err(RunError::Store(StoreError::Gone))));
+    }
 }

@@ -76,6 +76,22 @@ fn the_service_manager_hears_how_it_is() {
     until("it is said", || manager.count("STOPPING=1") == 1);
 }
 
+/// A reader of a named pipe waits for a writer, as whoever reads from a file system that is away.
+#[test]
+fn sigterm_ends_the_process_though_a_call_hangs() {
+    let world = World::new(&[("v1", json!({}))]);
+    world.configure_service(QUICK);
+    let history = world.path("state/rollback-history.json");
+    let made = std::process::Command::new("mkfifo").arg(&history).status().expect("mkfifo runs");
+    assert!(made.success());
+    // The check of the configuration gets an answer, and the daemon itself gets none any more.
+    let answers = std::thread::spawn(move || fs::write(history, "{\"rollbacks\": []}"));
+    let mut daemon = world.watch();
+    answers.join().expect("no panic").expect("it was read");
+    assert!(daemon.terminate().success());
+    assert!(daemon.said().contains("stopped"), "in order: {}", daemon.said());
+}
+
 fn steps(world: &World) -> Vec<(String, String)> {
     let incident: Value = world.cli.json(&["incident", "show", "api-1"]);
     let steps = incident["plans"][0]["steps"].as_array().cloned().unwrap_or_default();
