@@ -222,7 +222,7 @@ impl TargetError {
             | Self::Untold(_)
             | Self::NotYetLive { .. }
             | Self::Lost(_)
-            | Self::Run { source: ChildError::Supervisor(_), .. }
+            | Self::Run { source: ChildError::Supervisor(_) | ChildError::Left { .. }, .. }
             | Self::Ended { status: ChildStatus::TimedOut, .. } => OperationOutcome::Unknown(reason),
             _ => OperationOutcome::Failed(reason),
         }

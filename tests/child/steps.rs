@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use backstop::{
     core::operation::Receipt,
-    runtime::child::{ChildError, ChildSpec, ChildStatus},
+    runtime::child::{self, ChildError, ChildSpec, ChildStatus},
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -89,4 +89,69 @@ async fn a_directory_that_cannot_be_written_stops_the_step_before_it_begins() {
         other => panic!("{other:?}"),
     }
     assert!(!directory.path().join("done").exists());
+}
+
+/// A small file system that can be stopped: what writes to it then hangs in the kernel. Needs root, or sudo that asks
+/// nothing, as `tests/run` does.
+struct Frozen(std::path::PathBuf);
+
+impl Frozen {
+    fn mount(directory: &std::path::Path) -> Self {
+        let (image, place) = (directory.join("image"), directory.join("mounted"));
+        fs::create_dir(&place).expect("made");
+        let file = fs::File::create(&image).expect("made");
+        file.set_len(16 * 1024 * 1024).expect("a sparse file");
+        let options =
+            format!("root_owner={}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        as_root(&["mkfs.ext4", "-q", "-E", &options, image.to_str().expect("UTF-8")]);
+        let mounted = Self(place);
+        as_root(&["mount", "-o", "loop", image.to_str().expect("UTF-8"), mounted.place()]);
+        mounted
+    }
+
+    fn place(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for command in [&["fsfreeze", "--unfreeze"][..], &["umount", "--lazy"]] {
+            // Thawed already, where the test came so far.
+            let _over = root_command(&[command, &[self.place()]].concat()).status();
+        }
+    }
+}
+
+fn root_command(command: &[&str]) -> std::process::Command {
+    let (first, rest) = command.split_first().expect("a command");
+    if rustix::process::geteuid().is_root() {
+        let mut direct = std::process::Command::new(first);
+        direct.args(rest);
+        return direct;
+    }
+    let mut sudo = std::process::Command::new("sudo");
+    sudo.arg("-n").args(command);
+    sudo
+}
+
+#[track_caller]
+fn as_root(command: &[&str]) {
+    assert!(root_command(command).status().expect("it runs").success(), "{command:?}");
+}
+
+#[tokio::test]
+async fn beside_what_could_not_be_ended_no_other_attempt_begins() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let disk = Frozen::mount(directory.path());
+    as_root(&["fsfreeze", "--freeze", disk.place()]);
+    let script = format!("echo more >> {}/file", disk.place());
+    let spec = ChildSpec { deadline: Duration::from_secs(1), ..step(&script, directory.path(), 1) };
+    let end = run(spec).await;
+    assert!(matches!(&end, Err(ChildError::Left { program }) if program == "sh"), "{end:?}");
+    let key = super::key(1);
+    let look = child::receipt_within(directory.path(), &key, Duration::from_millis(100)).await;
+    assert!(matches!(look, Err(child::ReceiptError::Left(_))), "it hangs still: {look:?}");
+    as_root(&["fsfreeze", "--unfreeze", disk.place()]);
+    assert_eq!(receipt(directory.path(), 1).await, Receipt::Interrupted, "now it has ended");
 }

@@ -114,13 +114,22 @@ impl Stat {
 
 /// A process of the group that has not ended: its leader, or else any other.
 pub(super) fn alive_in(group: Pid) -> Option<Identity> {
+    all_alive_in(group).next()
+}
+
+/// Every process of the group that has not ended and that may be seen, its leader first.
+pub(super) fn all_alive_in(group: Pid) -> impl Iterator<Item = Identity> {
     let number = group.as_raw_nonzero().get();
     let others = fs::read_dir("/proc").into_iter().flatten().flatten();
     let others = others.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     std::iter::once(number)
-        .chain(others.filter(|&process| Stat::of(process).is_some_and(|stat| stat.group == number)))
+        .chain(
+            others.filter(move |&process| {
+                process != number && Stat::of(process).is_some_and(|stat| stat.group == number)
+            }),
+        )
         .filter_map(|process| Identity::of(Pid::from_raw(process)?))
-        .find(Identity::is_alive)
+        .filter(Identity::is_alive)
 }
 
 #[cfg(test)]

@@ -107,6 +107,13 @@ pub enum ChildError {
         /// The process's number.
         process: i32,
     },
+    /// It is a plan's step, and over as far as it could be ended: a process of it runs on, and does what it does when it is
+    /// let go. [`receipt`] waits for that.
+    #[error("see the end of {program}: a process that it left hangs in the kernel, or is not ours to end")]
+    Left {
+        /// The program.
+        program: String,
+    },
     /// The supervisor could not be run, or no descriptors or processes are left.
     #[error("run the supervisor: {0}")]
     Supervisor(Reason),

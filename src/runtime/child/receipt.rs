@@ -76,6 +76,15 @@ pub(super) enum Written {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         leader: Option<Identity>,
     },
+    /// It ended as far as it could be ended.
+    Unended {
+        /// What runs on. None where nothing of it may be seen: processes of another user, which it started by `sudo`.
+        processes: Vec<Identity>,
+        /// What is answered once they have ended.
+        receipt: Receipt,
+        /// In words, for people.
+        detail: String,
+    },
     /// It ended.
     Ended {
         /// What is answered.
@@ -139,12 +148,12 @@ pub async fn receipt(directory: &Path, key: &StepKey) -> Result<Receipt, Receipt
 /// As [`receipt`], with a wait of the caller's.
 pub async fn receipt_within(directory: &Path, key: &StepKey, wait: Duration) -> Result<Receipt, ReceiptError> {
     let paths = Paths::of(directory, key)?;
+    let until = time::Instant::now() + wait;
     let unreadable = |source| ReceiptError::Unreadable { path: paths.lock.clone(), source };
     // Held until the answer is known.
     let _lock = match tokio::fs::OpenOptions::new().write(true).open(&paths.lock).await {
         Ok(lock) => {
             let lock = lock.into_std().await;
-            let until = time::Instant::now() + wait;
             // Bounded by `until`.
             loop {
                 match lock.try_lock() {
@@ -168,6 +177,16 @@ pub async fn receipt_within(directory: &Path, key: &StepKey, wait: Duration) -> 
     match written {
         None => Ok(Receipt::Nothing),
         Some(Written::Ended { receipt, .. }) => Ok(receipt),
+        Some(Written::Unended { processes, receipt, .. }) => {
+            // Bounded by `until`.
+            while processes.is_empty() || processes.iter().any(Identity::is_alive) {
+                if time::Instant::now() >= until {
+                    return Err(ReceiptError::Left(key.clone()));
+                }
+                time::sleep(LOCK_POLL).await;
+            }
+            Ok(receipt)
+        }
         Some(Written::Started { leader }) => {
             if let Some(group) = leader.and_then(|leader| leader.running_group())
                 && !group::end(group, None).await
@@ -222,6 +241,15 @@ mod tests {
             paths.write(&Written::Ended { receipt, detail: String::new() }).expect("written");
             assert_eq!(answer().await.expect("told"), receipt);
         }
+        let own = Identity::of(rustix::process::getpid()).expect("we run");
+        for (processes, is_left) in [(vec![own], true), (Vec::new(), true), (vec![ended_process()], false)] {
+            let written = Written::Unended { processes, receipt: Receipt::Failed, detail: String::new() };
+            paths.write(&written).expect("written");
+            match answer().await {
+                Ok(receipt) => assert!(!is_left && receipt == Receipt::Failed, "{written:?}"),
+                Err(error) => assert!(is_left && matches!(error, ReceiptError::Left(_)), "{error}"),
+            }
+        }
         let held = paths.open_lock().expect("opened");
         held.lock().expect("locked");
         assert!(matches!(answer().await, Err(ReceiptError::Held { .. })));
@@ -229,6 +257,14 @@ mod tests {
         fs::write(&paths.receipt, "{").expect("written");
         let error = answer().await.expect_err("damaged").to_string();
         assert!(error.contains("api-1.1.2.3.receipt"), "{error}");
+    }
+
+    fn ended_process() -> Identity {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat runs");
+        let identity = Identity::of(rustix::process::Pid::from_child(&child)).expect("it runs");
+        child.kill().and_then(|()| child.wait()).expect("ended");
+        identity
     }
 
     #[tokio::test]

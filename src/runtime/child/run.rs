@@ -46,7 +46,8 @@ pub fn set_supervisor(path: impl Into<PathBuf>) {
 /// # Errors
 /// [`ChildError::Unended`] if it is no step and its last run hangs still, in a way that no signal ends: there is never more
 /// than one such process of a command. [`ChildError::Start`] if the program could not be started: then nothing happened. [`ChildError::Supervisor`] if the
-/// supervisor could not do its part: then it is unknown whether something happened, and [`super::receipt`] tells.
+/// supervisor could not do its part: then it is unknown whether something happened, and [`super::receipt`] tells. So does
+/// it of a step of which a process could not be ended, [`ChildError::Left`].
 pub async fn run(spec: ChildSpec) -> Result<ChildEnd, ChildError> {
     let fault = |error: &dyn std::fmt::Display| ChildError::Supervisor(Reason::new(&error.to_string()));
     let program = spec.command.first().cloned().unwrap_or_default();
@@ -106,6 +107,10 @@ pub async fn run(spec: ChildSpec) -> Result<ChildEnd, ChildError> {
         Answer::Ended { status, stdout, stderr, unended, .. } => {
             if let Some(group) = group.filter(|_| unended) {
                 unended::note(&spec, group);
+            }
+            if unended && spec.step.is_some() {
+                // Whatever its status: another attempt would run beside what is left of this one.
+                return Err(ChildError::Left { program });
             }
             Ok(ChildEnd { status: status.into(), stdout, stderr })
         }

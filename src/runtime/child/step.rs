@@ -80,4 +80,9 @@ impl Step {
     pub(super) fn end(self, receipt: Receipt, detail: &str) -> io::Result<()> {
         self.paths.write(&Written::Ended { receipt, detail: detail.to_owned() })
     }
+
+    /// It is over but for these processes, which could not be ended.
+    pub(super) fn end_but(self, processes: Vec<Identity>, receipt: Receipt, detail: &str) -> io::Result<()> {
+        self.paths.write(&Written::Unended { processes, receipt, detail: detail.to_owned() })
+    }
 }

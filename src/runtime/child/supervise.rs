@@ -280,11 +280,13 @@ async fn attend(
     let left_alone = succeeded && step.is_some();
     let quiet = left_alone || group::end(process, Some(&mut child)).await;
     if let Some(step) = step {
-        let (receipt, mut detail) = end.receipt();
-        if !quiet {
-            detail.push_str("; a process of its group could not be ended");
+        let (receipt, detail) = end.receipt();
+        if quiet {
+            step.end(receipt, &detail)?;
+        } else {
+            let left = group::all_alive_in(process).collect();
+            step.end_but(left, receipt, &format!("{detail}; a process of its group could not be ended"))?;
         }
-        step.end(receipt, &detail)?;
     }
     let mut output = std::pin::pin!(async { tokio::join!(stdout, stderr) });
     let (stdout, stderr) = if let Ok(both) = time::timeout(DRAIN_WAIT, &mut output).await {
