@@ -74,6 +74,10 @@ impl HistoryKeeper {
     /// Looks at the file for as long as this is polled, and tells when that changes. A file system that hangs holds up
     /// nothing but this.
     pub(super) async fn watch(self: Arc<Self>) {
+        self.watch_every(LOOK_EVERY).await;
+    }
+
+    async fn watch_every(self: Arc<Self>, every: Duration) {
         let mut was_fit = None;
         loop {
             let keeper = Arc::clone(&self);
@@ -89,7 +93,7 @@ impl HistoryKeeper {
                 _ => {}
             }
             was_fit = Some(looked.is_ok());
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(every).await;
         }
     }
 
@@ -134,13 +138,23 @@ mod tests {
         keeper.metrics.render().lines().any(|there| there == line)
     }
 
-    #[tokio::test(start_paused = true)]
+    async fn until_it_says(keeper: &HistoryKeeper, line: &str) {
+        let says = async {
+            while !says(keeper, line) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let said = tokio::time::timeout(Duration::from_secs(60), says).await;
+        assert!(said.is_ok(), "{line}: {}", keeper.metrics.render());
+    }
+
+    #[tokio::test]
     async fn what_a_damaged_history_did_not_take_is_put_on_record_once_it_is_mended() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("history.json");
         fs::write(&path, "{\"rollbacks\": [").expect("written");
         let keeper = keeper(&path);
-        let watch = tokio::spawn(Arc::clone(&keeper).watch());
+        let watch = tokio::spawn(Arc::clone(&keeper).watch_every(Duration::from_millis(5)));
         let record = HistoryRecord {
             date: "2026-05-28T20:26:40Z".to_owned(),
             version_from: "v2".to_owned(),
@@ -156,14 +170,12 @@ mod tests {
         let outcome = Arc::clone(&keeper).record(record.clone()).await;
         assert!(matches!(&outcome, OperationOutcome::Failed(why) if why.as_str().contains("mend it")), "{outcome:?}");
         Arc::clone(&keeper).keep(vec![record.clone()]).await;
-        tokio::time::sleep(2 * LOOK_EVERY).await;
-        assert!(says(&keeper, "backstop_history_writable 0"), "{}", keeper.metrics.render());
+        until_it_says(&keeper, "backstop_history_writable 0").await;
         assert_eq!(fs::read_to_string(&path).expect("read"), "{\"rollbacks\": [", "it is not written over");
 
         fs::write(&path, "{\"rollbacks\": []}").expect("mended");
-        tokio::time::sleep(2 * LOOK_EVERY).await;
+        until_it_says(&keeper, "backstop_history_writable 1").await;
         assert_eq!(keeper.file.read().expect("a history"), [record]);
-        assert!(says(&keeper, "backstop_history_writable 1"), "{}", keeper.metrics.render());
         watch.abort();
     }
 }
