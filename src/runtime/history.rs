@@ -38,9 +38,17 @@ impl HistoryKeeper {
         Self { file, waiting: Mutex::default(), metrics }
     }
 
-    /// Puts a rollback on record, as a step of its plan.
+    /// Puts a rollback on record, as a step of its plan. The step fails if that cannot be done now; it is done once the file
+    /// takes it all the same.
     pub(super) async fn record(self: Arc<Self>, record: HistoryRecord) -> OperationOutcome {
-        match spawn_blocking(move || self.file.record(&record)).await {
+        let recorded = spawn_blocking(move || {
+            let recorded = self.file.record(&record);
+            if recorded.is_err() {
+                self.wait_with(vec![record]);
+            }
+            recorded
+        });
+        match recorded.await {
             Ok(Ok(())) => OperationOutcome::Done(String::new()),
             Ok(Err(error)) => OperationOutcome::Failed(Reason::new(&error.to_string())),
             Err(error) => OperationOutcome::Failed(Reason::new(&error.to_string())),
@@ -169,13 +177,15 @@ mod tests {
         };
         let outcome = Arc::clone(&keeper).record(record.clone()).await;
         assert!(matches!(&outcome, OperationOutcome::Failed(why) if why.as_str().contains("mend it")), "{outcome:?}");
-        Arc::clone(&keeper).keep(vec![record.clone()]).await;
+        // A plan that came to no step of this kind.
+        let other = HistoryRecord { incident: "shop-2".to_owned(), ..record.clone() };
+        Arc::clone(&keeper).keep(vec![other.clone()]).await;
         until_it_says(&keeper, "backstop_history_writable 0").await;
         assert_eq!(fs::read_to_string(&path).expect("read"), "{\"rollbacks\": [", "it is not written over");
 
         fs::write(&path, "{\"rollbacks\": []}").expect("mended");
         until_it_says(&keeper, "backstop_history_writable 1").await;
-        assert_eq!(keeper.file.read().expect("a history"), [record]);
+        assert_eq!(keeper.file.read().expect("a history"), [record, other]);
         watch.abort();
     }
 }

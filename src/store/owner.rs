@@ -60,6 +60,12 @@ impl Owner {
         self.sign()
     }
 
+    /// There is no store under this lock any more.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        self.last_opened = None;
+        self.sign()
+    }
+
     /// Makes the lock theirs who will run the daemon, where we may.
     pub(super) fn give_to(&self, user: u32, group: u32) {
         // Only root may; for anyone else it is their own already.

@@ -82,6 +82,11 @@ impl SqliteStore {
         restore::refuse_cut_short(path)?;
         restore::refuse_other_log(path, owner.last_opened())?;
         refuse_emptied(path, owner.last_opened())?;
+        if let (Some(before), Ok(false)) = (owner.last_opened(), path.try_exists()) {
+            // Somebody took it away, and may want a new one. It must not pass for the old one, emptied, if this is cut short.
+            tracing::warn!(installation = %before, "the store that was opened here last is gone; a new one is begun");
+            owner.forget().map_err(|source| StoreError::Lock { path: beside(path, ".lock"), source })?;
+        }
         let refused = |error: io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
         OpenOptions::new()
             .append(true)
@@ -130,6 +135,9 @@ impl SqliteStore {
         let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
         let connection =
             if has_log { connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)? } else { connect_immutable(path)? };
+        if let (Some(before), true) = (owner.last_opened(), is_empty(path, &connection)?) {
+            return Err(emptied(path, before));
+        }
         Self::check(path, &connection)?;
         let found = pragma(&connection, "user_version").map_err(|error| open_error(path, &error))?;
         if found != SCHEMA_VERSION {
@@ -357,14 +365,9 @@ pub(super) fn check_pages(path: &Path, connection: &Connection) -> Result<(), St
 }
 
 /// Refuses an empty file where a store was opened before: a new one would begin without its pauses, pins and open plans.
-/// Where no file is there, somebody took it away, and may want a new one.
 fn refuse_emptied(path: &Path, last_opened: Option<Uuid>) -> Result<(), StoreError> {
     match (fs::metadata(path), last_opened) {
         (Ok(metadata), Some(before)) if metadata.len() == 0 => Err(emptied(path, before)),
-        (Err(error), Some(before)) if error.kind() == io::ErrorKind::NotFound => {
-            tracing::warn!(installation = %before, "the store that was opened here last is gone; a new one is begun");
-            Ok(())
-        }
         _ => Ok(()),
     }
 }

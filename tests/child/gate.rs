@@ -109,3 +109,32 @@ async fn a_program_that_cannot_be_loaded_for_now_is_ended_at_its_deadline_and_ne
     assert!(!mark.exists(), "it did not run after all");
     assert!(ended(ChildSpec { deadline: LONG, ..spec }).await.succeeded() && mark.exists());
 }
+
+/// What the program finds in its score, on a machine whose kernel says `score` of it before it begins: another file system
+/// lies over /proc, since not every machine lets root protect a process. Needs root, or sudo that asks nothing, as
+/// `tests/run` does.
+fn score_after_the_gate(score: &str) -> String {
+    let machine = format!(
+        "mount -t tmpfs none /proc && mkdir /proc/self && echo {score} >/proc/self/oom_score_adj && exec \"$@\""
+    );
+    let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+    let as_root: &[&str] = if rustix::process::geteuid().is_root() { &["env"] } else { &["sudo", "-n"] };
+    let child = Command::new(as_root[0])
+        .args(&as_root[1..])
+        .args(["unshare", "--mount", "sh", "-c", &machine, "sh", env!("CARGO_BIN_EXE_backstop")])
+        .args(["begin", "", "cat", "/proc/self/oom_score_adj"])
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    ours.write_all(b"!").expect("the word");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn a_program_is_not_spared_with_the_daemon_when_memory_is_short() {
+    assert_eq!(score_after_the_gate("-900"), "0");
+    assert_eq!(score_after_the_gate("300"), "300", "who has no protection keeps what it has");
+}

@@ -175,19 +175,3 @@ async fn many_at_once() {
         assert_eq!((end.status, end.stdout), (ChildStatus::Exited(number), format!("{number}\n")));
     }
 }
-
-/// Needs root, or sudo that asks nothing, as `tests/run` does: only root may protect a process.
-#[tokio::test]
-async fn a_child_is_not_spared_with_the_daemon_when_memory_is_short() {
-    let score = || fs::read_to_string("/proc/self/oom_score_adj").expect("this process's own").trim().to_owned();
-    let protect = format!("echo -500 >/proc/{}/oom_score_adj", std::process::id());
-    let as_root: &[&str] = if rustix::process::geteuid().is_root() { &["env"] } else { &["sudo", "-n"] };
-    let protected = Command::new(as_root[0]).args(&as_root[1..]).args(["sh", "-c", &protect]).status();
-    let protected = protected.expect("it runs");
-    assert!(protected.success() && score() == "-500", "{}", score());
-    let end = ended(shell("cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj")).await;
-    assert_eq!(end.stdout, "0\n-500\n", "the command, and the supervisor that ends it");
-    fs::write("/proc/self/oom_score_adj", "0").expect("giving up needs no right");
-    let end = ended(shell("cat /proc/self/oom_score_adj")).await;
-    assert_eq!(end.stdout, "0\n", "who has no protection keeps what it has");
-}
