@@ -108,9 +108,9 @@ impl HistoryKeeper {
     /// Whether a rollback could be put on record. Of a file that was fit it is asked without making anything.
     fn look(&self, was_fit: bool) -> Result<(), HistoryError> {
         if was_fit {
-            self.file.looks_fit()?
+            self.file.looks_fit()?;
         } else {
-            self.file.check()?
+            self.file.check()?;
         }
         let records = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if records.is_empty() {
