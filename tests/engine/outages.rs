@@ -13,7 +13,7 @@ use backstop::{
     testing::{Bench, SERVICE},
 };
 
-use super::{as_it_is, outcome};
+use super::{as_it_is, first, outcome};
 
 #[test]
 fn an_outage_after_a_deploy_is_rolled_back_and_verified() {
@@ -73,12 +73,15 @@ fn an_outage_is_no_longer_than_it_was_seen() {
 }
 
 #[test]
-fn what_was_down_at_the_start_has_no_deploy_to_blame() {
+fn what_was_down_at_the_start_is_for_people_to_judge() {
     let mut bench = Bench::with_v2(Mode::Act, as_it_is);
     bench.ready = Some(false);
     bench.restart(1);
     bench.until("refused", |bench| bench.was_told(PageKind::RollbackRefused));
-    assert!(bench.incident(1).found(Finding::NoDeployToBlame), "{:?}", bench.told());
+    // Nobody knows is not that no deploy explains it.
+    assert!(!bench.incident(1).found(Finding::NoDeployToBlame), "{:?}", bench.told());
+    assert!(bench.incident(1).found(Finding::RollbackRefused), "{:?}", bench.told());
+    assert!(bench.was_told(PageKind::ApprovalRequested), "{:?}", bench.told());
     bench.pass(120);
     assert!(bench.switches().is_empty());
 }
@@ -178,4 +181,14 @@ fn what_fails_while_a_deploy_settles_is_not_put_down_to_the_release_before() {
     bench.pass(12);
     assert!(bench.was_told(PageKind::IncidentOpened), "{:?}", bench.told());
     assert!(bench.switches().is_empty(), "nobody knows what is live");
+}
+
+#[test]
+fn people_approve_what_was_down_at_the_start() {
+    let mut bench = Bench::with_v2(Mode::Act, as_it_is);
+    bench.ready = Some(false);
+    bench.restart(1);
+    bench.until("asked", |bench| bench.was_told(PageKind::ApprovalRequested));
+    bench.ask(Request::Approve { incident: first(), approval: None }).expect("people may");
+    bench.until("switched", |bench| !bench.switches().is_empty());
 }

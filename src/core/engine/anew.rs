@@ -74,13 +74,19 @@ impl State {
 impl State {
     /// Says of which services nothing is done any more, since the core panicked over them.
     pub(super) fn tell_page_only(&mut self, now: Now, actions: &mut Actions) {
+        let finding = Finding::ObserverImpaired;
         for place in 0..self.services.len() {
             let service = &mut self.services[place];
+            if !service.page_only && self.ledger.durable.service(&service.name).findings.contains(&finding) {
+                // The process was started again since.
+                let name = service.name.clone();
+                self.ledger.append(now, Some(&name), Fact::FindingOver { finding }, actions);
+                continue;
+            }
             if !service.page_only || std::mem::replace(&mut service.page_only_told, true) {
                 continue;
             }
             let name = service.name.clone();
-            let finding = Finding::ObserverImpaired;
             let summary = format!(
                 "{name} is watched and paged, and not rolled back until Backstop is started again: Backstop itself failed over it"
             );

@@ -226,7 +226,7 @@ impl Service {
             }
             return;
         }
-        let gates = self.gates_before(turn, plan, &NOT_FOR_HUMANS);
+        let gates = self.gates_for_people(turn, plan);
         let Some((from, to)) = self.versions(turn, plan).filter(|_| together(&gates) == Answer::Yes) else {
             // Consider asks; a rollback that was due and is held has to be told, and so has what several services share.
             let is_shared = told_first(&gates).is_some_and(|held| held.gate == Gate::NoSharedCause);
@@ -292,6 +292,13 @@ impl Service {
         gates
     }
 
+    /// What the gates say to whoever is asked: people may decide where nobody knows since when it is so.
+    pub(super) fn gates_for_people(&self, turn: &Turn<'_>, plan: PlanKind) -> Vec<GateReport> {
+        let mut gates = self.gates_before(turn, plan, &NOT_FOR_HUMANS);
+        gates.retain(|report| !(report.gate == Gate::FaultAfterDeploy && report.answer == Answer::Unknown));
+        gates
+    }
+
     /// The live version and the one that will be: where nothing is gone back to they are one.
     pub(super) fn versions(&self, turn: &Turn<'_>, plan: PlanKind) -> Option<(Version, Version)> {
         if plan == PlanKind::RestartFailing {
@@ -314,7 +321,7 @@ impl Service {
             (Gate::DependenciesWell, Answer::No) => return self.tell_held_by_dependency(turn, held),
             _ => {}
         }
-        let finding = Self::held_as(plan, held.gate);
+        let finding = Self::held_as(plan, held);
         let detail = format!("{}: {}", held.gate, held.why);
         self.find(turn, finding, &detail, Some(held.gate));
         let lines = gates.iter().filter(|report| report.answer != Answer::Yes);

@@ -3,16 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    State,
-    decide::{Begin, NOT_FOR_HUMANS},
-    deploys::Announced,
-    incident::write_evidence,
-    outlook,
-    page::Draft,
-    preview::command,
-    service::Service,
-    sight::same_version,
-    turn::Turn,
+    State, decide::Begin, deploys::Announced, incident::write_evidence, outlook, page::Draft, preview::command,
+    service::Service, sight::same_version, turn::Turn,
 };
 use crate::core::{
     action::Actions,
@@ -106,7 +98,7 @@ impl Service {
         let situation = self.situation(turn);
         let live = situation.record.live().map(|live| live.deploy.release.version.clone());
         let candidate = if restarts { live.clone() } else { situation.candidate() };
-        let gates = self.gates_before(turn, open.plan, &NOT_FOR_HUMANS);
+        let gates = self.gates_for_people(turn, open.plan);
         if live.as_ref() != Some(&open.from) || candidate.as_ref() != Some(&open.to) {
             let name = |version: Option<Version>| version.map_or_else(|| "nothing".to_owned(), |one| one.to_string());
             let why = format!(

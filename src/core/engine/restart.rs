@@ -250,8 +250,10 @@ impl Service {
     }
 
     /// The finding that tells of a plan that a gate holds.
-    pub(super) fn held_as(plan: PlanKind, gate: Gate) -> Finding {
-        match gate {
+    pub(super) fn held_as(plan: PlanKind, held: &GateReport) -> Finding {
+        match held.gate {
+            // Nobody knows is no word on the deploy, for it or against it.
+            Gate::FaultAfterDeploy if held.answer == Answer::Unknown => Finding::RollbackRefused,
             Gate::DeployedRecently | Gate::FaultAfterDeploy | Gate::OnlyTheNewFails if plan.rolls_back() => {
                 Finding::NoDeployToBlame
             }

@@ -201,8 +201,12 @@ impl<'a> Situation<'a> {
             return (Answer::Yes, format!("no incident is open; {what} comes after the deploy"));
         };
         let deploy = incident.accused.as_ref().and_then(|(number, _)| self.record.deploy(*number));
-        let (Some(onset), Some(deploy)) = (incident.began, deploy) else {
-            let why = "it was so when the watch began, or no deploy is known: since when it is so is not known";
+        let Some(deploy) = deploy else {
+            return (Answer::Unknown, "no deploy is known that it could have come after".to_owned());
+        };
+        let Some(onset) = incident.began else {
+            let why =
+                "since when it is so is not known: since the watch began nothing that was seen says that it was not";
             return (Answer::Unknown, why.to_owned());
         };
         let noticed = deploy.noticed;
